@@ -1,0 +1,9 @@
+// ESM throughout (middy 7 is ESM only), TypeScript by esbuild: types are checked by `make lint`.
+export default {
+  testEnvironment: 'node',
+  roots: ['<rootDir>/tests'],
+  testMatch: ['**/*.test.ts'],
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: { '\\.ts$': '<rootDir>/tests/esbuild-transform.js' },
+  testTimeout: 60_000,
+};
