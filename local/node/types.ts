@@ -26,6 +26,8 @@ export interface RunCommandOptions {
    * call of a careless script is made by the account-wide role in that file, not by the node's own role.
    */
   defaultHostManagementCredentials?: { accessKeyId: string; secretAccessKey: string; sessionToken?: string };
+  /** Default: 1000. Smaller makes `timeoutSeconds` of a document pass faster. */
+  millisecondsPerTimeoutSecond?: number;
   /** Ends the script as a cancelled command does; the status is then `Cancelled`. */
   signal?: AbortSignal;
 }
