@@ -1,0 +1,38 @@
+import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { isInstalled } from './tls-server.ts';
+
+const SHIMS = fileURLToPath(new URL('./bin/', import.meta.url));
+
+/**
+ * Fills a folder with the commands that stand first in a local node's PATH: see README.md beside this file
+ * for what each is and why. Called once per cloud; `aws` is bundled into one file, as every install starts it.
+ */
+export async function installShims(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await symlink(join(SHIMS, 'systemctl'), join(folder, 'systemctl'));
+  // A shim must not pretend that a server is here.
+  if (isInstalled('nginx')) await symlink(join(SHIMS, 'nginx'), join(folder, 'nginx'));
+  if (isInstalled('apache')) await symlink(join(SHIMS, 'apachectl'), join(folder, 'apachectl'));
+  if (isInstalled('haproxy')) await symlink(join(SHIMS, 'haproxy'), join(folder, 'haproxy'));
+
+  const bundle = join(folder, 'aws.mjs');
+  await build({
+    entryPoints: [join(SHIMS, 'aws.ts')],
+    outfile: bundle,
+    bundle: true,
+    minify: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node24',
+    // The SDK's CommonJS parts call require.
+    banner: {
+      js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+    },
+  });
+  const command = join(folder, 'aws');
+  await writeFile(command, `#!/bin/sh\nexec '${process.execPath}' '${bundle}' "$@"\n`);
+  await chmod(command, 0o755);
+}

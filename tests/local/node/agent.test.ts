@@ -1,0 +1,202 @@
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { runCommandDocument } from '../../../local/node/agent.ts';
+import type { NodeSpec, RunCommandOptions } from '../../../local/node/types.ts';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'agent-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const node = (changes: Partial<NodeSpec> = {}): NodeSpec => ({
+  id: 'i-0123456789abcdef0',
+  root: folder,
+  tags: {},
+  platform: 'Linux',
+  agentVersion: '3.3.3572.0',
+  online: true,
+  environment: { AWS_ENDPOINT_URL: 'http://127.0.0.1:1' },
+  ...changes,
+});
+
+const parameters = {
+  Name: { type: 'String', interpolationType: 'ENV_VAR', allowedPattern: '^[a-z]{1,9}$', default: 'none' },
+};
+
+/** A document of one step, in which each line of the script is an element, as a rendered document has it. */
+const documentOf = (script: string, changes: object = {}, inputs: object = {}) => ({
+  schemaVersion: '2.2',
+  parameters,
+  mainSteps: [
+    {
+      action: 'aws:runShellScript',
+      name: 'Install',
+      precondition: { StringEquals: ['platformType', 'Linux'] },
+      inputs: { runCommand: script.split('\n'), ...inputs },
+    },
+  ],
+  ...changes,
+});
+
+const run = (
+  document: object,
+  values: Record<string, string[]> = {},
+  spec = node(),
+  more: Partial<RunCommandOptions> = {},
+) => runCommandDocument(document, values, spec, { binFolder: '/nonexistent', ...more });
+
+describe('parameters', () => {
+  test('reach a script as variables, never as its text', async () => {
+    const result = await run(documentOf('echo "$SSM_Name"'), { Name: ['web'] });
+    expect(result).toMatchObject({ status: 'Success', responseCode: 0, stdout: 'web\n', stderr: '' });
+  });
+
+  test('are text and no variables under an agent that does not know ENV_VAR', async () => {
+    const script = 'echo "${SSM_Name-unset} {{ Name }} {{Name}}"';
+    const old = await run(documentOf(script), { Name: ['web'] }, node({ agentVersion: '3.3.987.0' }));
+    expect(old.stdout).toBe('unset web web\n');
+    const first = await run(documentOf(script), { Name: ['web'] }, node({ agentVersion: '3.3.2746.0' }));
+    expect(first.stdout).toBe('web web web\n');
+  });
+
+  test.each([
+    ['does not match', { Name: ['web; reboot'] }],
+    ['does not match', { Name: ['web\n'] }],
+    ['not in the document', { Other: ['web'] }],
+    ['takes one value', { Name: ['web', 'mail'] }],
+  ])('that do not fit the document run nothing: %s', async (message, values) => {
+    const result = await run(documentOf('echo ran'), values as Record<string, string[]>);
+    expect(result).toMatchObject({ status: 'Failed', stdout: '', stderr: expect.stringContaining(message) });
+  });
+
+  test("with a pattern that Go's RE2 cannot compile are refused loudly, as every node would refuse them", async () => {
+    const Name = { type: 'String', allowedPattern: '^(?!root)[a-z]+$', default: 'web' };
+    await expect(run(documentOf('true', { parameters: { Name } }))).rejects.toThrow('not RE2');
+  });
+});
+
+describe('a script', () => {
+  test('finds what the agent documents and nothing of our own environment', async () => {
+    const { stdout } = await run(
+      documentOf('#!/bin/bash\nenv -0 | tr "\\0" "\\n" | grep -vE "^(_|PWD|SHLVL)="'),
+      {
+        Name: ['web'],
+      },
+    );
+    const names = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split('=')[0]);
+    expect(names.sort()).toEqual([
+      'ACM_EXPORT_ROOT',
+      'AWS_ENDPOINT_URL',
+      'AWS_SSM_INSTANCE_ID',
+      'AWS_SSM_REGION_NAME',
+      'PATH',
+      'SSM_COMMAND_ID',
+      'SSM_Name',
+    ]);
+  });
+
+  test('is run by the shell that its first line names', async () => {
+    expect((await run(documentOf('#!/bin/bash\necho "${BASH_VERSION:+bash}"'))).stdout).toBe('bash\n');
+  });
+
+  test('lies in a folder that only root can enter', async () => {
+    const commandId = '11111111-2222-4333-8444-555555555555';
+    await run(documentOf('true'), {}, node(), { commandId });
+    const orchestration = join(
+      folder,
+      'var/lib/amazon/ssm',
+      node().id,
+      'document/orchestration',
+      commandId,
+      'Install',
+    );
+    expect((await readdir(orchestration)).sort()).toEqual(['_script.sh', 'stderr', 'stdout']);
+    expect((await stat(join(orchestration, '_script.sh'))).mode & 0o777).toBe(0o700);
+    expect((await stat(orchestration)).mode & 0o777).toBe(0o700);
+  });
+
+  test('is skipped on another platform, which Run Command calls a success', async () => {
+    const result = await run(documentOf('echo ran'), {}, node({ platform: 'Windows' }));
+    expect(result).toMatchObject({ status: 'Success', responseCode: 0, stderr: '' });
+    expect(result.stdout).not.toContain('ran\n');
+  });
+
+  test('that fails ends the document with its exit code', async () => {
+    const document = documentOf('echo why >&2; exit 23');
+    const next = documentOf('echo next');
+    document.mainSteps.push(...next.mainSteps);
+    expect(await run(document)).toMatchObject({
+      status: 'Failed',
+      statusDetails: 'Failed',
+      responseCode: 23,
+      stdout: '',
+      stderr: 'why\n',
+    });
+  });
+
+  test('that exits with 194 is reported as a reboot of the node', async () => {
+    const written: string[] = [];
+    const original = process.stderr.write;
+    process.stderr.write = ((text: string) => written.push(text) > 0) as typeof process.stderr.write;
+    try {
+      const result = await run(documentOf('exit 194'));
+      expect(result).toMatchObject({ status: 'Failed', responseCode: 194, rebootRequested: true });
+    } finally {
+      process.stderr.write = original;
+    }
+    expect(written.join('')).toContain('REBOOT REQUESTED');
+  });
+
+  test('is killed with all its children at its time-out', async () => {
+    const script = 'sleep 30 & echo $!; sleep 30';
+    const result = await run(documentOf(script, {}, { timeoutSeconds: '5' }), {}, node(), {
+      millisecondsPerTimeoutSecond: 20,
+    });
+    expect(result).toMatchObject({
+      status: 'TimedOut',
+      statusDetails: 'Execution Timed Out',
+      responseCode: 137,
+    });
+    const child = Number(result.stdout);
+    // A killed process that nobody has waited for yet has an empty command line.
+    expect(await readFile(`/proc/${child}/cmdline`, 'utf8').catch(() => '')).toBe('');
+  });
+
+  test('that was killed by somebody shows 137', async () => {
+    expect(await run(documentOf('kill -9 $$'))).toMatchObject({ status: 'Failed', responseCode: 137 });
+  });
+
+  test('is killed when its command is cancelled', async () => {
+    const result = await run(documentOf('sleep 30'), {}, node(), { signal: AbortSignal.timeout(50) });
+    expect(result).toMatchObject({ status: 'Cancelled', responseCode: 137 });
+  });
+
+  test('does not hold the command by what it leaves running', async () => {
+    const { status, stdout } = await run(documentOf('echo done; sleep 2 &'));
+    expect({ status, stdout }).toEqual({ status: 'Success', stdout: 'done\n' });
+  });
+
+  test('has its output cut as Run Command cuts it', async () => {
+    const { stdout, stderr } = await run(documentOf('printf %030000d 0; printf %09000d 0 >&2'));
+    expect(stdout).toHaveLength(24_000);
+    expect(stderr).toHaveLength(8_000);
+    expect(stdout.endsWith('--output truncated--')).toBe(true);
+  });
+});
+
+test('Default Host Management points every AWS call of a script to another identity', async () => {
+  const result = await run(documentOf('cat "$AWS_SHARED_CREDENTIALS_FILE"'), {}, node(), {
+    defaultHostManagementCredentials: {
+      accessKeyId: 'ASIAHOST',
+      secretAccessKey: 'host',
+      sessionToken: 'session',
+    },
+  });
+  expect(result.stdout).toContain('aws_access_key_id = ASIAHOST');
+});
