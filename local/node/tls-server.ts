@@ -79,7 +79,14 @@ export async function startTlsServer(kind: TlsServerKind, options: TlsServerOpti
 
   const logFile = join(root, 'var/log', `${unit}.log`);
   const log = await open(logFile, 'a', 0o600);
-  let child: ChildProcess;
+  let child: ChildProcess | undefined;
+  const stop = async () => {
+    if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, 'exit');
+    if (child.stdin) child.stdin.end();
+    else child.kill('SIGTERM');
+    await exited;
+  };
   let port: number;
   try {
     if (kind === 'node') {
@@ -110,8 +117,11 @@ export async function startTlsServer(kind: TlsServerKind, options: TlsServerOpti
         stdio: ['pipe', log.fd, log.fd],
         detached: true,
       });
-      await Promise.race([serving(port, pidFile), ended(child, logFile)]);
+      await Promise.race([serving(port, pidFile, child), ended(child, logFile)]);
     }
+  } catch (error) {
+    await stop();
+    throw error;
   } finally {
     await log.close();
   }
@@ -122,13 +132,7 @@ export async function startTlsServer(kind: TlsServerKind, options: TlsServerOpti
     unit,
     pidFile,
     servedSerial: (servername) => servedSerial({ port, ...(servername ? { servername } : {}) }),
-    async stop() {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const exited = once(child, 'exit');
-      if (kind === 'node') child.kill('SIGTERM');
-      else child.stdin?.end();
-      await exited;
-    },
+    stop,
   };
 }
 
@@ -239,9 +243,9 @@ async function putPlaceholder(root: string, certName: string): Promise<void> {
   });
 }
 
-async function serving(port: number, pidFile: string): Promise<void> {
+async function serving(port: number, pidFile: string, child: ChildProcess): Promise<void> {
   const deadline = Date.now() + START_TIMEOUT_MILLISECONDS;
-  for (;;) {
+  while (child.exitCode === null) {
     try {
       await servedSerial({ port });
       if (Number(await readFile(pidFile, 'utf8')) > 0) return;

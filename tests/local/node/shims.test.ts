@@ -1,5 +1,8 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
@@ -55,6 +58,38 @@ describe('aws', () => {
     secrets.put(SECRET, VERSION, { Serial: '0a' });
     expect(await getSecretValue()).toEqual({ code: 0, stdout: '{"Serial":"0a"}\n', stderr: '' });
     expect(secrets.accessKeyIds.at(-1)).toBe('AKIANODE');
+  });
+
+  test('takes credentials in the order of the AWS CLI: environment, shared file, instance metadata', async () => {
+    const imds = createServer((request, response) => {
+      const role = '/latest/meta-data/iam/security-credentials/';
+      if (request.method === 'PUT') response.end('token');
+      else if (request.url === role) response.end('node');
+      else if (request.url !== `${role}node`) response.writeHead(404).end();
+      else {
+        const Expiration = new Date(Date.now() + 3_600_000).toISOString();
+        response.end(
+          JSON.stringify({ AccessKeyId: 'ASIAIMDS', SecretAccessKey: 'i', Token: 't', Expiration }),
+        );
+      }
+    });
+    await once(imds.listen(0, '127.0.0.1'), 'listening');
+    const file = join(folder, 'credentials');
+    await writeFile(file, '[default]\naws_access_key_id = ASIAFILE\naws_secret_access_key = f\n');
+    try {
+      const instance = {
+        AWS_ACCESS_KEY_ID: '',
+        AWS_SECRET_ACCESS_KEY: '',
+        AWS_EC2_METADATA_SERVICE_ENDPOINT: `http://127.0.0.1:${(imds.address() as AddressInfo).port}`,
+      };
+      await getSecretValue([], instance);
+      await getSecretValue([], { ...instance, AWS_SHARED_CREDENTIALS_FILE: file });
+      await getSecretValue([], { AWS_SHARED_CREDENTIALS_FILE: file });
+      expect(secrets.accessKeyIds.slice(-3)).toEqual(['ASIAIMDS', 'ASIAFILE', 'AKIANODE']);
+    } finally {
+      imds.closeAllConnections();
+      imds.close();
+    }
   });
 
   test("fails in the AWS CLI's words and with its exit codes", async () => {
