@@ -16,7 +16,6 @@ export async function installShims(folder: string): Promise<void> {
   // A shim must not pretend that a server is here.
   if (isInstalled('nginx')) await symlink(join(SHIMS, 'nginx'), join(folder, 'nginx'));
   if (isInstalled('apache')) await symlink(join(SHIMS, 'apachectl'), join(folder, 'apachectl'));
-  if (isInstalled('haproxy')) await symlink(join(SHIMS, 'haproxy'), join(folder, 'haproxy'));
 
   const bundle = join(folder, 'aws.mjs');
   await build({

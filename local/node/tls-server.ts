@@ -1,7 +1,7 @@
 import { type ChildProcess, execFile, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
-import { access, chmod, mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, open, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -227,13 +227,21 @@ frontend https
   },
 };
 
-/** A self-signed certificate as plain files, as Debian's `ssl-cert` package makes one. */
+/**
+ * A self-signed certificate in the places of an installed one, as an administrator has it who configures a
+ * server before the first install: a version folder, `current`, and the links that configurations name.
+ */
 async function putPlaceholder(root: string, certName: string): Promise<void> {
-  const { fullchain, key, combined } = deliveredFiles(root, certName);
-  await mkdir(dirname(fullchain), { recursive: true });
-  await mkdir(dirname(key), { recursive: true });
-  await chmod(dirname(key), 0o700);
-  if (await exists(fullchain)) return;
+  const base = join(root, 'etc/ssl/acm-export', certName);
+  const version = join(base, 'versions/00-0'); // <serial>-<rollout number>; both are above zero in real ones.
+  if (await exists(join(base, 'current'))) return;
+  const files = { fullchain: 'fullchain.pem', key: 'privkey.pem', combined: 'combined.pem' };
+  await mkdir(version, { recursive: true });
+  const [fullchain, key, combined] = Object.values(files).map((name) => join(version, name)) as [
+    string,
+    string,
+    string,
+  ];
   const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
   const subject = ['-subj', '/CN=placeholder', '-days', '30'];
   await run('openssl', ['req', '-x509', ...curve, ...subject, '-keyout', key, '-out', fullchain]);
@@ -241,6 +249,13 @@ async function putPlaceholder(root: string, certName: string): Promise<void> {
   await writeFile(combined, (await readFile(fullchain, 'utf8')) + (await readFile(key, 'utf8')), {
     mode: 0o600,
   });
+  await symlink('versions/00-0', join(base, 'current'));
+  const links = deliveredFiles(root, certName);
+  for (const file of ['fullchain', 'key', 'combined'] as const) {
+    await mkdir(dirname(links[file]), { recursive: true });
+    await symlink(join(base, 'current', files[file]), links[file]);
+  }
+  await chmod(dirname(links.key), 0o711);
 }
 
 async function serving(port: number, pidFile: string, child: ChildProcess): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * The `aws` command of a local node: the few calls that the install script makes, by the same SDK that the
+ * The `aws` command of a local node: the one call that the install script makes, by the same SDK that the
  * functions use, with the node's credentials (environment, shared credentials file, then IMDS: the order of
  * the AWS CLI). Whatever else is asked of it is refused, so that a script cannot rely on what was not checked
  * against the real CLI.
@@ -7,7 +7,8 @@
 
 import { parseArgs } from 'node:util';
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
-import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
+
+const COMMAND = 'secretsmanager get-secret-value';
 
 /** Exit codes as the AWS CLI user guide lists them under "Return codes". */
 const EXIT = { service: 254, configuration: 253, usage: 252, general: 255 };
@@ -27,9 +28,6 @@ function parse() {
         region: { type: 'string' },
         query: { type: 'string' },
         output: { type: 'string' },
-        'cli-connect-timeout': { type: 'string' },
-        'cli-read-timeout': { type: 'string' },
-        'no-cli-pager': { type: 'boolean' },
       },
     });
   } catch (error) {
@@ -38,46 +36,22 @@ function parse() {
 }
 
 const { positionals, values } = parse();
-const seconds = (text: string | undefined) => (text === undefined ? undefined : Number(text) * 1000);
-const timeouts = {
-  connectionTimeout: seconds(values['cli-connect-timeout']),
-  requestTimeout: seconds(values['cli-read-timeout']),
-};
-const configuration = {
-  ...(values.region ? { region: values.region } : {}),
-  requestHandler: Object.fromEntries(Object.entries(timeouts).filter(([, value]) => value !== undefined)),
-};
-
-/** Every command by the words of the CLI: the API's name for it in messages, and the call. */
-const COMMANDS: Record<string, { operation: string; call: () => Promise<object> }> = {
-  'secretsmanager get-secret-value': {
-    operation: 'GetSecretValue',
-    call: () =>
-      new SecretsManagerClient(configuration).send(
-        new GetSecretValueCommand({ SecretId: values['secret-id'], VersionId: values['version-id'] }),
-      ),
-  },
-  'sts get-caller-identity': {
-    operation: 'GetCallerIdentity',
-    call: () => new STSClient(configuration).send(new GetCallerIdentityCommand({})),
-  },
-};
-
-const command = COMMANDS[positionals.join(' ')];
-if (!command) fail(EXIT.usage, `aws: error: not modelled on a local node: ${positionals.join(' ')}`);
-if (values.output !== 'text' || !/^\w+$/.test(values.query ?? '')) {
-  fail(EXIT.usage, 'aws: error: a local node knows --output text with one name as --query only');
+if (positionals.join(' ') !== COMMAND || values.query !== 'SecretString' || values.output !== 'text') {
+  fail(EXIT.usage, `aws: error: a local node knows "${COMMAND} --query SecretString --output text" only`);
 }
 
 try {
-  const answer = await command.call();
-  process.stdout.write(`${(answer as Record<string, unknown>)[values.query ?? ''] ?? 'None'}\n`);
+  const client = new SecretsManagerClient(values.region ? { region: values.region } : {});
+  const { SecretString } = await client.send(
+    new GetSecretValueCommand({ SecretId: values['secret-id'], VersionId: values['version-id'] }),
+  );
+  process.stdout.write(`${SecretString ?? 'None'}\n`);
 } catch (error) {
-  report(error, command.operation);
+  report(error);
 }
 
 /** The AWS CLI's wording, which administrators know and scripts match. */
-function report(error: unknown, operation: string): never {
+function report(error: unknown): never {
   const { name, message, code, $metadata } = error as Error & {
     code?: string;
     $metadata?: { httpStatusCode?: number; attempts?: number };
@@ -99,7 +73,7 @@ function report(error: unknown, operation: string): never {
     const exhausted = retries > 0 ? ` (reached max retries: ${retries})` : '';
     fail(
       EXIT.service,
-      `An error occurred (${name}) when calling the ${operation} operation${exhausted}: ${message}`,
+      `An error occurred (${name}) when calling the GetSecretValue operation${exhausted}: ${message}`,
     );
   }
   const endpoint = process.env.AWS_ENDPOINT_URL ?? 'of the Region';

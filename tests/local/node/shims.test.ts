@@ -1,13 +1,11 @@
 import { execFile } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { installShims } from '../../../local/node/install-shims.ts';
 import { startTlsServer } from '../../../local/node/tls-server.ts';
+import { serveInstanceMetadata } from './serve-instance-metadata.ts';
 import { serveSecrets, serviceError } from './serve-secrets.ts';
 
 let folder: string;
@@ -29,7 +27,7 @@ const VERSION = 'a'.repeat(64);
 function call(command: string, args: string[], environment: Record<string, string> = {}) {
   return new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
     const env = {
-      PATH: '/usr/bin:/bin',
+      PATH: `${join(folder, 'bin')}:/usr/sbin:/usr/bin:/sbin:/bin`,
       ACM_EXPORT_ROOT: folder,
       AWS_ENDPOINT_URL: secrets.url,
       AWS_ACCESS_KEY_ID: 'AKIANODE',
@@ -61,34 +59,21 @@ describe('aws', () => {
   });
 
   test('takes credentials in the order of the AWS CLI: environment, shared file, instance metadata', async () => {
-    const imds = createServer((request, response) => {
-      const role = '/latest/meta-data/iam/security-credentials/';
-      if (request.method === 'PUT') response.end('token');
-      else if (request.url === role) response.end('node');
-      else if (request.url !== `${role}node`) response.writeHead(404).end();
-      else {
-        const Expiration = new Date(Date.now() + 3_600_000).toISOString();
-        response.end(
-          JSON.stringify({ AccessKeyId: 'ASIAIMDS', SecretAccessKey: 'i', Token: 't', Expiration }),
-        );
-      }
-    });
-    await once(imds.listen(0, '127.0.0.1'), 'listening');
+    const metadata = await serveInstanceMetadata('ASIAIMDS');
     const file = join(folder, 'credentials');
     await writeFile(file, '[default]\naws_access_key_id = ASIAFILE\naws_secret_access_key = f\n');
     try {
       const instance = {
         AWS_ACCESS_KEY_ID: '',
         AWS_SECRET_ACCESS_KEY: '',
-        AWS_EC2_METADATA_SERVICE_ENDPOINT: `http://127.0.0.1:${(imds.address() as AddressInfo).port}`,
+        AWS_EC2_METADATA_SERVICE_ENDPOINT: metadata.url,
       };
       await getSecretValue([], instance);
       await getSecretValue([], { ...instance, AWS_SHARED_CREDENTIALS_FILE: file });
       await getSecretValue([], { AWS_SHARED_CREDENTIALS_FILE: file });
       expect(secrets.accessKeyIds.slice(-3)).toEqual(['ASIAIMDS', 'ASIAFILE', 'AKIANODE']);
     } finally {
-      imds.closeAllConnections();
-      imds.close();
+      metadata.stop();
     }
   });
 
@@ -164,7 +149,7 @@ describe('systemctl', () => {
   });
 
   test('knows no unit and no verb but those of local nodes', async () => {
-    expect(await call('systemctl', ['is-active', 'postfix'])).toMatchObject({ code: 5 });
+    expect(await call('systemctl', ['is-active', 'postfix'])).toMatchObject({ code: 3 });
     expect(await call('systemctl', ['restart', 'nginx'])).toMatchObject({ code: 64 });
   });
 });
