@@ -1,0 +1,28 @@
+import { readEnvironment } from '../shared/environment.ts';
+import { count, ONE_ATTEMPT, observed } from '../shared/observed.ts';
+import { rolloutDepsFrom, targetAccountsFrom } from '../shared/rollout-clients.ts';
+import { type CheckInstallationInput, checkInstallation } from './check-installation.ts';
+
+const env = readEnvironment(['INVENTORY_TABLE', 'STATE_MACHINE_ARN', 'PREFIX', 'PARTITION', 'EXTERNAL_ID']);
+const deps = {
+  ...rolloutDepsFrom(env),
+  connectTarget: targetAccountsFrom(env, 'check-installation', ONE_ATTEMPT),
+  prefix: env.PREFIX,
+  partition: env.PARTITION,
+  random: Math.random,
+};
+
+/** One metric for each way in which an installation may end. */
+const METRICS = {
+  IN_PROGRESS: 'InstallationPolled',
+  INSTALLED: 'CertificateInstalled',
+  DEGRADED: 'CertificateInstalledInPart',
+  WAITING: 'NodesAwaited',
+  FAILED: 'InstallationFailed',
+};
+
+export const handler = observed(async (input: CheckInstallationInput) => {
+  const installation = await checkInstallation(input, deps);
+  count(METRICS[installation.Status]);
+  return installation;
+});

@@ -1,0 +1,152 @@
+import { X509Certificate } from 'node:crypto';
+import { type ACMClient, ExportCertificateCommand } from '@aws-sdk/client-acm';
+import { GetRandomPasswordCommand, type SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import {
+  type BundleValue,
+  describeBundle,
+  makeCurrent,
+  prepareBundle,
+  storeVersion,
+} from '../shared/bundle.ts';
+import { allowsName, describeDeployable, NotDeployable } from '../shared/certificate.ts';
+import {
+  type Deployment,
+  normaliseSerial,
+  type RolloutInput,
+  secretNameOf,
+  timestamp,
+  versionIdOf,
+} from '../shared/deployment.ts';
+import { CertificateNotDeployable } from '../shared/errors.ts';
+import type { Inventory } from '../shared/inventory.ts';
+import { currentDeployment } from '../shared/rollout.ts';
+import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
+
+export interface ExportCertificateDeps {
+  inventory: Inventory;
+  acm: ACMClient;
+  connectTarget: ConnectTarget;
+  prefix: string;
+  partition: string;
+  requireCertificateTag: boolean;
+}
+
+/** References to the stored bundle: all that the state machine learns. */
+export interface StoredBundle {
+  SecretArn: string;
+  VersionId: string;
+  Serial: string;
+  NotAfter: string;
+}
+
+/**
+ * ACM takes any ASCII but `#$%`, 4 to 128 bytes (API reference of ExportCertificate). 64 letters and digits
+ * hold about 380 bits and never need quoting.
+ */
+const PASSPHRASE_LENGTH = 64;
+
+/**
+ * Brings the certificate's current version into the bundle in the target account. When that version is there
+ * already nothing is exported again.
+ *
+ * @throws RolloutSuperseded, CertificateNotDeployable, TargetAccessDenied, BundleScheduledForDeletion
+ */
+export async function exportCertificate(
+  rollout: RolloutInput,
+  deps: ExportCertificateDeps,
+): Promise<StoredBundle> {
+  const deployment = await currentDeployment(deps.inventory, rollout);
+  const certificate = await deployable(rollout, deps);
+  const { secretsManager } = await deps.connectTarget(deployment, sessionStatements(deployment, deps));
+  return inTarget(deployment, async () => {
+    const name = secretNameOf(deps.prefix, deployment);
+    const existing = await describeBundle(secretsManager, name);
+    const secretArn = await prepareBundle(secretsManager, name, deployment, existing);
+    const versionId = versionIdOf(rollout.CertificateArn, certificate.Serial);
+    if (existing?.VersionIdsToStages?.[versionId]) {
+      await makeCurrent(secretsManager, secretArn, versionId, existing);
+      return {
+        SecretArn: secretArn,
+        VersionId: versionId,
+        Serial: certificate.Serial,
+        NotAfter: certificate.NotAfter,
+      };
+    }
+    return exportInto(secretArn, rollout.CertificateArn, secretsManager, deps.acm);
+  });
+}
+
+async function deployable(rollout: RolloutInput, deps: ExportCertificateDeps) {
+  try {
+    const certificate = await describeDeployable(deps.acm, rollout.CertificateArn);
+    if (!certificate) {
+      throw new CertificateNotDeployable(`ACM does not know ${rollout.CertificateArn} any more.`);
+    }
+    if (
+      deps.requireCertificateTag &&
+      !(await allowsName(deps.acm, rollout.CertificateArn, rollout.CertName))
+    ) {
+      throw new CertificateNotDeployable(
+        `The tag CertName of ${rollout.CertificateArn} does not allow the name ${rollout.CertName}.`,
+      );
+    }
+    return certificate;
+  } catch (error) {
+    throw error instanceof NotDeployable ? new CertificateNotDeployable(error.message) : error;
+  }
+}
+
+/** Serial and expiry come from the exported leaf itself: ACM may renew between describe and export. */
+async function exportInto(
+  secretArn: string,
+  certificateArn: string,
+  secretsManager: SecretsManagerClient,
+  acm: ACMClient,
+): Promise<StoredBundle> {
+  const { RandomPassword: passphrase = '' } = await secretsManager.send(
+    new GetRandomPasswordCommand({ PasswordLength: PASSPHRASE_LENGTH, ExcludePunctuation: true }),
+  );
+  const exported = await acm.send(
+    new ExportCertificateCommand({
+      CertificateArn: certificateArn,
+      Passphrase: new TextEncoder().encode(passphrase),
+    }),
+  );
+  const { Certificate = '', CertificateChain = '', PrivateKey = '' } = exported;
+  const leaf = new X509Certificate(Certificate);
+  const value: BundleValue = {
+    Certificate,
+    CertificateChain,
+    PrivateKey,
+    Passphrase: passphrase,
+    Serial: normaliseSerial(leaf.serialNumber),
+    CertificateArn: certificateArn,
+    NotAfter: timestamp(leaf.validToDate),
+  };
+  const versionId = versionIdOf(certificateArn, value.Serial);
+  await storeVersion(secretsManager, secretArn, versionId, value);
+  return { SecretArn: secretArn, VersionId: versionId, Serial: value.Serial, NotAfter: value.NotAfter };
+}
+
+/** Writes to this one bundle, never reads its value. */
+function sessionStatements(
+  deployment: Deployment,
+  config: { prefix: string; partition: string },
+): SessionStatement[] {
+  return [
+    {
+      Effect: 'Allow',
+      Action: [
+        'secretsmanager:DescribeSecret',
+        'secretsmanager:CreateSecret',
+        'secretsmanager:TagResource',
+        'secretsmanager:PutResourcePolicy',
+        'secretsmanager:PutSecretValue',
+        'secretsmanager:UpdateSecretVersionStage',
+      ],
+      Resource: targetArns(config, deployment).bundle(deployment),
+    },
+    // GetRandomPassword has no resource level.
+    { Effect: 'Allow', Action: ['secretsmanager:GetRandomPassword'], Resource: '*' },
+  ];
+}

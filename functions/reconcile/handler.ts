@@ -1,0 +1,48 @@
+import { ACMClient } from '@aws-sdk/client-acm';
+import { SNSClient } from '@aws-sdk/client-sns';
+import { readEnvironment } from '../shared/environment.ts';
+import { type Notification, notify } from '../shared/notification.ts';
+import { count, observed, traced } from '../shared/observed.ts';
+import { once } from '../shared/once.ts';
+import { rolloutDepsFrom, targetAccountsFrom } from '../shared/rollout-clients.ts';
+import { ReconcileEvent, reconcile } from './reconcile.ts';
+
+const env = readEnvironment([
+  'INVENTORY_TABLE',
+  'IDEMPOTENCY_TABLE',
+  'STATE_MACHINE_ARN',
+  'NOTIFICATION_TOPIC_ARN',
+  'PREFIX',
+  'PARTITION',
+  'EXTERNAL_ID',
+  'NODE_RETENTION_DAYS',
+]);
+const sns = traced(new SNSClient({}));
+const deps = {
+  ...rolloutDepsFrom(env),
+  acm: traced(new ACMClient({})),
+  sns,
+  connectTarget: targetAccountsFrom(env, 'reconcile'),
+  nodeRetentionDays: Number(env.NODE_RETENTION_DAYS),
+};
+
+/** One message a cause and day. */
+const sendOnce = once(env.IDEMPOTENCY_TABLE, 'Key', async (message: { Key: string; Text: Notification }) => {
+  await notify(sns, env.NOTIFICATION_TOPIC_ARN, message.Text);
+  return { Sent: message.Key };
+});
+
+export const handler = observed(async (event: object, context) => {
+  const { Task } = ReconcileEvent.parse(event);
+  const pass = await reconcile(Task, {
+    ...deps,
+    correlationId: context.awsRequestId,
+    notifyOnce: async (key, notification) => {
+      const day = deps.now().toISOString().slice(0, 10);
+      await sendOnce({ Key: `${key}#${day}`, Text: notification }, context);
+    },
+  });
+  count('RolloutRepaired', pass.Repaired + pass.Started);
+  count('ReconcileFailed', pass.Errors);
+  return pass;
+});

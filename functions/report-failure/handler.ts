@@ -1,0 +1,27 @@
+import { SNSClient } from '@aws-sdk/client-sns';
+import { readEnvironment } from '../shared/environment.ts';
+import { count, observed, traced } from '../shared/observed.ts';
+import { once } from '../shared/once.ts';
+import { rolloutDepsFrom } from '../shared/rollout-clients.ts';
+import { ReportedEvent, reportFailure } from './report-failure.ts';
+
+const env = readEnvironment([
+  'INVENTORY_TABLE',
+  'IDEMPOTENCY_TABLE',
+  'STATE_MACHINE_ARN',
+  'NOTIFICATION_TOPIC_ARN',
+]);
+const deps = {
+  ...rolloutDepsFrom(env),
+  sns: traced(new SNSClient({})),
+  topicArn: env.NOTIFICATION_TOPIC_ARN,
+};
+
+/** EventBridge delivers at least once; a person is told once. */
+const reportOnce = once(env.IDEMPOTENCY_TABLE, 'id', (event: ReportedEvent) => reportFailure(event, deps));
+
+export const handler = observed(async (event: object, context) => {
+  const report = await reportOnce(ReportedEvent.parse(event), context);
+  count('FailureReported');
+  return report;
+});

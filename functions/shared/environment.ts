@@ -1,0 +1,44 @@
+/** Every environment variable that a function may read, with what it is. template.yaml sets exactly these. */
+const VARIABLES = {
+  PREFIX: 'name prefix shared by this stack and its member stacks',
+  INVENTORY_TABLE: 'DynamoDB table of deployments and nodes',
+  IDEMPOTENCY_TABLE: 'DynamoDB table of Powertools idempotency records',
+  STATE_MACHINE_ARN: 'the rollout state machine',
+  NOTIFICATION_TOPIC_ARN: 'SNS topic for people',
+  EXTERNAL_ID: 'external id that the member accounts expect',
+  ACCOUNT_ID: 'the central account',
+  PARTITION: 'aws, aws-cn, aws-us-gov',
+  AWS_REGION: 'set by Lambda: the Region of the central stack',
+  TARGET_ACCOUNTS: 'comma-separated account ids that deployments may target; empty: the central account only',
+  TARGET_TAG_KEYS: 'comma-separated tag keys that deployments may target',
+  REQUIRE_CERTIFICATE_TAG: 'true: the tag CertName of a certificate must allow the name',
+  NODE_RETENTION_DAYS: 'days after which a node that is gone is dropped from the record',
+  INSTALLATION_TIMEOUT_MINUTES: 'minutes after which an installation that still runs is stopped',
+} as const;
+
+export type VariableName = keyof typeof VARIABLES;
+
+/**
+ * Reads the named variables.
+ *
+ * @throws Error that names every missing variable at once, so that one deployment mends them all.
+ */
+export function readEnvironment<N extends VariableName>(
+  names: readonly N[],
+  source: Record<string, string | undefined> = process.env,
+): Record<N, string> {
+  const missing = names.filter((name) => source[name] === undefined);
+  if (missing.length > 0) {
+    const described = missing.map((name) => `${name} (${VARIABLES[name]})`);
+    throw new Error(`Missing environment variables: ${described.join(', ')}`);
+  }
+  return Object.fromEntries(names.map((name) => [name, source[name]])) as Record<N, string>;
+}
+
+/** The elements of a comma-separated variable; an empty variable is an empty list. */
+export function listOf(value: string): string[] {
+  return value
+    .split(',')
+    .map((element) => element.trim())
+    .filter((element) => element !== '');
+}

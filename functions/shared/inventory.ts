@@ -1,0 +1,610 @@
+import {
+  BatchWriteCommand,
+  type DynamoDBDocumentClient,
+  GetCommand,
+  PutCommand,
+  QueryCommand,
+  type QueryCommandInput,
+  UpdateCommand,
+  type UpdateCommandInput,
+} from '@aws-sdk/lib-dynamodb';
+import type {
+  Claim,
+  Deployment,
+  LastRollout,
+  NodeRecord,
+  NodeResult,
+  Order,
+  RolloutOrder,
+  Status,
+} from './deployment.ts';
+import { STATUSES, timestamp } from './deployment.ts';
+import { isNamed } from './errors.ts';
+
+/** Rounds of registering against rollouts that end meanwhile; two suffice unless rollouts take no time. */
+const REGISTER_ROUNDS = 10;
+
+/** Parallel conditional updates of node records: keeps 120 nodes under a second without a burst. */
+const NODE_WRITES_AT_ONCE = 10;
+
+export interface Page<T> {
+  items: T[];
+  /** Opaque; absent on the last page. */
+  nextToken?: string;
+}
+
+export interface FleetFilter {
+  CertName?: string | undefined;
+  CertificateArn?: string | undefined;
+  Status?: Status | undefined;
+  TargetAccount?: string | undefined;
+  /** Only what expires at or before this time. */
+  NotAfterAtMost?: string | undefined;
+}
+
+/** How a rollout ended, as it is written into the deployment. */
+export interface RolloutResult {
+  Status: Exclude<Status, 'ROLLING_OUT' | 'DELETING'>;
+  ExecutionArn: string;
+  LastError?: string;
+  /** What the nodes serve now; absent when the rollout did not bring them to its serial. */
+  Served?: { Serial: string; VersionId: string; NotAfter: string };
+}
+
+const isDeployment = 'attribute_exists(CertName)';
+const isLive = `${isDeployment} AND #Status <> :deleting`;
+
+/**
+ * The inventory: one item a deployment (`Item` = deployment) and one a node (`node#<id>`). Only deployment
+ * items carry the keys of the indexes. Every write is conditional, so that what is older never overwrites
+ * what is newer. A deleted deployment leaves its RolloutNumber, which nodes and execution names rely on.
+ */
+export class Inventory {
+  private readonly client: DynamoDBDocumentClient;
+  private readonly table: string;
+  private readonly now: () => Date;
+
+  constructor(client: DynamoDBDocumentClient, table: string, now: () => Date = () => new Date()) {
+    this.client = client;
+    this.table = table;
+    this.now = now;
+  }
+
+  /** Reads a deployment, strongly consistent; undefined when there is none or it was deleted. */
+  async get(deploymentId: string): Promise<Deployment | undefined> {
+    const { Item } = await this.client.send(
+      new GetCommand({ TableName: this.table, Key: deploymentKey(deploymentId), ConsistentRead: true }),
+    );
+    return Item?.CertName === undefined ? undefined : (Item as unknown as Deployment);
+  }
+
+  /** One page of a deployment's node records. */
+  async nodes(deploymentId: string, limit?: number, token?: string): Promise<Page<NodeRecord>> {
+    const page = await this.query({
+      KeyConditionExpression: 'DeploymentId = :id AND begins_with(#Item, :node)',
+      ExpressionAttributeNames: { '#Item': 'Item' },
+      ExpressionAttributeValues: { ':id': deploymentId, ':node': 'node#' },
+      ConsistentRead: true,
+      Limit: limit,
+      ExclusiveStartKey: decodeToken(token)?.key,
+    });
+    return { items: page.items as unknown as NodeRecord[], ...nextToken({ key: page.lastKey }) };
+  }
+
+  /** Every node record of a deployment. */
+  async allNodes(deploymentId: string): Promise<NodeRecord[]> {
+    return Array.fromAsync(pages((token) => this.nodes(deploymentId, undefined, token)));
+  }
+
+  /**
+   * One page of the fleet. The most selective filter chooses the index; the others filter what it reads.
+   * Without CertName, CertificateArn and TargetAccount the statuses are read one after the other, so that a
+   * page costs at most one query a status.
+   *
+   * @throws InvalidToken for a token that this method did not make for the same filter.
+   */
+  async fleet(filter: FleetFilter, limit: number, token?: string): Promise<Page<Deployment>> {
+    const position = decodeToken(token) ?? {};
+    const statuses = filter.Status ? [filter.Status] : STATUSES;
+    if (filter.CertName || filter.CertificateArn || filter.TargetAccount) {
+      const page = await this.fleetQuery(filter, limit, position.key);
+      return { items: page.items, ...nextToken({ key: page.lastKey }) };
+    }
+    const items: Deployment[] = [];
+    let { status = 0, key } = position;
+    while (status < statuses.length) {
+      const page = await this.fleetQuery(
+        { ...filter, Status: statuses[status] as Status },
+        limit - items.length,
+        key,
+      );
+      items.push(...page.items);
+      key = page.lastKey;
+      if (!key) {
+        status += 1;
+      }
+      if (items.length >= limit || key) {
+        break;
+      }
+    }
+    return status < statuses.length ? { items, ...nextToken({ status, key }) } : { items };
+  }
+
+  /** Every deployment that fits the filter, page by page. */
+  all(filter: FleetFilter): AsyncGenerator<Deployment> {
+    // 1,000 small items stay below the 1 MB that one Query reads at most.
+    return pages((token) => this.fleet(filter, 1000, token));
+  }
+
+  /**
+   * Registers or changes an order and claims its rollout in one conditional write.
+   *
+   * @param queue says, of the deployment whose rollout is running, whether this one must follow it.
+   * @returns the deployment as it is now; `claimed` is false when another rollout is running: then the order is
+   *   changed and, where `queue` says so, its rollout noted as pending.
+   */
+  async register(
+    deploymentId: string,
+    order: Order,
+    rollout: RolloutOrder,
+    certificateNotAfter: string,
+    queue: (current: Deployment) => boolean,
+  ): Promise<{ deployment: Deployment; claimed: boolean } | undefined> {
+    const now = timestamp(this.now());
+    // A rollout may end, or a deletion begin, between two of these writes; then the next round sees it.
+    for (let round = 0; round < REGISTER_ROUNDS; round += 1) {
+      const claimed = await this.claimWith(deploymentId, rollout, {
+        set: { ...order },
+        setOnce: { CreatedAt: now, NotAfter: certificateNotAfter },
+        remove: ['DryRunOnly'],
+        condition: '(attribute_not_exists(#Status) OR #Status <> :deleting)',
+      });
+      if (claimed) {
+        return { deployment: claimed, claimed: true };
+      }
+      const current = await this.get(deploymentId);
+      if (current?.Status === 'DELETING') {
+        return undefined;
+      }
+      if (current?.Rollout) {
+        const updated = await this.update(deploymentId, {
+          set: { ...order, ...(queue(current) ? { Pending: rollout } : {}), UpdatedAt: now },
+          remove: ['DryRunOnly'],
+          condition: `${isLive} AND attribute_exists(Rollout) AND RolloutNumber = :seen`,
+          values: { ':seen': current.RolloutNumber, ':deleting': 'DELETING' },
+        });
+        if (updated) {
+          return { deployment: updated, claimed: false };
+        }
+      }
+    }
+    return undefined;
+  }
+
+  /**
+   * Claims a dry run. A deployment that exists keeps its order and status; a new one is registered for dry runs
+   * only. Undefined when a rollout is running or the deployment is being deleted.
+   */
+  async claimDryRun(
+    deploymentId: string,
+    order: Order,
+    rollout: RolloutOrder,
+    certificateNotAfter: string,
+  ): Promise<Deployment | undefined> {
+    const { Options, MaxConcurrency, MaxErrors } = order;
+    const trial = { ...rollout, Trial: { Options, MaxConcurrency, MaxErrors } };
+    const now = timestamp(this.now());
+    if (await this.get(deploymentId)) {
+      return this.claimWith(deploymentId, trial, { condition: isLive, status: null });
+    }
+    return this.claimWith(deploymentId, trial, {
+      set: { ...order, CreatedAt: now, NotAfter: certificateNotAfter, DryRunOnly: true },
+      condition: `attribute_not_exists(CertName)`,
+      status: 'WAITING',
+    });
+  }
+
+  /**
+   * Claims the next rollout of a registered deployment: exactly one caller gets it.
+   *
+   * @param seenRolloutNumber the number on which the caller's decision rests: when another rollout came in
+   *   between, the claim is lost.
+   * @returns the deployment with its claim, or undefined when the claim was lost.
+   */
+  claim(deployment: Deployment, rollout: RolloutOrder): Promise<Deployment | undefined> {
+    return this.claimWith(deployment.DeploymentId, rollout, {
+      condition: `${isLive} AND RolloutNumber = :seen`,
+      values: { ':seen': deployment.RolloutNumber },
+    });
+  }
+
+  /** Notes a rollout that is to start when the running one ends. False when none is running any more. */
+  async queue(deployment: Deployment, rollout: RolloutOrder): Promise<boolean> {
+    const updated = await this.update(deployment.DeploymentId, {
+      set: { Pending: rollout },
+      condition: `${isLive} AND attribute_exists(Rollout) AND RolloutNumber = :seen`,
+      values: { ':seen': deployment.RolloutNumber, ':deleting': 'DELETING' },
+    });
+    return updated !== undefined;
+  }
+
+  /** Notes on the running claim what was started for it. Undefined when the rollout is superseded. */
+  note(
+    deploymentId: string,
+    rolloutNumber: number,
+    noted: { StartedAt?: string; AutomationExecutionId?: string },
+  ): Promise<Deployment | undefined> {
+    return this.update(deploymentId, {
+      set: Object.fromEntries(Object.entries(noted).map(([name, value]) => [`Rollout.${name}`, value])),
+      condition: 'attribute_exists(Rollout) AND RolloutNumber = :number',
+      values: { ':number': rolloutNumber },
+    });
+  }
+
+  /**
+   * Ends the claim of a rollout and writes its result.
+   *
+   * @returns the deployment as it is now, or undefined when that rollout's claim had already ended.
+   */
+  async finish(
+    deployment: Deployment,
+    rolloutNumber: number,
+    result: RolloutResult,
+  ): Promise<Deployment | undefined> {
+    const { Rollout: claim } = deployment;
+    if (!claim) {
+      return undefined;
+    }
+    const now = timestamp(this.now());
+    const last: LastRollout = {
+      Number: rolloutNumber,
+      Serial: claim.Serial,
+      Cause: claim.Cause,
+      CorrelationId: claim.CorrelationId,
+      ExecutionArn: result.ExecutionArn,
+      Status: result.Status,
+      At: now,
+      ...(result.LastError === undefined ? {} : { Error: result.LastError }),
+    };
+    const dryRun = claim.Cause === 'DRY_RUN';
+    const failures = result.Status === 'FAILED' ? (deployment.Failures ?? 0) + 1 : 0;
+    return this.update(deployment.DeploymentId, {
+      // A dry run says nothing about what the nodes serve: its result stands in LastRollout alone.
+      set: {
+        LastRollout: last,
+        UpdatedAt: now,
+        ...(dryRun
+          ? {}
+          : { Status: result.Status, Failures: failures, LastError: result.LastError, ...result.Served }),
+      },
+      remove: ['Rollout', ...(dryRun || result.LastError !== undefined ? [] : ['LastError'])],
+      condition: `${isLive} AND attribute_exists(Rollout) AND RolloutNumber = :number`,
+      values: { ':number': rolloutNumber, ':deleting': 'DELETING' },
+    });
+  }
+
+  /** Writes what nodes reported, unless a newer rollout has written already. Keeps the serial of a failed one. */
+  async recordNodes(
+    deploymentId: string,
+    rolloutNumber: number,
+    results: readonly NodeResult[],
+    dryRun = false,
+  ): Promise<void> {
+    const now = timestamp(this.now());
+    await inParallel(results, NODE_WRITES_AT_ONCE, async (result) => {
+      const { NodeId, Outcome, Error: error, ExitCode, Step, Serial, VersionId } = result;
+      const set = dryRun
+        ? { DryRun: { Outcome, At: now, ...(error === undefined ? {} : { Error: error }) } }
+        : {
+            Outcome,
+            At: now,
+            RolloutNumber: rolloutNumber,
+            ...(Outcome === 'installed' || Outcome === 'unchanged' ? { Serial, VersionId } : {}),
+            ...(error === undefined ? {} : { Error: error, ExitCode, Step }),
+          };
+      await this.update(
+        deploymentId,
+        {
+          set: { NodeId, ...set },
+          remove: dryRun || error !== undefined ? [] : ['Error', 'ExitCode', 'Step'],
+          condition: 'attribute_not_exists(RolloutNumber) OR RolloutNumber <= :number',
+          values: { ':number': rolloutNumber },
+        },
+        `node#${NodeId}`,
+      );
+    });
+  }
+
+  /** Drops the records of nodes that are gone. */
+  dropNodes(deploymentId: string, nodeIds: readonly string[]): Promise<void> {
+    return this.deleteItems(nodeIds.map((id) => ({ DeploymentId: deploymentId, Item: `node#${id}` })));
+  }
+
+  /** Marks a deployment as being deleted: from here on nothing starts for it. Undefined when there is none. */
+  markDeleting(deploymentId: string): Promise<Deployment | undefined> {
+    return this.update(deploymentId, {
+      set: { Status: 'DELETING', UpdatedAt: timestamp(this.now()) },
+      condition: isDeployment,
+    });
+  }
+
+  /** Removes a deployment that is marked as being deleted; only its RolloutNumber stays. */
+  async remove(deployment: Deployment): Promise<void> {
+    const nodes = await this.allNodes(deployment.DeploymentId);
+    await this.dropNodes(
+      deployment.DeploymentId,
+      nodes.map((node) => node.NodeId),
+    );
+    const { RolloutNumber } = deployment;
+    await ignoreLostCondition(
+      this.client.send(
+        new PutCommand({
+          TableName: this.table,
+          Item: { ...deploymentKey(deployment.DeploymentId), RolloutNumber },
+          ConditionExpression: '#Status = :deleting AND RolloutNumber = :number',
+          ExpressionAttributeNames: { '#Status': 'Status' },
+          ExpressionAttributeValues: { ':deleting': 'DELETING', ':number': RolloutNumber },
+        }),
+      ),
+    );
+  }
+
+  private async claimWith(
+    deploymentId: string,
+    rollout: RolloutOrder,
+    change: Partial<Change> & {
+      condition: string;
+      /** Status that goes with the claim; null leaves it. */
+      status?: Status | null;
+    },
+  ): Promise<Deployment | undefined> {
+    const now = this.now();
+    const claim: Claim = { ...rollout, ClaimedAt: timestamp(now) };
+    const { status = 'ROLLING_OUT' } = change;
+    const usesDeleting = change.condition.includes(':deleting');
+    return this.update(deploymentId, {
+      set: {
+        ...change.set,
+        Rollout: claim,
+        UpdatedAt: timestamp(now),
+        ...(status === null ? {} : { Status: status }),
+      },
+      setOnce: change.setOnce ?? {},
+      increment: 'RolloutNumber',
+      // A dry run must not swallow a rollout that waits.
+      remove: [...(change.remove ?? []), ...(rollout.Cause === 'DRY_RUN' ? [] : ['Pending'])],
+      condition: `attribute_not_exists(Rollout) AND ${change.condition}`,
+      values: { ...(usesDeleting ? { ':deleting': 'DELETING' } : {}), ...change.values },
+    });
+  }
+
+  private async fleetQuery(
+    filter: FleetFilter,
+    limit: number,
+    startKey: Key | undefined,
+  ): Promise<{ items: Deployment[]; lastKey?: Key }> {
+    const { index, key, sorted } = chooseIndex(filter);
+    const names: Record<string, string> = { '#key': key };
+    const values: Record<string, unknown> = { ':key': filter[key] };
+    const conditions = ['#key = :key'];
+    const filters: string[] = [];
+    for (const field of ['CertName', 'CertificateArn', 'Status', 'TargetAccount'] as const) {
+      if (field !== key && filter[field] !== undefined) {
+        names[`#${field}`] = field;
+        values[`:${field}`] = filter[field];
+        filters.push(`#${field} = :${field}`);
+      }
+    }
+    if (filter.NotAfterAtMost !== undefined) {
+      values[':notAfter'] = filter.NotAfterAtMost;
+      (sorted ? conditions : filters).push('NotAfter <= :notAfter');
+    }
+    const page = await this.query({
+      IndexName: index,
+      KeyConditionExpression: conditions.join(' AND '),
+      ...(filters.length > 0 ? { FilterExpression: filters.join(' AND ') } : {}),
+      ExpressionAttributeNames: names,
+      ExpressionAttributeValues: values,
+      Limit: limit,
+      ExclusiveStartKey: startKey,
+    });
+    return {
+      items: page.items as unknown as Deployment[],
+      ...(page.lastKey ? { lastKey: page.lastKey } : {}),
+    };
+  }
+
+  private async query(
+    input: Omit<QueryCommandInput, 'TableName'>,
+  ): Promise<{ items: Record<string, unknown>[]; lastKey?: Key }> {
+    try {
+      const { Items = [], LastEvaluatedKey } = await this.client.send(
+        new QueryCommand({ TableName: this.table, ...input }),
+      );
+      return { items: Items, ...(LastEvaluatedKey ? { lastKey: LastEvaluatedKey } : {}) };
+    } catch (error) {
+      // DynamoDB refuses a start key that does not belong to the query.
+      if (input.ExclusiveStartKey && isNamed(error, 'ValidationException')) {
+        throw new InvalidToken();
+      }
+      throw error;
+    }
+  }
+
+  private async update(
+    deploymentId: string,
+    change: Change,
+    item = 'deployment',
+  ): Promise<Deployment | undefined> {
+    const output = await ignoreLostCondition(
+      this.client.send(
+        new UpdateCommand({
+          TableName: this.table,
+          Key: { DeploymentId: deploymentId, Item: item },
+          ...expressionsFor(change),
+          ReturnValues: 'ALL_NEW',
+        }),
+      ),
+    );
+    return output?.Attributes as Deployment | undefined;
+  }
+
+  private async deleteItems(keys: Key[]): Promise<void> {
+    // BatchWriteItem takes 25 requests at most and may leave some unprocessed.
+    for (let start = 0; start < keys.length; start += 25) {
+      let requests = keys.slice(start, start + 25).map((Key) => ({ DeleteRequest: { Key } }));
+      while (requests.length > 0) {
+        const { UnprocessedItems } = await this.client.send(
+          new BatchWriteCommand({ RequestItems: { [this.table]: requests } }),
+        );
+        requests = (UnprocessedItems?.[this.table] ?? []) as typeof requests;
+      }
+    }
+  }
+}
+
+/** A page token that was altered or made for another question. */
+export class InvalidToken extends Error {
+  override name = 'InvalidToken';
+}
+
+type Key = Record<string, unknown>;
+type Position = { status?: number | undefined; key?: Key | undefined };
+
+interface Change {
+  set: Record<string, unknown>;
+  /** Set only where the attribute does not exist yet. */
+  setOnce?: Record<string, unknown>;
+  increment?: string;
+  remove?: string[];
+  condition: string;
+  values?: Record<string, unknown>;
+}
+
+const deploymentKey = (deploymentId: string) => ({ DeploymentId: deploymentId, Item: 'deployment' });
+
+/** Writes an UpdateExpression with every attribute name as a placeholder; `A.B` is a path into a map. */
+function expressionsFor(
+  change: Change,
+): Pick<
+  UpdateCommandInput,
+  'UpdateExpression' | 'ConditionExpression' | 'ExpressionAttributeNames' | 'ExpressionAttributeValues'
+> {
+  const names: Record<string, string> = {};
+  const values: Record<string, unknown> = { ...change.values };
+  const place = (path: string) =>
+    path
+      .split('.')
+      .map((name) => {
+        names[`#${name}`] = name;
+        return `#${name}`;
+      })
+      .join('.');
+  const placeholderFor = (path: string, value: unknown) => {
+    const placeholder = `:${path.replaceAll('.', '_')}`;
+    values[placeholder] = value;
+    return placeholder;
+  };
+  const sets = [
+    ...Object.entries(change.set)
+      .filter(([, value]) => value !== undefined)
+      .map(([path, value]) => `${place(path)} = ${placeholderFor(path, value)}`),
+    ...Object.entries(change.setOnce ?? {}).map(
+      ([path, value]) => `${place(path)} = if_not_exists(${place(path)}, ${placeholderFor(path, value)})`,
+    ),
+  ];
+  if (change.increment) {
+    const counter = place(change.increment);
+    values[':zero'] = 0;
+    values[':one'] = 1;
+    sets.push(`${counter} = if_not_exists(${counter}, :zero) + :one`);
+  }
+  if (change.condition.includes('#Status')) {
+    names['#Status'] = 'Status';
+  }
+  const removes = (change.remove ?? []).map(place);
+  return {
+    UpdateExpression: `SET ${sets.join(', ')}${removes.length > 0 ? ` REMOVE ${removes.join(', ')}` : ''}`,
+    ConditionExpression: change.condition,
+    ExpressionAttributeNames: names,
+    ExpressionAttributeValues: values,
+  };
+}
+
+function chooseIndex(filter: FleetFilter): {
+  index: string;
+  key: 'CertName' | 'CertificateArn' | 'TargetAccount' | 'Status';
+  /** Whether the index is sorted by NotAfter. */
+  sorted: boolean;
+} {
+  if (filter.CertName) return { index: 'CertNameIndex', key: 'CertName', sorted: false };
+  if (filter.CertificateArn) return { index: 'CertificateArnIndex', key: 'CertificateArn', sorted: false };
+  if (filter.TargetAccount) return { index: 'TargetAccountIndex', key: 'TargetAccount', sorted: true };
+  return { index: 'StatusIndex', key: 'Status', sorted: true };
+}
+
+function nextToken(position: Position): { nextToken?: string } {
+  if (position.key === undefined && !position.status) {
+    return {};
+  }
+  return { nextToken: Buffer.from(JSON.stringify(position)).toString('base64url') };
+}
+
+function decodeToken(token: string | undefined): Position | undefined {
+  if (token === undefined) {
+    return undefined;
+  }
+  try {
+    const position = JSON.parse(Buffer.from(token, 'base64url').toString()) as Position;
+    const { status = 0, key = {} } = position;
+    // Keys are strings only; a number or object in their place would reach DynamoDB as another type.
+    const valid =
+      Number.isInteger(status) && status >= 0 && Object.values(key).every((part) => typeof part === 'string');
+    if (valid) {
+      return position;
+    }
+  } catch {
+    // Falls through: not a token of ours.
+  }
+  throw new InvalidToken('NextToken is not one that this API gave out for this request.');
+}
+
+async function* pages<T>(read: (token: string | undefined) => Promise<Page<T>>): AsyncGenerator<T> {
+  let token: string | undefined;
+  do {
+    const page = await read(token);
+    yield* page.items;
+    token = page.nextToken;
+  } while (token !== undefined);
+}
+
+/** Runs `work` over all items, at most `limit` at once; the first failure is thrown when all have ended. */
+export async function inParallel<T>(
+  items: Iterable<T> | AsyncIterable<T>,
+  limit: number,
+  work: (item: T) => Promise<unknown>,
+): Promise<void> {
+  const iterator =
+    Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : (items as Iterable<T>)[Symbol.iterator]();
+  const failures: unknown[] = [];
+  const worker = async () => {
+    for (let next = await iterator.next(); !next.done; next = await iterator.next()) {
+      await work(next.value).catch((error: unknown) => failures.push(error));
+    }
+  };
+  await Promise.all(Array.from({ length: limit }, worker));
+  if (failures.length > 0) {
+    throw failures[0];
+  }
+}
+
+async function ignoreLostCondition<T>(call: Promise<T>): Promise<T | undefined> {
+  try {
+    return await call;
+  } catch (error) {
+    if (isNamed(error, 'ConditionalCheckFailedException')) {
+      return undefined;
+    }
+    throw error;
+  }
+}

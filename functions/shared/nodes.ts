@@ -1,0 +1,84 @@
+import {
+  type InstanceInformation,
+  paginateDescribeInstanceInformation,
+  type SSMClient,
+} from '@aws-sdk/client-ssm';
+import type { Target } from './deployment.ts';
+
+/** A managed node that carries the tag, as Systems Manager knows it. */
+export interface ManagedNode {
+  NodeId: string;
+  Online: boolean;
+  Platform: string;
+  AgentVersion: string;
+  /** When the agent was last heard of; ISO 8601. */
+  LastPing?: string;
+}
+
+/**
+ * The first SSM agent that passes document parameters to scripts as environment variables
+ * (Systems Manager guide, "interpolationType"). Older ones would paste them into the script.
+ */
+export const OLDEST_AGENT = '3.3.2746.0';
+
+/**
+ * Every managed node that carries the target's tag. Terminated and stopped nodes are not listed.
+ * A tag filter cannot be combined with other filters (API reference of DescribeInstanceInformation), so the
+ * caller looks at state and platform itself.
+ */
+export async function listNodes(ssm: SSMClient, target: Target): Promise<ManagedNode[]> {
+  const pages = paginateDescribeInstanceInformation(
+    { client: ssm, pageSize: 50 },
+    { Filters: [{ Key: `tag:${target.TargetTagKey}`, Values: [target.TargetTagValue] }] },
+  );
+  const nodes: ManagedNode[] = [];
+  for await (const page of pages) {
+    nodes.push(...(page.InstanceInformationList ?? []).map(managedNode));
+  }
+  return nodes;
+}
+
+function managedNode(information: InstanceInformation): ManagedNode {
+  const { InstanceId = '', PingStatus, PlatformType = 'unknown', AgentVersion = '0' } = information;
+  const lastPing = information.LastPingDateTime?.toISOString();
+  return {
+    NodeId: InstanceId,
+    Online: PingStatus === 'Online',
+    Platform: PlatformType,
+    AgentVersion,
+    ...(lastPing ? { LastPing: lastPing } : {}),
+  };
+}
+
+/** Why nothing can be installed on a node now; undefined when it is ready. */
+export function obstacleOf(
+  node: ManagedNode,
+): { Outcome: 'offline' | 'unsupported'; Error: string } | undefined {
+  if (node.Platform !== 'Linux') {
+    return { Outcome: 'unsupported', Error: `Platform ${node.Platform} is not supported; only Linux is.` };
+  }
+  if (compareVersions(node.AgentVersion, OLDEST_AGENT) < 0) {
+    return {
+      Outcome: 'unsupported',
+      Error: `SSM agent ${node.AgentVersion} is older than ${OLDEST_AGENT}: update it.`,
+    };
+  }
+  if (!node.Online) {
+    const since = node.LastPing ? ` since ${node.LastPing}` : '';
+    return { Outcome: 'offline', Error: `The SSM agent has not answered${since}.` };
+  }
+  return undefined;
+}
+
+function compareVersions(left: string, right: string): number {
+  const [a, b] = [left, right].map((version) =>
+    version.split('.').map((part) => Number.parseInt(part, 10) || 0),
+  );
+  for (let index = 0; index < 4; index += 1) {
+    const difference = (a?.[index] ?? 0) - (b?.[index] ?? 0);
+    if (difference !== 0) {
+      return difference;
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,44 @@
+import { PublishCommand, type SNSClient } from '@aws-sdk/client-sns';
+
+/** What a person who is woken by it needs, in this order. */
+export interface Notification {
+  /** One line: what happened, to what. SNS takes 100 ASCII characters. */
+  Subject: string;
+  What: string;
+  Where: string;
+  /** ISO 8601. */
+  Since: string;
+  WhatToDo: string;
+  /** Console address, or another place where more is to be seen. */
+  Link?: string | undefined;
+}
+
+/** Sends a notification to the topic. */
+export async function notify(sns: SNSClient, topicArn: string, notification: Notification): Promise<void> {
+  const { Subject, What, Where, Since, WhatToDo, Link } = notification;
+  const lines = [
+    `What: ${What}`,
+    `Where: ${Where}`,
+    `Since: ${Since}`,
+    `What to do: ${WhatToDo}`,
+    ...(Link ? [`More: ${Link}`] : []),
+  ];
+  await sns.send(
+    new PublishCommand({
+      TopicArn: topicArn,
+      Subject: Subject.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 100),
+      Message: lines.join('\n\n'),
+    }),
+  );
+}
+
+/** Console address of an execution, in the partition's own console. */
+export function executionLink(executionArn: string): string {
+  const [, partition, , region] = executionArn.split(':');
+  const consoles: Record<string, string> = {
+    'aws-cn': 'console.amazonaws.cn',
+    'aws-us-gov': 'console.amazonaws-us-gov.com',
+  };
+  const host = consoles[partition ?? ''] ?? 'console.aws.amazon.com';
+  return `https://${host}/states/home?region=${region}#/v2/executions/details/${executionArn}`;
+}

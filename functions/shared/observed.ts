@@ -1,0 +1,62 @@
+import { Logger } from '@aws-lambda-powertools/logger';
+import { injectLambdaContext } from '@aws-lambda-powertools/logger/middleware';
+import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
+import { logMetrics } from '@aws-lambda-powertools/metrics/middleware';
+import { Tracer } from '@aws-lambda-powertools/tracer';
+import { captureLambdaHandler } from '@aws-lambda-powertools/tracer/middleware';
+import middy from '@middy/core';
+import type { Context } from 'aws-lambda';
+
+/** One of each a function, as Powertools wants it; configured by POWERTOOLS_* and LOG_LEVEL. */
+export const logger = new Logger();
+export const metrics = new Metrics();
+const tracer = new Tracer();
+
+/** For clients of functions that the state machine repeats: two layers of retries would multiply. */
+export const ONE_ATTEMPT = { maxAttempts: 1 };
+
+/** Fields that every log line of a rollout carries, where the event has them. */
+const LOGGED_FIELDS = [
+  'CorrelationId',
+  'DeploymentId',
+  'RolloutNumber',
+  'CertName',
+  'CertificateArn',
+] as const;
+
+/** Records the calls of an AWS client as X-Ray subsegments. */
+export function traced<T>(client: T): T {
+  return tracer.captureAWSv3Client(client);
+}
+
+/** Counts something that happened. */
+export function count(name: string, value = 1): void {
+  metrics.addMetric(name, MetricUnit.Count, value);
+}
+
+/** Adds the rollout's fields to every further log line of this invocation. */
+export function logFields(source: object): void {
+  const fields = source as Record<string, unknown>;
+  const found = LOGGED_FIELDS.filter((name) => fields[name] !== undefined);
+  logger.appendKeys(Object.fromEntries(found.map((name) => [name, fields[name]])));
+}
+
+/**
+ * A Lambda handler with logs, traces and metrics. Neither event nor response is logged or traced, so that no
+ * later field can leak through them.
+ */
+export function observed<E extends object, R>(handle: (event: E, context: Context) => Promise<R>) {
+  return middy<E, R>()
+    .use(captureLambdaHandler(tracer, { captureResponse: false }))
+    .use(injectLambdaContext(logger, { resetKeys: true, logEvent: false }))
+    .use(logMetrics(metrics, { captureColdStartMetric: true }))
+    .handler(async (event: E, context: Context) => {
+      logFields(event);
+      try {
+        return await handle(event, context);
+      } catch (error) {
+        logger.error('Failed', error as Error);
+        throw error;
+      }
+    });
+}

@@ -1,0 +1,35 @@
+import * as z from 'zod';
+
+/** The one line that the install script prints. Anything else on standard output is not a result. */
+const ResultLine = z.object({
+  Outcome: z.enum(['installed', 'unchanged', 'rolled-back', 'failed', 'dry-run-passed']),
+  ExitCode: z.int().min(0).max(255),
+  Serial: z
+    .string()
+    .regex(/^[0-9a-f]*$/)
+    .optional(),
+  VersionId: z
+    .string()
+    .regex(/^[0-9a-f]*$/)
+    .optional(),
+  RolloutNumber: z.int(),
+  DeploymentId: z.string(),
+  Step: z.string().max(64).optional(),
+  Error: z.string().max(400).optional(),
+});
+
+export type ResultLine = z.infer<typeof ResultLine>;
+
+/** Finds the result line in a command's output; undefined when there is none, or more than one. */
+export function parseResultLine(output: string): ResultLine | undefined {
+  const lines = output.split('\n').filter((line) => line.startsWith('{'));
+  if (lines.length !== 1) {
+    return undefined;
+  }
+  try {
+    const parsed = ResultLine.safeParse(JSON.parse(lines[0] as string));
+    return parsed.success ? parsed.data : undefined;
+  } catch {
+    return undefined;
+  }
+}

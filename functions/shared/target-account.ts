@@ -1,0 +1,128 @@
+import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { SSMClient } from '@aws-sdk/client-ssm';
+import { AssumeRoleCommand, type STSClient } from '@aws-sdk/client-sts';
+import { secretNameOf, type Target } from './deployment.ts';
+import { isNamed, TargetAccessDenied, TargetNotPrepared } from './errors.ts';
+
+export interface TargetAccountConfig {
+  sts: STSClient;
+  prefix: string;
+  partition: string;
+  externalId: string;
+  /** Name of the calling function: the first part of the session's name, as CloudTrail shows it. */
+  functionName: string;
+  /** Attempts of each SDK call. One where the state machine repeats the task itself. */
+  maxAttempts?: number;
+}
+
+/** One statement of a session policy: what this call needs, and nothing else that the role may do. */
+export interface SessionStatement {
+  Effect: 'Allow';
+  Action: string[];
+  Resource: string | string[];
+  Condition?: Record<string, Record<string, string>>;
+}
+
+export interface TargetClients {
+  ssm: SSMClient;
+  secretsManager: SecretsManagerClient;
+}
+
+export type ConnectTarget = (
+  deployment: Target & { DeploymentId: string },
+  statements: SessionStatement[],
+) => Promise<TargetClients>;
+
+/** ARNs in a target account, as member-account.yaml creates them. */
+export function targetArns(config: { prefix: string; partition: string }, target: Target) {
+  const { prefix, partition } = config;
+  const { TargetAccount: account, TargetRegion: region } = target;
+  return {
+    rolloutRole: `arn:${partition}:iam::${account}:role/${prefix}-rollout-${region}`,
+    automationRole: `arn:${partition}:iam::${account}:role/${prefix}-automation-${region}`,
+    fleetDocumentName: `${prefix}-install-on-fleet`,
+    fleetDocument: `arn:${partition}:ssm:${region}:${account}:document/${prefix}-install-on-fleet`,
+    fleetDocumentDefinition: `arn:${partition}:ssm:${region}:${account}:automation-definition/${prefix}-install-on-fleet:*`,
+    automationExecutions: `arn:${partition}:ssm:${region}:${account}:automation-execution/*`,
+    /** Secrets Manager adds six characters of its own; an open end also fits the name before it exists. */
+    bundle: (deployment: { CertName: string; DeploymentId: string }) =>
+      `arn:${partition}:secretsmanager:${region}:${account}:secret:${secretNameOf(prefix, deployment)}*`,
+  };
+}
+
+/**
+ * Returns a function that assumes the rollout role of a target account and Region for one purpose.
+ * Role chaining limits the session to one hour (STS API reference, AssumeRole), which no function outlives.
+ *
+ * @throws TargetAccessDenied when the role cannot be assumed: it says what to check.
+ */
+export function targetAccounts(config: TargetAccountConfig): ConnectTarget {
+  return async (deployment, statements) => {
+    const role = targetArns(config, deployment).rolloutRole;
+    const region = deployment.TargetRegion;
+    try {
+      const { Credentials } = await config.sts.send(
+        new AssumeRoleCommand({
+          RoleArn: role,
+          RoleSessionName: `${config.functionName}-${deployment.DeploymentId}`,
+          ExternalId: config.externalId,
+          // 15 minutes, the least that STS gives: longer than any function runs.
+          DurationSeconds: 900,
+          Policy: JSON.stringify({ Version: '2012-10-17', Statement: statements }),
+        }),
+      );
+      const credentials = {
+        accessKeyId: Credentials?.AccessKeyId ?? '',
+        secretAccessKey: Credentials?.SecretAccessKey ?? '',
+        sessionToken: Credentials?.SessionToken ?? '',
+      };
+      const client = {
+        region,
+        credentials,
+        ...(config.maxAttempts ? { maxAttempts: config.maxAttempts } : {}),
+      };
+      return { ssm: new SSMClient(client), secretsManager: new SecretsManagerClient(client) };
+    } catch (error) {
+      if (isNamed(error, 'AccessDenied', 'AccessDeniedException')) {
+        throw new TargetAccessDenied(
+          `Cannot assume ${role}. Check that member-account.yaml is deployed in account ` +
+            `${deployment.TargetAccount}, Region ${region}, with this stack's Prefix, ExternalId, CentralAccountId ` +
+            `and CentralRegion. AWS says: ${error.message}`,
+        );
+      }
+      // RegionDisabledException: STS is not active in that Region for the account.
+      if (isNamed(error, 'RegionDisabledException')) {
+        throw new TargetNotPrepared(
+          `Region ${region} is not enabled in account ${deployment.TargetAccount}.`,
+        );
+      }
+      throw error;
+    }
+  };
+}
+
+/**
+ * Runs a call in a target account and says, when it is refused, which role lacked what.
+ *
+ * @throws TargetAccessDenied or TargetNotPrepared in place of AWS's own error.
+ */
+export async function inTarget<T>(target: Target, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    if (isNamed(error, 'AccessDeniedException', 'AccessDenied')) {
+      throw new TargetAccessDenied(
+        `Account ${target.TargetAccount}, Region ${target.TargetRegion} refused the call. Check that ` +
+          `member-account.yaml there is as new as this stack, that no service control policy denies the action, and that ` +
+          `TargetTagKey ${target.TargetTagKey} is one of its tag keys. AWS says: ${error.message}`,
+      );
+    }
+    if (isNamed(error, 'AutomationDefinitionNotFoundException')) {
+      throw new TargetNotPrepared(
+        `The SSM documents of member-account.yaml are not in account ${target.TargetAccount}, Region ` +
+          `${target.TargetRegion}. Deploy it there with this stack's Prefix. AWS says: ${error.message}`,
+      );
+    }
+    throw error;
+  }
+}

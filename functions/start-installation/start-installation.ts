@@ -1,0 +1,209 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { type SSMClient, StartAutomationExecutionCommand } from '@aws-sdk/client-ssm';
+import type { StoredBundle } from '../export-certificate/export-certificate.ts';
+import {
+  type Deployment,
+  executionNameOf,
+  type NodeResult,
+  type RolloutInput,
+  timestamp,
+} from '../shared/deployment.ts';
+import { isNamed } from '../shared/errors.ts';
+import { listNodes, type ManagedNode, obstacleOf } from '../shared/nodes.ts';
+import {
+  currentDeployment,
+  finishRollout,
+  type RolloutDeps,
+  runningExecutionArn,
+} from '../shared/rollout.ts';
+import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
+
+export interface StartInstallationDeps extends RolloutDeps {
+  connectTarget: ConnectTarget;
+  prefix: string;
+  partition: string;
+  /** Minutes after which an installation that still runs is stopped. */
+  timeoutMinutes: number;
+}
+
+export type StartInstallationInput = RolloutInput & { Bundle: StoredBundle };
+
+/** What the state machine keeps of an installation. Times are ISO 8601. */
+export type Installation =
+  | {
+      Status: 'IN_PROGRESS';
+      AutomationExecutionId: string;
+      Deadline: string;
+      Polls: number;
+      WaitSeconds: number;
+    }
+  | { Status: 'INSTALLED' | 'DEGRADED' | 'WAITING' }
+  | { Status: 'FAILED'; Error: string };
+
+/** The first look comes after 15 s: an install takes seconds, its delivery a few more. */
+export const FIRST_WAIT_SECONDS = 15;
+
+/**
+ * Looks at the nodes with the tag, chooses a canary and starts the Automation in the target account. With no
+ * node that is ready the rollout ends here: WAITING without any node (the bundle is kept ready for the first
+ * one), DEGRADED when the nodes there are cannot be reached.
+ *
+ * @throws RolloutSuperseded, TargetAccessDenied, TargetNotPrepared, SSM's throttling errors
+ */
+export async function startInstallation(
+  input: StartInstallationInput,
+  deps: StartInstallationDeps,
+): Promise<Installation> {
+  const deployment = await currentDeployment(deps.inventory, input);
+  const { ssm } = await deps.connectTarget(deployment, sessionStatements(deployment, deps));
+  return inTarget(deployment, async () => {
+    const nodes = await listNodes(ssm, deployment);
+    const ready = nodes.filter((node) => !obstacleOf(node));
+    if (ready.length === 0) {
+      return endWithoutNodes(deployment, input, nodes, deps);
+    }
+    const canary = chooseCanary(ready, input.RolloutNumber);
+    const automationExecutionId = await startAutomation(ssm, deployment, input, canary, deps);
+    await deps.inventory.note(deployment.DeploymentId, input.RolloutNumber, {
+      AutomationExecutionId: automationExecutionId,
+    });
+    const deadline = new Date(deps.now().getTime() + deps.timeoutMinutes * 60_000);
+    return {
+      Status: 'IN_PROGRESS',
+      AutomationExecutionId: automationExecutionId,
+      Deadline: timestamp(deadline),
+      Polls: 0,
+      WaitSeconds: FIRST_WAIT_SECONDS,
+    };
+  });
+}
+
+/** Another one each time, so that one broken node cannot hold up the others for ever. */
+function chooseCanary(ready: ManagedNode[], rolloutNumber: number): ManagedNode {
+  const sorted = ready.toSorted((a, b) => (a.NodeId < b.NodeId ? -1 : 1));
+  return sorted[rolloutNumber % sorted.length] as ManagedNode;
+}
+
+async function endWithoutNodes(
+  deployment: Deployment,
+  input: StartInstallationInput,
+  nodes: ManagedNode[],
+  deps: StartInstallationDeps,
+): Promise<Installation> {
+  const results = nodes.map(
+    (node): NodeResult => ({ NodeId: node.NodeId, ...obstacleOf(node) }) as NodeResult,
+  );
+  await deps.inventory.recordNodes(deployment.DeploymentId, input.RolloutNumber, results);
+  const Status = nodes.length === 0 ? 'WAITING' : 'DEGRADED';
+  await finishRollout(
+    deployment,
+    input.RolloutNumber,
+    {
+      Status,
+      ExecutionArn: runningExecutionArn(deps.stateMachineArn, deployment),
+      ...(nodes.length === 0
+        ? {}
+        : {
+            LastError: results
+              .map((result) => `${result.NodeId}: ${result.Error}`)
+              .join(' ')
+              .slice(0, 1000),
+          }),
+    },
+    deps,
+  );
+  return { Status };
+}
+
+/**
+ * The token follows from the rollout, so that a repeated call does not start a second Automation. What SSM
+ * answers to a used token is not documented beyond "can't be reused"; if it refuses, a second Automation with a
+ * fresh token is harmless: nodes lock, and answer `unchanged`.
+ */
+async function startAutomation(
+  ssm: SSMClient,
+  deployment: Deployment,
+  input: StartInstallationInput,
+  canary: ManagedNode,
+  deps: StartInstallationDeps,
+): Promise<string> {
+  const start = async (clientToken: string) => {
+    const { AutomationExecutionId = '' } = await ssm.send(
+      new StartAutomationExecutionCommand({
+        DocumentName: targetArns(deps, deployment).fleetDocumentName,
+        ClientToken: clientToken,
+        Parameters: documentParameters(deployment, input, canary),
+      }),
+    );
+    return AutomationExecutionId;
+  };
+  const name = executionNameOf(deployment.DeploymentId, input.Serial, input.RolloutNumber);
+  try {
+    return await start(uuidFrom(name));
+  } catch (error) {
+    if (isNamed(error, 'IdempotentParameterMismatch')) {
+      return start(randomUUID());
+    }
+    throw error;
+  }
+}
+
+/** An empty value is left out: SSM takes 1 to 512 characters, and the document's default is empty. */
+function documentParameters(
+  deployment: Deployment,
+  input: StartInstallationInput,
+  canary: ManagedNode,
+): Record<string, string[]> {
+  const { Options: options, MaxConcurrency, MaxErrors } = deployment.Rollout?.Trial ?? deployment;
+  const values: Record<string, string> = {
+    CanaryNodeId: canary.NodeId,
+    TargetTagKey: deployment.TargetTagKey,
+    TargetTagValue: deployment.TargetTagValue,
+    MaxConcurrency,
+    MaxErrors,
+    SecretArn: input.Bundle.SecretArn,
+    VersionId: input.Bundle.VersionId,
+    CertName: deployment.CertName,
+    DeploymentId: deployment.DeploymentId,
+    RolloutNumber: String(input.RolloutNumber),
+    CorrelationId: input.CorrelationId,
+    ReloadServices: options.ReloadServices.join(' '),
+    VerifyPort: String(options.VerifyPort),
+    KeyFormat: options.KeyFormat,
+    ExtraFormats: options.ExtraFormats.join(' '),
+    KeyMode: options.KeyMode ?? '',
+    KeyGroup: options.KeyGroup ?? '',
+    DryRun: String(input.Cause === 'DRY_RUN'),
+  };
+  const given = Object.entries(values).filter(([, value]) => value !== '');
+  return Object.fromEntries(given.map(([name, value]) => [name, [value]]));
+}
+
+function uuidFrom(text: string): string {
+  const hex = createHash('sha256').update(text).digest('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join(
+    '-',
+  );
+}
+
+function sessionStatements(
+  deployment: Deployment,
+  config: { prefix: string; partition: string },
+): SessionStatement[] {
+  const arns = targetArns(config, deployment);
+  return [
+    // DescribeInstanceInformation has no resource level.
+    { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
+    {
+      Effect: 'Allow',
+      Action: ['ssm:StartAutomationExecution'],
+      Resource: [arns.fleetDocument, arns.fleetDocumentDefinition, arns.automationExecutions],
+    },
+    {
+      Effect: 'Allow',
+      Action: ['iam:PassRole'],
+      Resource: arns.automationRole,
+      Condition: { StringEquals: { 'iam:PassedToService': 'ssm.amazonaws.com' } },
+    },
+  ];
+}

@@ -1,0 +1,1 @@
+export { injectLambdaContext } from '@aws-lambda-powertools/logger/middleware';

@@ -1,0 +1,1 @@
+export { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';

@@ -1,0 +1,1 @@
+export { logMetrics } from '@aws-lambda-powertools/metrics/middleware';

@@ -1,0 +1,1 @@
+export { captureLambdaHandler } from '@aws-lambda-powertools/tracer/middleware';

@@ -1,0 +1,7 @@
+export {
+  ACMClient,
+  DescribeCertificateCommand,
+  ExportCertificateCommand,
+  ListTagsForCertificateCommand,
+  RenewCertificateCommand,
+} from '@aws-sdk/client-acm';

@@ -1,0 +1,8 @@
+export {
+  GetAutomationExecutionCommand,
+  paginateDescribeInstanceInformation,
+  paginateListCommandInvocations,
+  SSMClient,
+  StartAutomationExecutionCommand,
+  StopAutomationExecutionCommand,
+} from '@aws-sdk/client-ssm';

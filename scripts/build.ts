@@ -1,0 +1,146 @@
+// Builds the layer and the functions, for `sam build`, the local cloud, tests and bench alike.
+//
+//   node scripts/build.ts                          everything, into build/
+//   node scripts/build.ts <LogicalId> <directory>  one artefact of template.yaml, for SAM's makefile method
+import { glob, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { type BuildOptions, build, type Plugin } from 'esbuild';
+
+const root = path.dirname(import.meta.dirname);
+const layerSource = path.join(root, 'layers/runtime');
+
+/** Where Lambda unpacks a layer's modules. */
+const LAYER_MODULES = '/opt/nodejs/node_modules';
+
+/** Packages that must come from the layer: a function that bundled one would carry it twice. */
+const LAYER_ONLY = /^@(aws-sdk|aws-lambda-powertools|middy)\//;
+
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node24',
+  minify: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+  outExtension: { '.js': '.mjs' },
+} satisfies BuildOptions;
+
+/** The X-Ray SDK is CommonJS and requires modules of Node, which ESM output needs a `require` for. */
+const REQUIRE = {
+  js: "import { createRequire as $createRequire } from 'node:module';const require = $createRequire(import.meta.url);",
+};
+
+/** The packages of the layer: each file below layers/runtime is named like the import that it serves. */
+async function layerPackages(): Promise<string[]> {
+  const files = await Array.fromAsync(glob('**/*.ts', { cwd: layerSource }));
+  return files.map((file) => file.slice(0, -'.ts'.length)).sort();
+}
+
+/** Builds the layer's modules into `directory`/nodejs/node_modules. */
+async function buildLayer(directory: string): Promise<void> {
+  const packages = await layerPackages();
+  await build({
+    ...common,
+    entryPoints: packages.map((name) => ({ in: path.join(layerSource, `${name}.ts`), out: `${name}/index` })),
+    outdir: path.join(directory, 'nodejs/node_modules'),
+    // What the entries share, the core of the SDK above all, stands in common chunks.
+    splitting: true,
+    chunkNames: 'shared/[hash]',
+    banner: REQUIRE,
+  });
+}
+
+/**
+ * Lambda finds a layer's ES modules only by the path: bare imports would fall back to the SDK that comes with the
+ * runtime, in a version of its own.
+ */
+function fromLayer(packages: string[]): Plugin {
+  return {
+    name: 'from-layer',
+    setup({ onResolve }) {
+      onResolve({ filter: LAYER_ONLY }, ({ path: name, importer }) =>
+        packages.includes(name)
+          ? { path: `${LAYER_MODULES}/${name}/index.mjs`, external: true }
+          : { errors: [{ text: `${name} is not in layers/runtime (imported by ${importer})` }] },
+      );
+    },
+  };
+}
+
+/** Proves that the layer exports every name that a function imports; writes nothing. */
+function toBuiltLayer(layerDirectory: string): Plugin {
+  return {
+    name: 'to-built-layer',
+    setup({ onResolve }) {
+      onResolve({ filter: LAYER_ONLY }, ({ path: name }) => ({
+        path: path.join(layerDirectory, 'nodejs/node_modules', name, 'index.mjs'),
+      }));
+    },
+  };
+}
+
+/** Builds one function, `functions/<name>/handler.ts`, to `directory`/handler.mjs. */
+async function buildFunction(name: string, directory: string, packages: string[]): Promise<void> {
+  await build({
+    ...common,
+    entryPoints: [path.join(root, 'functions', name, 'handler.ts')],
+    outdir: directory,
+    plugins: [fromLayer(packages)],
+    sourcemap: 'linked',
+    sourcesContent: false,
+  });
+}
+
+/** Builds one function with everything in it: what the layer is measured against. */
+export async function buildWithoutLayer(name: string, directory: string): Promise<void> {
+  await build({
+    ...common,
+    entryPoints: [path.join(root, 'functions', name, 'handler.ts')],
+    outdir: directory,
+    banner: REQUIRE,
+  });
+}
+
+/** Names of the functions: the folders that hold a handler. */
+export async function functionNames(): Promise<string[]> {
+  const handlers = await Array.fromAsync(glob('*/handler.ts', { cwd: path.join(root, 'functions') }));
+  return handlers.map((file) => path.dirname(file)).sort();
+}
+
+/** ExportCertificateFunction → export-certificate */
+function functionNameOf(logicalId: string): string {
+  const words = logicalId.replace(/Function$/, '').match(/[A-Z][a-z0-9]*/g) ?? [];
+  return words.join('-').toLowerCase();
+}
+
+async function buildAll(directory: string): Promise<void> {
+  await rm(directory, { recursive: true, force: true });
+  const [names, packages] = await Promise.all([functionNames(), layerPackages()]);
+  const layerDirectory = path.join(directory, 'layer');
+  await buildLayer(layerDirectory);
+  await Promise.all(
+    names.map(async (name) => {
+      await buildFunction(name, path.join(directory, 'functions', name), packages);
+      await build({
+        ...common,
+        entryPoints: [path.join(root, 'functions', name, 'handler.ts')],
+        plugins: [toBuiltLayer(layerDirectory)],
+        outdir: directory,
+        write: false,
+      });
+    }),
+  );
+}
+
+if (import.meta.main) {
+  const [logicalId, directory] = process.argv.slice(2);
+  if (!logicalId || !directory) {
+    await buildAll(path.join(root, 'build'));
+  } else if (logicalId === 'RuntimeLayer') {
+    await buildLayer(directory);
+  } else {
+    await buildFunction(functionNameOf(logicalId), directory, await layerPackages());
+  }
+}
