@@ -19,7 +19,7 @@ import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from 
 import type { Installation, StartInstallationInput } from '../start-installation/start-installation.ts';
 
 export interface CheckInstallationDeps extends RolloutDeps {
-  connectTarget: ConnectTarget;
+  connectTarget: ConnectTarget<'ssm'>;
   prefix: string;
   partition: string;
   /** 0 to below 1; Math.random. */

@@ -1,12 +1,18 @@
+import { SSMClient } from '@aws-sdk/client-ssm';
 import { readEnvironment } from '../shared/environment.ts';
-import { count, ONE_ATTEMPT, observed } from '../shared/observed.ts';
-import { rolloutDepsFrom, targetAccountsFrom } from '../shared/rollout-clients.ts';
+import { count, ONE_ATTEMPT, observed, traced } from '../shared/observed.ts';
+import { rolloutDepsFrom } from '../shared/rollout-clients.ts';
+import type { OpenSession } from '../shared/target-account.ts';
+import { targetSessionsFrom } from '../shared/target-sessions.ts';
 import { type CheckInstallationInput, checkInstallation } from './check-installation.ts';
 
 const env = readEnvironment(['INVENTORY_TABLE', 'STATE_MACHINE_ARN', 'PREFIX', 'PARTITION', 'EXTERNAL_ID']);
+const openSession = targetSessionsFrom(env, 'check-installation', ONE_ATTEMPT);
 const deps = {
   ...rolloutDepsFrom(env),
-  connectTarget: targetAccountsFrom(env, 'check-installation', ONE_ATTEMPT),
+  connectTarget: async (...session: Parameters<OpenSession>) => ({
+    ssm: traced(new SSMClient(await openSession(...session))),
+  }),
   prefix: env.PREFIX,
   partition: env.PARTITION,
   random: Math.random,

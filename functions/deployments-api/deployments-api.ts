@@ -34,7 +34,7 @@ import {
 
 export interface DeploymentsApiDeps extends RolloutDeps {
   acm: ACMClient;
-  connectTarget: ConnectTarget;
+  connectTarget: ConnectTarget<'ssm' | 'secretsManager'>;
   prefix: string;
   partition: string;
   account: string;

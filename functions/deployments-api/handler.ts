@@ -1,8 +1,12 @@
 import { ACMClient } from '@aws-sdk/client-acm';
+import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { SSMClient } from '@aws-sdk/client-ssm';
 import type { APIGatewayProxyEvent, APIGatewayProxyResult, Context } from 'aws-lambda';
 import { listOf, readEnvironment } from '../shared/environment.ts';
 import { count, observed, traced } from '../shared/observed.ts';
-import { rolloutDepsFrom, targetAccountsFrom } from '../shared/rollout-clients.ts';
+import { rolloutDepsFrom } from '../shared/rollout-clients.ts';
+import type { OpenSession } from '../shared/target-account.ts';
+import { targetSessionsFrom } from '../shared/target-sessions.ts';
 import { route } from './route.ts';
 
 const env = readEnvironment([
@@ -17,10 +21,17 @@ const env = readEnvironment([
   'TARGET_TAG_KEYS',
   'REQUIRE_CERTIFICATE_TAG',
 ]);
+const openSession = targetSessionsFrom(env, 'deployments-api');
 const deps = {
   ...rolloutDepsFrom(env),
   acm: traced(new ACMClient({})),
-  connectTarget: targetAccountsFrom(env, 'deployments-api'),
+  connectTarget: async (...purpose: Parameters<OpenSession>) => {
+    const session = await openSession(...purpose);
+    return {
+      ssm: traced(new SSMClient(session)),
+      secretsManager: traced(new SecretsManagerClient(session)),
+    };
+  },
   prefix: env.PREFIX,
   partition: env.PARTITION,
   account: env.ACCOUNT_ID,

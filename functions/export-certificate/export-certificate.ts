@@ -25,7 +25,7 @@ import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from 
 export interface ExportCertificateDeps {
   inventory: Inventory;
   acm: ACMClient;
-  connectTarget: ConnectTarget;
+  connectTarget: ConnectTarget<'secretsManager'>;
   prefix: string;
   partition: string;
   requireCertificateTag: boolean;

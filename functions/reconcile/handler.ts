@@ -1,10 +1,13 @@
 import { ACMClient } from '@aws-sdk/client-acm';
 import { SNSClient } from '@aws-sdk/client-sns';
+import { SSMClient } from '@aws-sdk/client-ssm';
 import { readEnvironment } from '../shared/environment.ts';
 import { type Notification, notify } from '../shared/notification.ts';
 import { count, observed, traced } from '../shared/observed.ts';
 import { once } from '../shared/once.ts';
-import { rolloutDepsFrom, targetAccountsFrom } from '../shared/rollout-clients.ts';
+import { rolloutDepsFrom } from '../shared/rollout-clients.ts';
+import type { OpenSession } from '../shared/target-account.ts';
+import { targetSessionsFrom } from '../shared/target-sessions.ts';
 import { ReconcileEvent, reconcile } from './reconcile.ts';
 
 const env = readEnvironment([
@@ -18,11 +21,14 @@ const env = readEnvironment([
   'NODE_RETENTION_DAYS',
 ]);
 const sns = traced(new SNSClient({}));
+const openSession = targetSessionsFrom(env, 'reconcile');
 const deps = {
   ...rolloutDepsFrom(env),
   acm: traced(new ACMClient({})),
   sns,
-  connectTarget: targetAccountsFrom(env, 'reconcile'),
+  connectTarget: async (...session: Parameters<OpenSession>) => ({
+    ssm: traced(new SSMClient(await openSession(...session))),
+  }),
   nodeRetentionDays: Number(env.NODE_RETENTION_DAYS),
 };
 

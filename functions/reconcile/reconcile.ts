@@ -24,7 +24,7 @@ export const ReconcileEvent = z.object({ Task: z.enum(['nodes', 'certificates'])
 export interface ReconcileDeps extends RolloutDeps {
   acm: ACMClient;
   sns: SNSClient;
-  connectTarget: ConnectTarget;
+  connectTarget: ConnectTarget<'ssm'>;
   nodeRetentionDays: number;
   correlationId: string;
   /** Sends a notification unless one with this key was sent today. */

@@ -1,11 +1,9 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { SFNClient } from '@aws-sdk/client-sfn';
-import { STSClient } from '@aws-sdk/client-sts';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { Inventory } from './inventory.ts';
 import { traced } from './observed.ts';
 import type { RolloutDeps } from './rollout.ts';
-import { type ConnectTarget, targetAccounts } from './target-account.ts';
 
 /** The inventory over a real client. */
 export function inventoryFrom(table: string): Inventory {
@@ -23,20 +21,4 @@ export function rolloutDepsFrom(env: { INVENTORY_TABLE: string; STATE_MACHINE_AR
     stateMachineArn: env.STATE_MACHINE_ARN,
     now: () => new Date(),
   };
-}
-
-/** Connections to target accounts, over a real STS client. */
-export function targetAccountsFrom(
-  env: { PREFIX: string; PARTITION: string; EXTERNAL_ID: string },
-  functionName: string,
-  attempts: { maxAttempts?: number } = {},
-): ConnectTarget {
-  return targetAccounts({
-    sts: traced(new STSClient({})),
-    prefix: env.PREFIX,
-    partition: env.PARTITION,
-    externalId: env.EXTERNAL_ID,
-    functionName,
-    ...attempts,
-  });
 }

@@ -1,5 +1,5 @@
-import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
-import { SSMClient } from '@aws-sdk/client-ssm';
+import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import type { SSMClient } from '@aws-sdk/client-ssm';
 import { AssumeRoleCommand, type STSClient } from '@aws-sdk/client-sts';
 import { secretNameOf, type Target } from './deployment.ts';
 import { isNamed, TargetAccessDenied, TargetNotPrepared } from './errors.ts';
@@ -28,10 +28,23 @@ export interface TargetClients {
   secretsManager: SecretsManagerClient;
 }
 
-export type ConnectTarget = (
+/** Opens a session in a target account, limited to the statements. */
+export type OpenSession = (
   deployment: Target & { DeploymentId: string },
   statements: SessionStatement[],
-) => Promise<TargetClients>;
+) => Promise<TargetSession>;
+
+/** Opens the clients that one function needs in a target account. */
+export type ConnectTarget<Name extends keyof TargetClients> = (
+  ...session: Parameters<OpenSession>
+) => Promise<Pick<TargetClients, Name>>;
+
+/** Configuration of an AWS client that acts in a target account. */
+export interface TargetSession {
+  region: string;
+  credentials: { accessKeyId: string; secretAccessKey: string; sessionToken: string };
+  maxAttempts?: number;
+}
 
 /** ARNs in a target account, as member-account.yaml creates them. */
 export function targetArns(config: { prefix: string; partition: string }, target: Target) {
@@ -56,7 +69,7 @@ export function targetArns(config: { prefix: string; partition: string }, target
  *
  * @throws TargetAccessDenied when the role cannot be assumed: it says what to check.
  */
-export function targetAccounts(config: TargetAccountConfig): ConnectTarget {
+export function targetAccounts(config: TargetAccountConfig): OpenSession {
   return async (deployment, statements) => {
     const role = targetArns(config, deployment).rolloutRole;
     const region = deployment.TargetRegion;
@@ -76,12 +89,7 @@ export function targetAccounts(config: TargetAccountConfig): ConnectTarget {
         secretAccessKey: Credentials?.SecretAccessKey ?? '',
         sessionToken: Credentials?.SessionToken ?? '',
       };
-      const client = {
-        region,
-        credentials,
-        ...(config.maxAttempts ? { maxAttempts: config.maxAttempts } : {}),
-      };
-      return { ssm: new SSMClient(client), secretsManager: new SecretsManagerClient(client) };
+      return { region, credentials, ...(config.maxAttempts ? { maxAttempts: config.maxAttempts } : {}) };
     } catch (error) {
       if (isNamed(error, 'AccessDenied', 'AccessDeniedException')) {
         throw new TargetAccessDenied(

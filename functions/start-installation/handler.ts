@@ -1,6 +1,9 @@
+import { SSMClient } from '@aws-sdk/client-ssm';
 import { readEnvironment } from '../shared/environment.ts';
-import { ONE_ATTEMPT, observed } from '../shared/observed.ts';
-import { rolloutDepsFrom, targetAccountsFrom } from '../shared/rollout-clients.ts';
+import { ONE_ATTEMPT, observed, traced } from '../shared/observed.ts';
+import { rolloutDepsFrom } from '../shared/rollout-clients.ts';
+import type { OpenSession } from '../shared/target-account.ts';
+import { targetSessionsFrom } from '../shared/target-sessions.ts';
 import { type StartInstallationInput, startInstallation } from './start-installation.ts';
 
 const env = readEnvironment([
@@ -11,9 +14,12 @@ const env = readEnvironment([
   'EXTERNAL_ID',
   'INSTALLATION_TIMEOUT_MINUTES',
 ]);
+const openSession = targetSessionsFrom(env, 'start-installation', ONE_ATTEMPT);
 const deps = {
   ...rolloutDepsFrom(env),
-  connectTarget: targetAccountsFrom(env, 'start-installation', ONE_ATTEMPT),
+  connectTarget: async (...session: Parameters<OpenSession>) => ({
+    ssm: traced(new SSMClient(await openSession(...session))),
+  }),
   prefix: env.PREFIX,
   partition: env.PARTITION,
   timeoutMinutes: Number(env.INSTALLATION_TIMEOUT_MINUTES),

@@ -19,7 +19,7 @@ import {
 import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
 
 export interface StartInstallationDeps extends RolloutDeps {
-  connectTarget: ConnectTarget;
+  connectTarget: ConnectTarget<'ssm'>;
   prefix: string;
   partition: string;
   /** Minutes after which an installation that still runs is stopped. */
