@@ -37,7 +37,7 @@ test: build
 	@$(JEST) $(JEST_FLAGS)
 
 bench: build
-	@node bench/main.ts
+	@node bench/main.ts $(BENCH)
 
 build: node_modules/.installed
 	@node scripts/build.ts

@@ -1,0 +1,19 @@
+// make bench              every measurement
+// make bench BENCH=name   one of them
+import { measureImports } from './imports.ts';
+import { markdown, type Table } from './report.ts';
+
+const MEASUREMENTS: Record<string, () => Promise<Table>> = {
+  imports: measureImports,
+};
+
+const [wanted] = process.argv.slice(2);
+const names = wanted ? [wanted] : Object.keys(MEASUREMENTS);
+for (const name of names) {
+  const measure = MEASUREMENTS[name];
+  if (!measure) {
+    console.error(`There is no measurement ${name}: ${Object.keys(MEASUREMENTS).join(', ')}`);
+    process.exit(1);
+  }
+  console.log(markdown(await measure()));
+}
