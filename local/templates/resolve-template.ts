@@ -205,7 +205,12 @@ function deploy(
     const unknown = Object.keys(source).find((attribute) => !resourceAttributes.has(attribute));
     if (unknown) throw new NotModelled(`${id}: resource attribute ${unknown}`);
     const { ref, arn, attributes } = identityOf(id);
-    const properties = (resolveFor(id, source.Properties ?? {}, 'Properties') ?? {}) as Properties;
+    const { Events, EventInvokeConfig, ...kept } = source.Properties ?? {};
+    const properties = (resolveFor(id, kept, 'Properties') ?? {}) as Properties;
+    // SAM makes resources of their own from these: the function itself does not depend on what they name.
+    if (Events) properties.Events = resolve(Events, scope, `Resources.${id}.Properties.Events`);
+    if (EventInvokeConfig)
+      properties.EventInvokeConfig = resolve(EventInvokeConfig, scope, `Resources.${id}`);
     for (const dependency of [source.DependsOn ?? []].flat()) {
       if (!raw.has(dependency))
         throw new TemplateError(`${id} depends on ${dependency}, which is not a resource`);
