@@ -14,13 +14,13 @@ export interface Caller {
 
 /** What a decision needs to know of the resources. Lookups accept what the API accepts (name, id or ARN). */
 export interface ResourceState {
-  secret(account: string, region: string, idOrArn: string): PolicedState | undefined;
+  secret(account: string, region: string, idOrArn: string): SecretState | undefined;
   certificate(account: string, region: string, arn: string): CertificateState | undefined;
   node(account: string, region: string, nodeId: string): TaggedState | undefined;
   /** Nodes whose tag `key` has one of the values. */
   nodesByTag(account: string, region: string, key: string, values: string[]): TaggedState[];
   document(account: string, region: string, nameOrArn: string): DocumentState | undefined;
-  automationExecution(account: string, region: string, id: string): TaggedState | undefined;
+  automationExecution(account: string, region: string, id: string): AutomationExecutionState | undefined;
   role(arn: string): RoleState | undefined;
   /** A Lambda function, SNS topic, SQS queue, state machine, table, event bus or REST API, by ARN. */
   resource(arn: string): PolicedState | undefined;
@@ -33,13 +33,21 @@ export interface TaggedState {
 export interface PolicedState extends TaggedState {
   policy?: PolicyDocument;
 }
+export interface SecretState extends PolicedState {
+  name: string;
+}
 export interface CertificateState extends TaggedState {
   /** The certificate's name and its alternative names. */
   domainNames: string[];
+  keyAlgorithm: string;
 }
 export interface DocumentState extends TaggedState {
+  type: 'Automation' | 'Command';
   /** `assumeRole` as it stands in an Automation document: an ARN or `{{ Parameter }}`. */
   assumeRole?: string;
+}
+export interface AutomationExecutionState extends TaggedState {
+  documentArn: string;
 }
 export interface RoleState extends TaggedState {
   account: string;
