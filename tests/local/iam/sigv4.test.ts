@@ -1,0 +1,244 @@
+import { execFile, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { promisify } from 'node:util';
+import { Sha256 } from '@aws-crypto/sha256-js';
+import { describe, expect, test } from '@jest/globals';
+import { SignatureV4 } from '@smithy/signature-v4';
+import { SignatureError, type SignedRequest, verifySignature } from '../../../local/iam/sigv4.ts';
+
+const run = promisify(execFile);
+const key = { accessKeyId: 'AKIALOCALTEST', secretAccessKey: randomBytes(30).toString('base64') };
+const session = {
+  accessKeyId: 'ASIALOCALTEST',
+  secretAccessKey: randomBytes(30).toString('base64'),
+  sessionToken: randomBytes(60).toString('base64'),
+};
+const credentialFor = (id: string) => [key, session].find(({ accessKeyId }) => accessKeyId === id);
+const verify = (request: SignedRequest, now: Date) => verifySignature(request, credentialFor, now);
+
+const signedAt = new Date('2026-11-24T12:00:00Z');
+const minutesLater = (minutes: number) => new Date(signedAt.getTime() + minutes * 60_000);
+
+/** What the SDK for JavaScript sends. */
+async function signed(
+  path = '/v1/certificates/web/deployments',
+  query: Record<string, string | string[]> = {},
+  credentials: typeof key | typeof session = key,
+  service = 'execute-api',
+): Promise<SignedRequest> {
+  const signer = new SignatureV4({ credentials, region: 'eu-central-1', service, sha256: Sha256 });
+  const headers = {
+    host: 'api.example.com',
+    'content-type': 'application/json',
+    'x-amz-target': 'AmazonSSM.SendCommand',
+  };
+  const request = {
+    method: 'POST',
+    protocol: 'https:',
+    hostname: 'api.example.com',
+    path,
+    query,
+    headers,
+    body: '{"A":1}',
+  };
+  const result = await signer.sign(request, { signingDate: signedAt });
+  const pairs = Object.entries(query).flatMap(([name, value]) =>
+    [value].flat().map((item) => `${encodeURIComponent(name)}=${encodeURIComponent(item)}`),
+  );
+  return { method: 'POST', path, query: pairs.join('&'), headers: result.headers, body: request.body };
+}
+
+function nameOf(work: () => unknown): string {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof SignatureError) return error.name;
+    throw error;
+  }
+  return 'accepted';
+}
+
+describe('a request signed by the SDK', () => {
+  test('is accepted and tells key, Region and service', async () => {
+    expect(verify(await signed(), signedAt)).toEqual({
+      accessKeyId: key.accessKeyId,
+      region: 'eu-central-1',
+      service: 'execute-api',
+    });
+  });
+
+  test.each([
+    ['encoded characters in the path', '/v1/certificates/a%20b%2Bc%7E/deployments', {}],
+    ['an encoded percent sign in the path', '/v1/certificates/a%2520b/deployments', {}],
+    ['the root', '/', {}],
+    [
+      'query parameters out of order and encoded',
+      '/v1/deployments',
+      { Status: 'FAILED', A: ['z', 'a+b &='] },
+    ],
+  ])('is accepted with %s', async (_what, path, query: Record<string, string | string[]>) => {
+    const request = await signed(path, query);
+    expect(nameOf(() => verify(request, signedAt))).toBe('accepted');
+  });
+
+  test.each<[string, (request: SignedRequest) => Partial<SignedRequest>]>([
+    ['another body', () => ({ body: '{"A":2}' })],
+    ['another path', () => ({ path: '/v1/certificates/other/deployments' })],
+    ['a path that is another once decoded', () => ({ path: '/v1/certificates/%77eb/deployments' })],
+    ['another query', () => ({ query: 'Status=FAILED' })],
+    ['another method', () => ({ method: 'DELETE' })],
+    [
+      'another signed header',
+      ({ headers }) => ({ headers: { ...headers, 'x-amz-target': 'AmazonSSM.GetDocument' } }),
+    ],
+    ['another host', ({ headers }) => ({ headers: { ...headers, host: 'other.example.com' } })],
+    [
+      'an x-amz header that was not signed',
+      ({ headers }) => ({ headers: { ...headers, 'x-amz-more': '1' } }),
+    ],
+  ])('is refused with %s', async (_what, change) => {
+    const request = await signed();
+    expect(nameOf(() => verify({ ...request, ...change(request) }, signedAt))).toBe(
+      'InvalidSignatureException',
+    );
+  });
+
+  test('is refused with a path that only another client would sign this way', async () => {
+    const request = await signed('/v1/certificates/a%20b/deployments');
+    expect(nameOf(() => verify({ ...request, path: '/v1/certificates/a%2520b/deployments' }, signedAt))).toBe(
+      'InvalidSignatureException',
+    );
+  });
+
+  test('is refused when its time is more than five minutes away, either way', async () => {
+    const request = await signed();
+    expect(nameOf(() => verify(request, minutesLater(5)))).toBe('accepted');
+    expect(nameOf(() => verify(request, minutesLater(5.1)))).toBe('RequestExpired');
+    expect(nameOf(() => verify(request, minutesLater(-5.1)))).toBe('RequestExpired');
+  });
+
+  test('is refused when the secret is another, or the scope was changed', async () => {
+    const request = await signed();
+    const wrong = () => ({ secretAccessKey: randomBytes(30).toString('base64') });
+    expect(nameOf(() => verifySignature(request, wrong, signedAt))).toBe('InvalidSignatureException');
+    for (const [from, to] of [
+      ['eu-central-1', 'us-east-1'],
+      ['execute-api', 'acm'],
+    ] as const) {
+      const authorization = String(request.headers.authorization).replace(from, to);
+      const headers = { ...request.headers, authorization };
+      expect(nameOf(() => verify({ ...request, headers }, signedAt))).toBe('InvalidSignatureException');
+    }
+  });
+
+  test('is refused when the key is unknown or the session token is missing, altered or of another key', async () => {
+    const request = await signed('/', {}, session);
+    expect(nameOf(() => verify(request, signedAt))).toBe('accepted');
+    const { 'x-amz-security-token': _token, ...without } = request.headers;
+    const foreign = await signed('/', {}, { ...key, sessionToken: session.sessionToken });
+    const altered = { ...request.headers, 'x-amz-security-token': `${session.sessionToken}x` };
+    for (const refused of [{ ...request, headers: without }, { ...request, headers: altered }, foreign]) {
+      expect(nameOf(() => verify(refused, signedAt))).toBe('UnrecognizedClientException');
+    }
+    expect(nameOf(() => verifySignature(request, () => undefined, signedAt))).toBe(
+      'UnrecognizedClientException',
+    );
+  });
+
+  test('gets the names of the query protocol from STS', async () => {
+    const request = await signed('/', {}, key, 'sts');
+    expect(nameOf(() => verifySignature(request, () => undefined, signedAt))).toBe('InvalidClientTokenId');
+    expect(nameOf(() => verify({ ...request, body: '' }, signedAt))).toBe('SignatureDoesNotMatch');
+  });
+});
+
+test.each([
+  ['nothing', undefined, 'MissingAuthenticationToken'],
+  ['another scheme', 'Bearer abc', 'IncompleteSignature'],
+  [
+    'no signature',
+    'AWS4-HMAC-SHA256 Credential=A/20261124/r/s/aws4_request, SignedHeaders=host',
+    'IncompleteSignature',
+  ],
+  [
+    'a short scope',
+    `AWS4-HMAC-SHA256 Credential=A/s/aws4_request, SignedHeaders=host, Signature=${'0'.repeat(64)}`,
+    'IncompleteSignature',
+  ],
+])('an Authorization header with %s is refused', async (_what, authorization, name) => {
+  const request = await signed();
+  expect(nameOf(() => verify({ ...request, headers: { ...request.headers, authorization } }, signedAt))).toBe(
+    name,
+  );
+});
+
+/** Serves one request and gives it as it came. */
+async function received(send: (url: string) => Promise<unknown>, path: string): Promise<SignedRequest> {
+  const arrived = Promise.withResolvers<SignedRequest>();
+  const server = createServer(async (incoming, answer) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of incoming) chunks.push(chunk as Buffer);
+    answer.end();
+    const [rawPath = '', query = ''] = (incoming.url ?? '').split(/\?(.*)/s);
+    const { method = '', headers } = incoming;
+    arrived.resolve({ method, path: rawPath, query, headers, body: Buffer.concat(chunks) });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  try {
+    await send(`http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`);
+    return await arrived.promise;
+  } finally {
+    server.close();
+  }
+}
+
+const paths = [
+  '/v1/certificates/web/deployments',
+  '/v1/certificates/a%20b%3Ac/x',
+  '/v1/deployments?A=1&Status=FAILED',
+];
+
+const curl = (spawnSync('curl', ['--version'], { encoding: 'utf8' }).stdout ?? '').match(/^curl (\d+)/)?.[1];
+const withCurl = Number(curl ?? 0) >= 7 ? test : test.skip;
+withCurl.each(paths)(
+  'a request signed by curl --aws-sigv4 is accepted, an altered one refused: %s',
+  async (path) => {
+    const request = await received(
+      (url) =>
+        run('curl', [
+          ...['-sS', '--aws-sigv4', 'aws:amz:eu-central-1:execute-api'],
+          ...['--user', `${session.accessKeyId}:${session.secretAccessKey}`],
+          ...['-H', `x-amz-security-token: ${session.sessionToken}`, '-H', 'content-type: application/json'],
+          ...['-d', '{"A":1}', url],
+        ]),
+      path,
+    );
+    expect(nameOf(() => verify(request, new Date()))).toBe('accepted');
+    expect(nameOf(() => verify({ ...request, body: '{"A":2}' }, new Date()))).toBe(
+      'InvalidSignatureException',
+    );
+  },
+);
+
+const botocore = spawnSync('python3', ['-c', 'import botocore']).status === 0;
+if (!botocore) console.log('python3 has no botocore: its signatures are not checked');
+const sign = `
+import sys, urllib.request
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+url, key, secret, token = sys.argv[1:]
+request = AWSRequest('POST', url, data=b'{"A":1}', headers={'content-type': 'application/json'})
+SigV4Auth(Credentials(key, secret, token), 'execute-api', 'eu-central-1').add_auth(request)
+urllib.request.urlopen(urllib.request.Request(url, b'{"A":1}', dict(request.headers), method='POST'))
+`;
+(botocore ? test : test.skip).each(paths)('a request signed by botocore is accepted: %s', async (path) => {
+  const { accessKeyId, secretAccessKey, sessionToken } = session;
+  const request = await received(
+    (url) => run('python3', ['-c', sign, url, accessKeyId, secretAccessKey, sessionToken]),
+    path,
+  );
+  expect(nameOf(() => verify(request, new Date()))).toBe('accepted');
+});
