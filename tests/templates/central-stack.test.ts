@@ -1,0 +1,234 @@
+import { describe, expect, test } from '@jest/globals';
+import { centralStack, resourceOf, resourcesOf } from './stacks.ts';
+
+const stack = centralStack();
+const functions = resourcesOf(stack, 'AWS::Serverless::Function');
+
+describe('each function', () => {
+  test('there are seven, named like their logical ids', () => {
+    const expected = functions.map(([id]) => {
+      const words = id.replace(/Function$/, '').match(/[A-Z][a-z]+/g) ?? [];
+      return `acm-export-${words.join('-').toLowerCase()}`;
+    });
+    expect(functions.map(([, { properties }]) => properties.FunctionName)).toEqual(expected);
+    expect(functions).toHaveLength(7);
+  });
+
+  test.each(functions)(
+    '%s has a role of its own, named as the member accounts trust it',
+    (id, { properties }) => {
+      const role = resourceOf(stack, `${id}Role`);
+      expect(properties.Role).toBe(role.arn);
+      expect(role.properties.RoleName).toBe(`${properties.FunctionName}-${stack.region}`);
+      expect(role.properties.AssumeRolePolicyDocument.Statement[0].Principal).toEqual({
+        Service: 'lambda.amazonaws.com',
+      });
+    },
+  );
+
+  test.each(functions)('%s writes to a log group of its own that forgets', (id, { properties }) => {
+    const group = resourceOf(stack, `${id}LogGroup`);
+    expect(properties.LoggingConfig.LogGroup).toBe(group.physicalId);
+    expect(group.properties.LogGroupName).toBe(`/aws/lambda/${properties.FunctionName}`);
+    expect(Number(group.properties.RetentionInDays)).toBe(90);
+  });
+
+  test.each(functions)('%s is traced, runs Node 24 and is built by make', (_id, { properties, metadata }) => {
+    expect(properties).toMatchObject({
+      Tracing: 'Active',
+      Runtime: 'nodejs24.x',
+      Handler: 'handler.handler',
+    });
+    expect(properties.Architectures).toEqual(['arm64']);
+    expect(properties.Layers).toEqual([resourceOf(stack, 'RuntimeLayer').physicalId]);
+    expect(metadata).toEqual({ BuildMethod: 'makefile' });
+  });
+
+  const asynchronous = functions.filter(([id]) =>
+    [...stack.resources.values()].some(
+      ({ type, generatedBy }) =>
+        generatedBy === id && (type === 'AWS::Events::Rule' || type === 'AWS::Scheduler::Schedule'),
+    ),
+  );
+
+  test.each(asynchronous)('%s loses no event: what it gives up on lies in a queue', (id, { properties }) => {
+    const { OnFailure } = properties.EventInvokeConfig.DestinationConfig;
+    expect(OnFailure.Destination).toBe(resourceOf(stack, 'FailedEventsQueue').arn);
+    const role = resourceOf(stack, `${id}Role`);
+    const statements = role.properties.Policies[0].PolicyDocument.Statement;
+    expect(statements).toContainEqual(
+      expect.objectContaining({ Action: ['sqs:SendMessage'], Resource: OnFailure.Destination }),
+    );
+  });
+
+  test('a second worker never meets the unfinished idempotency record of the first', () => {
+    // Lambda retries an asynchronous event after a minute; the record expires with the function's time-out.
+    for (const id of ['HandleRenewalFunction', 'ReportFailureFunction']) {
+      expect(resourceOf(stack, id).properties.Timeout).toBeLessThan(60);
+    }
+  });
+});
+
+describe('the API', () => {
+  const api = resourceOf(stack, 'DeploymentsApi').properties;
+
+  test('lets nobody in without IAM, and asks callers for nothing but execute-api', () => {
+    expect(api.Auth).toEqual({ DefaultAuthorizer: 'AWS_IAM', InvokeRole: 'NONE' });
+    const events = Object.values<{ Properties: { Auth?: unknown } }>(
+      resourceOf(stack, 'DeploymentsApiFunction').properties.Events,
+    );
+    expect(events.filter((event) => event.Properties.Auth)).toEqual([]);
+  });
+
+  test('logs every access in a line of JSON, without header or body, and is traced', () => {
+    const line = JSON.parse(api.AccessLogSetting.Format);
+    expect(Object.keys(line)).toEqual(expect.arrayContaining(['requestId', 'caller', 'path', 'status']));
+    expect(api.AccessLogSetting.Format).not.toMatch(/\$context\.authorizer|\$input|body|header/i);
+    expect(api.TracingEnabled).toBe(true);
+    expect(api.MethodSettings[0].DataTraceEnabled).toBe(false);
+  });
+
+  test("leaves the account's logging role alone when told so", () => {
+    const existing = centralStack({ ApiGatewayLoggingRole: 'existing' });
+    expect([...existing.resources.keys()].filter((id) => /^ApiGateway/.test(id))).toEqual([]);
+    expect(resourceOf(stack, 'ApiGatewayAccount').deletionPolicy).toBe('Retain');
+    expect(resourceOf(stack, 'ApiGatewayLogsRole').deletionPolicy).toBe('Retain');
+  });
+});
+
+describe('the tables', () => {
+  const tables = resourcesOf(stack, 'AWS::DynamoDB::Table');
+
+  test.each(tables)(
+    '%s is encrypted, can be restored to any second and needs no capacity planning',
+    (_id, table) => {
+      expect(table.properties).toMatchObject({
+        BillingMode: 'PAY_PER_REQUEST',
+        SSESpecification: { SSEEnabled: true },
+        PointInTimeRecoverySpecification: { PointInTimeRecoveryEnabled: true },
+      });
+    },
+  );
+
+  test('the inventory outlives its stack and refuses deletion', () => {
+    const inventory = resourceOf(stack, 'InventoryTable');
+    expect([inventory.deletionPolicy, inventory.updateReplacePolicy]).toEqual(['Retain', 'Retain']);
+    expect(inventory.properties.DeletionProtectionEnabled).toBe(true);
+  });
+
+  test('each question to the inventory has its index', () => {
+    const { GlobalSecondaryIndexes } = resourceOf(stack, 'InventoryTable').properties;
+    const keys = GlobalSecondaryIndexes.map(
+      (index: { IndexName: string; KeySchema: { AttributeName: string }[] }) => [
+        index.IndexName,
+        ...index.KeySchema.map((key) => key.AttributeName),
+      ],
+    );
+    expect(keys).toEqual([
+      ['CertNameIndex', 'CertName', 'DeploymentId'],
+      ['CertificateArnIndex', 'CertificateArn', 'DeploymentId'],
+      ['StatusIndex', 'Status', 'NotAfter'],
+      ['TargetAccountIndex', 'TargetAccount', 'NotAfter'],
+    ]);
+  });
+
+  test('idempotency records expire, as Powertools names the attribute', () => {
+    expect(resourceOf(stack, 'IdempotencyTable').properties.TimeToLiveSpecification).toEqual({
+      AttributeName: 'expiration',
+      Enabled: true,
+    });
+  });
+});
+
+describe('events and schedules', () => {
+  const queue = resourceOf(stack, 'UndeliveredEventsQueue').arn;
+  const rules = resourcesOf(stack, 'AWS::Events::Rule');
+  const schedules = resourcesOf(stack, 'AWS::Scheduler::Schedule');
+
+  test.each([
+    ...rules.map(([id, { properties }]) => [id, properties.Targets[0]]),
+    ...schedules.map(([id, { properties }]) => [id, properties.Target]),
+  ])('what %s cannot deliver lies in a queue', (_id, target) => {
+    expect(target.DeadLetterConfig).toEqual({ Arn: queue });
+    expect(target.RetryPolicy.MaximumEventAgeInSeconds).toBeGreaterThanOrEqual(300);
+  });
+
+  test('the queue takes messages from the rules of this stack and from no other', () => {
+    const { Statement } = resourceOf(stack, 'UndeliveredEventsQueuePolicy').properties.PolicyDocument;
+    expect(Statement[0].Condition.ArnEquals['aws:SourceArn'].sort()).toEqual(
+      rules.map(([, rule]) => rule.arn).sort(),
+    );
+  });
+
+  test('a renewal is recognised by its action and nothing else', () => {
+    const rule = resourceOf(stack, 'HandleRenewalFunctionCertificateRenewed');
+    expect(rule.properties.EventPattern).toEqual({
+      source: ['aws.acm'],
+      'detail-type': ['ACM Certificate Available'],
+      detail: { Action: ['RENEWAL'] },
+    });
+  });
+
+  test('failures of this state machine are reported, and of no other', () => {
+    const rule = resourceOf(stack, 'ReportFailureFunctionRolloutFailed');
+    expect(rule.properties.EventPattern.detail.stateMachineArn).toEqual([
+      resourceOf(stack, 'CertificateRolloutStateMachine').arn,
+    ]);
+  });
+});
+
+describe('what is told, and to whom', () => {
+  test.each(resourcesOf(stack, 'AWS::CloudWatch::Alarm'))('%s tells the topic', (_id, { properties }) => {
+    expect(properties.AlarmActions).toEqual([resourceOf(stack, 'NotificationTopic').arn]);
+  });
+
+  test('every queue has an alarm', () => {
+    const watched = resourcesOf(stack, 'AWS::CloudWatch::Alarm').flatMap(([, { properties }]) =>
+      (properties.Dimensions ?? []).map((dimension: { Value: string }) => dimension.Value),
+    );
+    for (const [, queue] of resourcesOf(stack, 'AWS::SQS::Queue')) {
+      expect(watched).toContain(queue.properties.QueueName);
+      expect(queue.properties.SqsManagedSseEnabled).toBe(true);
+    }
+  });
+
+  test('an e-mail address is optional', () => {
+    expect(resourcesOf(stack, 'AWS::SNS::Subscription')).toEqual([]);
+    const told = centralStack({ NotificationEmail: 'on-call@example.com' });
+    const subscription = resourceOf(told, 'NotificationEmailSubscription');
+    expect(subscription.properties).toMatchObject({ Protocol: 'email', Endpoint: 'on-call@example.com' });
+  });
+});
+
+describe('the state machine', () => {
+  const machine = resourceOf(stack, 'CertificateRolloutStateMachine');
+
+  test('has the ARN that the functions were told before it existed', () => {
+    for (const [, { properties }] of functions) {
+      const told = properties.Environment.Variables.STATE_MACHINE_ARN;
+      expect([undefined, machine.arn]).toContain(told);
+    }
+  });
+
+  test('is logged to a vended log group and traced', () => {
+    const group = resourceOf(stack, 'CertificateRolloutStateMachineLogGroup');
+    expect(group.properties.LogGroupName).toMatch(/^\/aws\/vendedlogs\/states\//);
+    expect(machine.properties.Logging.Destinations[0].CloudWatchLogsLogGroup.LogGroupArn).toBe(
+      group.attributes.Arn,
+    );
+    expect(machine.properties.Tracing).toEqual({ Enabled: true });
+  });
+
+  test('calls exactly the functions that its role may invoke', () => {
+    const invoked = Object.values<{ Parameters?: { FunctionName: string } }>(
+      machine.properties.Definition.States,
+    )
+      .map((state) => state.Parameters?.FunctionName)
+      .filter((name) => name !== undefined);
+    const role = resourceOf(stack, 'CertificateRolloutStateMachineRole');
+    const granted = role.properties.Policies[0].PolicyDocument.Statement.find(
+      ({ Sid }: { Sid: string }) => Sid === 'InvokeFunctions',
+    );
+    expect(granted.Resource).toEqual(invoked);
+  });
+});

@@ -1,0 +1,56 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { centralStack, ROOT, resourcesOf } from './stacks.ts';
+
+/** What Powertools and Node read; each function has these. */
+const OF_THE_RUNTIME = [
+  'LOG_LEVEL',
+  'NODE_OPTIONS',
+  'POWERTOOLS_METRICS_NAMESPACE',
+  'POWERTOOLS_SERVICE_NAME',
+];
+
+/** Set by Lambda itself: a template may not set them. */
+const OF_LAMBDA = ['AWS_REGION'];
+
+/** The names that a handler hands to readEnvironment. */
+function namesRead(folder: string): string[] {
+  const source = readFileSync(path.join(ROOT, 'functions', folder, 'handler.ts'), 'utf8');
+  const [, list = ''] = /readEnvironment\(\[([^\]]*)\]/.exec(source) ?? [];
+  return [...list.matchAll(/'([A-Z_]+)'/g)].map(([, name]) => name as string);
+}
+
+const stack = centralStack();
+const functions = resourcesOf(stack, 'AWS::Serverless::Function').map(
+  ([, { properties }]) =>
+    [properties.FunctionName.slice('acm-export-'.length), properties.Environment.Variables] as const,
+);
+
+describe.each(functions)('%s', (name, variables) => {
+  test('gets exactly the environment that it reads', () => {
+    const expected = [
+      ...namesRead(name).filter((variable) => !OF_LAMBDA.includes(variable)),
+      ...OF_THE_RUNTIME,
+    ];
+    expect(Object.keys(variables).sort()).toEqual(expected.sort());
+  });
+
+  test('is known to Powertools by its own name', () => {
+    expect(variables).toMatchObject({
+      POWERTOOLS_SERVICE_NAME: name,
+      POWERTOOLS_METRICS_NAMESPACE: 'AcmExport',
+      NODE_OPTIONS: '--enable-source-maps',
+    });
+  });
+});
+
+test('every folder with a handler is a function of the template, and the other way round', () => {
+  const folders = readdirSync(path.join(ROOT, 'functions'), { withFileTypes: true })
+    .filter(
+      (entry) =>
+        entry.isDirectory() && readdirSync(path.join(ROOT, 'functions', entry.name)).includes('handler.ts'),
+    )
+    .map((entry) => entry.name);
+  expect(functions.map(([name]) => name).sort()).toEqual(folders.sort());
+});

@@ -1,0 +1,129 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { CENTRAL, centralStack, ROOT, resourceOf, resourcesOf } from './stacks.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: samples of several event types
+type Sample = any;
+
+const stack = centralStack({}, CENTRAL);
+const folder = path.join(ROOT, 'events');
+const samplesOf = (name: string): [string, Sample][] =>
+  readdirSync(path.join(folder, name)).map((file) => [
+    `${name}/${file}`,
+    JSON.parse(readFileSync(path.join(folder, name, file), 'utf8')),
+  ]);
+
+/** An EventBridge pattern of plain values, which is all that this template uses. */
+function matches(pattern: Sample, event: Sample): boolean {
+  return Object.entries<Sample>(pattern).every(([key, wanted]) =>
+    Array.isArray(wanted) ? wanted.includes(event?.[key]) : matches(wanted, event?.[key]),
+  );
+}
+
+test('every function has its samples', () => {
+  const names = resourcesOf(stack, 'AWS::Serverless::Function').map(([, { properties }]) =>
+    properties.FunctionName.slice('acm-export-'.length),
+  );
+  expect(readdirSync(folder).sort()).toEqual(names.sort());
+});
+
+describe('samples of the API', () => {
+  const routes = Object.values<{ Properties: { Method: string; Path: string } }>(
+    resourceOf(stack, 'DeploymentsApiFunction').properties.Events,
+  ).map(({ Properties }) => `${Properties.Method} ${Properties.Path}`);
+  const samples = samplesOf('deployments-api');
+
+  test('there is one for every route and none for another', () => {
+    const used = new Set(samples.map(([, event]) => `${event.httpMethod} ${event.resource}`));
+    expect([...used].sort()).toEqual([...routes].sort());
+  });
+
+  test.each(samples)('%s agrees with itself', (_name, event) => {
+    const filled = Object.entries<string>(event.pathParameters ?? {}).reduce(
+      (text, [key, value]) => text.replace(`{${key}}`, value),
+      event.resource,
+    );
+    expect(event.path).toBe(filled);
+    expect(event.requestContext).toMatchObject({
+      resourcePath: event.resource,
+      httpMethod: event.httpMethod,
+    });
+    expect(event.requestContext.accountId).toBe(CENTRAL.account);
+  });
+});
+
+describe.each(['handle-renewal', 'report-failure'])('samples of events for %s', (name) => {
+  test.each(samplesOf(name))('%s reaches this function by exactly one rule', (_file, event) => {
+    const reached = resourcesOf(stack, 'AWS::Events::Rule')
+      .filter(([, rule]) => matches(rule.properties.EventPattern, event))
+      .map(([, rule]) => rule.properties.Targets[0].Arn);
+    expect(reached).toEqual([expect.stringMatching(new RegExp(`:function:acm-export-${name}$`))]);
+  });
+
+  test('there is one for everything that its rules let through', () => {
+    for (const [, rule] of resourcesOf(stack, 'AWS::Events::Rule')) {
+      const { Targets, EventPattern } = rule.properties;
+      if (!Targets[0].Arn.endsWith(`:acm-export-${name}`)) continue;
+      const kinds = EventPattern.detail?.status
+        ? EventPattern.detail.status.map((status: string) => ({
+            ...EventPattern,
+            detail: { status: [status] },
+          }))
+        : EventPattern['detail-type'].map((type: string) => ({ ...EventPattern, 'detail-type': [type] }));
+      for (const kind of kinds) {
+        expect(samplesOf(name).filter(([, event]) => matches(kind, event))).not.toEqual([]);
+      }
+    }
+  });
+});
+
+test('other events of ACM and other state machines reach nobody', () => {
+  const [[, renewed]] = samplesOf('handle-renewal') as [[string, Sample]];
+  const [[, failed]] = samplesOf('report-failure').filter(([file]) => file.includes('aborted')) as [
+    [string, Sample],
+  ];
+  const others = [
+    ...['ISSUANCE', 'IMPORT', 'REIMPORT'].map((Action) => ({
+      ...renewed,
+      detail: { ...renewed.detail, Action },
+    })),
+    { ...failed, detail: { ...failed.detail, status: 'SUCCEEDED' } },
+    { ...failed, detail: { ...failed.detail, stateMachineArn: `${failed.detail.stateMachineArn}-other` } },
+  ];
+  for (const event of others) {
+    expect(
+      resourcesOf(stack, 'AWS::Events::Rule').filter(([, rule]) =>
+        matches(rule.properties.EventPattern, event),
+      ),
+    ).toEqual([]);
+  }
+});
+
+test('the schedules send the samples of reconcile', () => {
+  const sent = resourcesOf(stack, 'AWS::Scheduler::Schedule').map(([, { properties }]) =>
+    JSON.parse(properties.Target.Input),
+  );
+  const byTask = (a: { Task: string }, b: { Task: string }) => a.Task.localeCompare(b.Task);
+  expect(sent.sort(byTask)).toEqual(
+    samplesOf('reconcile')
+      .map(([, event]) => event)
+      .sort(byTask),
+  );
+});
+
+test('the samples of the state machine follow each other', () => {
+  const [, requested] = samplesOf('export-certificate').find(([file]) => file.includes('requested')) as [
+    string,
+    Sample,
+  ];
+  const [, stored] = samplesOf('start-installation').find(([file]) => file.includes('stored')) as [
+    string,
+    Sample,
+  ];
+  const [[, checked]] = samplesOf('check-installation') as [[string, Sample]];
+  const { Bundle: _, ...beforeStart } = stored;
+  const { Installation: __, ...beforeCheck } = checked;
+  expect(beforeStart).toEqual(requested);
+  expect(beforeCheck).toEqual(stored);
+});
