@@ -8,7 +8,7 @@
 // text would spend a dozen blanks on each of its lines.
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { Document, isMap, parse } from 'yaml';
+import { Document, isPair, isScalar, parse, visit } from 'yaml';
 
 const root = path.dirname(import.meta.dirname);
 
@@ -64,17 +64,16 @@ function handParametersOn(fleet: SsmDocument, node: SsmDocument): SsmDocument {
   };
 }
 
-/**
- * The script without blank lines and comments (on lines of their own, or beside the name of a function) and with
- * half its indentation; but with its first line, which names the shell.
- */
+/** The script without comments and blank lines and with half its indentation. Its first line names the shell. */
 export function compact(script: string): string {
   const [shell, ...lines] = script.split('\n');
   const code = lines.filter((line) => !/^\s*(#|$)/.test(line));
-  const compacted = code.map((line) => {
-    const withoutComment = line.replace(/^(\w+\(\) \{) #.*$/, '$1');
-    return withoutComment.replace(/^ +/, (blanks) => ' '.repeat(blanks.length / 2));
-  });
+  const compacted = code.map((line) =>
+    line
+      .replace(/ # [^'"]*$/, '') // A # inside a string has a quote behind it.
+      .replace(/^(\w+\(\) \{) # .*$/, '$1')
+      .replace(/^ +/, (blanks) => ' '.repeat(blanks.length / 2)),
+  );
   return [shell, ...compacted].join('\n');
 }
 
@@ -106,14 +105,12 @@ function toYaml(document: SsmDocument): string {
   const withPlace = JSON.parse(JSON.stringify(document, (_, value) => (value === script ? place : value)));
   // YAML 1.1 is what CloudFormation reads: `no` and 0600 get their quotes.
   const yamlDocument = new Document(withPlace, { version: '1.1' });
-  const parameters = yamlDocument.get('parameters');
-  for (const { value } of isMap(parameters) ? parameters.items : []) {
-    if (isMap(value)) value.flow = true; // One line each.
-  }
-  for (const index of document.mainSteps.keys()) {
-    const passed = yamlDocument.getIn(['mainSteps', index, 'inputs', 'Parameters']);
-    if (isMap(passed)) passed.flow = true;
-  }
+  visit(yamlDocument, {
+    Collection: (_, node) => {
+      const values = node.items.map((item) => (isPair(item) ? item.value : item));
+      if (values.every((value) => isScalar(value) && value.value !== place)) node.flow = true; // On one line.
+    },
+  });
   const yaml = yamlDocument.toString({
     indent: 1,
     indentSeq: false,

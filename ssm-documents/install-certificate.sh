@@ -43,10 +43,15 @@ HOOKS=$ROOT/etc/acm-export/hooks.d
 
 CorrelationId='' CertName='' DeploymentId='' RolloutNumber=0 VersionId='' SecretArn='' DryRun=''
 ReloadServices='' VerifyPort=0 KeyFormat='' ExtraFormats='' KeyMode='' KeyGroup=''
-outcome='' fault='' error='' current_step=start line_of_fault='' result_serial=''
+outcome='' fault='' error='' current='' current_step=start line_of_fault='' result_serial=''
 staged='' switched='' dead_service='' services_touched='' made_links=() hooks=() hooks_done=()
 
 # ---- telling what happens ------------------------------------------------------------------------
+
+# Nothing here is judged by the node's trusted roots, and to load them takes openssl longer than all the rest.
+openssl() {
+  SSL_CERT_FILE=/dev/null SSL_CERT_DIR=/dev/null command openssl "$@"
+}
 
 say() {
   local line="CorrelationId=$CorrelationId CertName=$CertName $*"
@@ -106,7 +111,7 @@ finish() {
     outcome=failed
     if [[ -z $switched ]]; then
       discard_staged_files
-    elif [[ -z $dead_service && $DryRun == false ]]; then
+    elif [[ $fault != service-not-running && $DryRun == false ]]; then
       take_the_way_back
     fi
     code=${EXIT_CODE[$fault]}
@@ -133,7 +138,7 @@ open_channels() {
 take_parameter() { # name, pattern, default (without one the parameter is required)
   local variable=SSM_$1
   if [[ -z ${!variable+set} && $# -lt 3 ]]; then
-    fail agent-too-old "$variable is not set: the SSM Agent is older than 3.3.2746.0, update it with AWS-UpdateSSMAgent"
+    fail agent-too-old "$variable is not set: the SSM Agent is older than 3.3.2746.0, update it"
   fi
   local given=${!variable-${3-}}
   [[ $given =~ ^($2)$ ]] || fail bad-parameter "parameter $1 does not have its form"
@@ -141,13 +146,13 @@ take_parameter() { # name, pattern, default (without one the parameter is requir
 }
 
 read_parameters() {
-  local unit='[A-Za-z0-9][A-Za-z0-9:_.@-]{0,63}'
+  local unit='[A-Za-z0-9][A-Za-z0-9:_.@-]*'
   take_parameter CorrelationId '[A-Za-z0-9-]{1,64}'
   take_parameter CertName '[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?'
   take_parameter DeploymentId '[a-f0-9]{24}'
   take_parameter RolloutNumber '0|[1-9][0-9]{0,14}'
   take_parameter VersionId '[a-f0-9]{64}'
-  take_parameter SecretArn 'arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,400}'
+  take_parameter SecretArn 'arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+'
   take_parameter ReloadServices "($unit( $unit){0,4})?" ''
   take_parameter VerifyPort '0|[1-9][0-9]{0,4}' 0
   take_parameter KeyFormat 'decrypted|encrypted' decrypted
@@ -159,7 +164,7 @@ read_parameters() {
   ((VerifyPort <= 65535)) || fail bad-parameter 'parameter VerifyPort is above 65535'
   options="$DeploymentId $VersionId|$ReloadServices|$VerifyPort|$KeyFormat|$ExtraFormats|$KeyMode|$KeyGroup"
 
-  base=$SSL/acm-export/$CertName
+  base=$SSL/acm-export/$CertName versions=$SSL/acm-export/$CertName/versions
   links=("$SSL/certs/$CertName-fullchain.pem" "$SSL/certs/$CertName-chain.pem" "$SSL/private/$CertName-privkey.pem")
   files=(fullchain.pem chain.pem privkey.pem) # links[i] leads to files[i] of the version that is switched on
   [[ $ExtraFormats != *combined-pem* ]] || { links+=("$SSL/private/$CertName-combined.pem") files+=(combined.pem); }
@@ -176,7 +181,7 @@ config_tester() { # systemd unit: prints the command that tests its configuratio
 
 check_tools() {
   local unit tool missing=''
-  local tools='aws chgrp chmod chown cp dirname flock ln mkdir mv openssl readlink rm sha256sum sleep sort stat sync timeout'
+  local tools='aws chgrp chmod chown cp dirname flock ln mkdir mv openssl readlink rm sha256sum sleep stat sync timeout'
   for unit in $ReloadServices; do
     tools+=" systemctl $(config_tester "$unit")"
   done
@@ -185,29 +190,35 @@ check_tools() {
     command -v "$tool" >/dev/null || missing+=" $tool"
   done
   ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 402)) || missing+=' bash-4.2'
-  [[ -z $missing ]] || fail missing-tool "this node lacks what the installation needs:$missing"
+  [[ -z $missing ]] || fail missing-tool "this node lacks$missing"
 }
 
 # ---- one installation at a time ------------------------------------------------------------------
 
-only_roots() { # path: it belongs to root (in tests: to who runs them), and nobody else can write to it
-  [[ -O $1 ]] && ! ((8#$(stat -L -c %a -- "$1") & 8#022))
+only_roots() { # paths: they belong to root (in tests: to who runs them), and nobody else can write to them
+  local user mode
+  while read -r user mode; do
+    ((user == EUID && !(8#$mode & 8#022))) || return 1
+  done < <(stat -L -c '%u %a' "$@")
 }
 
-check_own_folder() { # path: if it is there it must be a folder, not a link to one, and only root's
-  [[ -e $1 || -L $1 ]] || return 0
-  { [[ -d $1 && ! -L $1 ]] && only_roots "$1"; } ||
-    fail path-refused "$1 is not a folder that only root can write to"
+check_own_folders() { # paths: those that exist must be folders, not links to some, and only root's
+  local folder folders=()
+  for folder in "$@"; do
+    [[ ! -L $folder ]] || fail path-refused "$folder is a symbolic link"
+    [[ ! -e $folder ]] || folders+=("$folder/")
+  done
+  ((${#folders[@]} == 0)) || only_roots "${folders[@]}" || fail path-refused "only root may own and write to ${folders[*]}"
 }
 
 # One lock for the node, not one per certificate: a configuration test reads all certificates of a
 # service, and must not meet another one in the middle of its switch.
 lock_this_node() {
-  check_own_folder "$RUN"
-  must "make $RUN" mkdir -p -- "$RUN"
-  [[ ! -L $RUN/lock ]] || fail path-refused "$RUN/lock is a symbolic link"
+  check_own_folders "$RUN"
+  [[ -d $RUN ]] || must "make $RUN" mkdir -p "$RUN"
+  [[ ! -L $RUN/lock && ! -L $RUN/aws-error ]] || fail path-refused "$RUN holds a symbolic link"
   exec 9>>"$RUN/lock"
-  flock -w 300 9 || fail busy 'another installation has held the lock for 300 seconds'
+  flock -w 300 9 || fail busy 'another installation holds the lock'
 }
 
 # ---- dry run -------------------------------------------------------------------------------------
@@ -216,9 +227,9 @@ lock_this_node() {
 # memory covers /etc/ssl: nothing reaches the disk, and all of it vanishes when the script ends.
 enter_private_mounts() { # the script's own arguments
   [[ $DryRun == true && ${1-} != --in-private-mounts ]] || return 0
-  if unshare -m true; then
+  if unshare -m true 2>/dev/null; then
     exec 1>&3 3>&- 8>&-
-    exec unshare -m -- "$BASH" "$0" --in-private-mounts
+    exec unshare -m "$BASH" "$0" --in-private-mounts
   fi
   mounts_refused=yes
 }
@@ -226,7 +237,8 @@ enter_private_mounts() { # the script's own arguments
 cover_folders_with_memory() {
   [[ $DryRun == true && -z ${mounts_refused-} ]] || return 0
   must 'mount in private' mount --make-rprivate / # systemd shares mounts: the whole node would see these
-  must "make $RUN/dry-run" mkdir -p -- "$RUN/dry-run"
+  check_own_folders "$RUN/dry-run"
+  must "make $RUN/dry-run" mkdir -p "$RUN/dry-run"
   must 'mount memory' mount -t tmpfs -o mode=0700 tmpfs "$RUN/dry-run"
   cover_with_memory "$SSL" ssl
   cover_with_memory "$SSL/certs" certs # on some distributions a link to elsewhere
@@ -236,14 +248,14 @@ cover_folders_with_memory() {
 cover_with_memory() { # folder, name of its copy
   [[ -d $1 ]] || return 0
   local folder
-  folder=$(readlink -f -- "$1")
-  must "copy $1" cp -a -- "$folder" "$RUN/dry-run/$2"
+  folder=$(readlink -f "$1")
+  must "copy $1" cp -a "$folder" "$RUN/dry-run/$2"
   must "cover $1" mount --bind "$RUN/dry-run/$2" "$folder"
 }
 
 refuse_dry_run_on_disk() {
   [[ -z ${mounts_refused-} ]] || fail dry-run-impossible \
-    'this node refuses unshare -m: bundle, certificate, key and chain are right, the rest was not tried'
+    'this node refuses unshare -m: the certificate is right, the rest was not tried'
 }
 
 # ---- what is installed already -------------------------------------------------------------------
@@ -252,13 +264,11 @@ refuse_dry_run_on_disk() {
 read_what_is_installed() {
   local target='' line=''
   current='' recorded_owner='' recorded_number=0 recorded_previous=''
-  check_own_folder "$SSL/acm-export"
-  check_own_folder "$base"
-  check_own_folder "$base/versions"
+  check_own_folders "$SSL/acm-export" "$base" "$versions"
   if [[ -e $base/current || -L $base/current ]]; then
-    target=$(readlink -- "$base/current") || true
+    target=$(readlink "$base/current") || true
     [[ $target =~ ^versions/[0-9a-f]+-[0-9]+(\.again)?$ && ! -L $base/$target ]] ||
-      fail path-refused "$base/current is not a link that this script made"
+      fail path-refused "$base/current is not a link of this script"
     [[ ! -d $base/$target ]] || current=${target#versions/}
   fi
   [[ ! -L $base/record ]] || fail path-refused "$base/record is a symbolic link"
@@ -270,12 +280,12 @@ read_what_is_installed() {
 
 check_owner() {
   [[ -z $recorded_owner || $recorded_owner == "$DeploymentId" ]] || fail owned-by-another \
-    "$CertName belongs to deployment $recorded_owner on this node; if that one is gone for good, remove $base/record"
+    "$CertName belongs to deployment $recorded_owner here; if that is gone for good, remove $base/record"
 }
 
 refuse_lower_rollout() {
   ((RolloutNumber >= recorded_number)) || fail rollout-superseded \
-    "rollout $RolloutNumber is older than rollout $recorded_number, which this node has seen"
+    "this node has seen rollout $recorded_number, which is later than $RolloutNumber"
 }
 
 is_unchanged() {
@@ -287,28 +297,32 @@ is_unchanged() {
     [[ -L ${links[i]} && ${links[i]} -ef $base/current/${files[i]} ]] || return 1
   done
   if [[ -n $KeyMode$KeyGroup ]]; then
-    read -r mode group < <(stat -c '0%a %G' -- "$base/current/privkey.pem") || return 1
+    read -r mode group < <(stat -c '0%a %G' "$base/current/privkey.pem") || return 1
     [[ ${KeyMode:-$mode} == "$mode" && ${KeyGroup:-$group} == "$group" ]] || return 1
   fi
-  (cd -- "$base/current" && sha256sum --status -c .sha256) 2>/dev/null
+  (cd "$base/current" && sha256sum --status -c .sha256) 2>/dev/null
 }
 
 # Must reach the disk before anything is switched: a rollout that comes late must find it, even after a crash.
 record_rollout() {
   previous=$current
   [[ $current != *-$RolloutNumber && $current != *-$RolloutNumber.again ]] || previous=$recorded_previous # cut off before
-  [[ -d $base/versions/$previous ]] || previous=''
+  [[ -d $versions/$previous ]] || previous=''
   local line="$DeploymentId $RolloutNumber ${previous:--}"
   [[ $line == "$recorded_owner $recorded_number $recorded_previous" ]] || must "write $base/record" write_record "$line"
 }
 
+remove_left_over() { # path: of a run that was cut off
+  [[ ! -e $1 && ! -L $1 ]] || rm -rf "$1"
+}
+
 write_record() { # line
   umask 022
-  mkdir -p -- "$base/versions" &&
-    rm -f -- "$base/.record.new" &&
+  { [[ -d $versions ]] || mkdir -p "$versions"; } &&
+    remove_left_over "$base/.record.new" &&
     printf '%s\n' "$1" >"$base/.record.new" &&
-    sync -- "$base/.record.new" &&
-    mv -f -- "$base/.record.new" "$base/record"
+    sync "$base/.record.new" &&
+    mv -f "$base/.record.new" "$base/record"
 }
 
 # ---- reading the bundle --------------------------------------------------------------------------
@@ -347,12 +361,12 @@ explain_aws_error() { # what the AWS CLI wrote to standard error: sets bundle_fa
   case $1 in
     *AccessDenied* | *'not authorized'*)
       bundle_fault=bundle-denied
-      bundle_error="$role may not read the bundle. Most often the node is tagged and its role is not: give the role the same tag and the read-bundle policy" ;;
+      bundle_error="$role may not read the bundle. Most often the node is tagged and its role is not: give the role the same tag, and the read-bundle policy" ;;
     *'locate credentials'* | *Token* | *UnrecognizedClient*)
       bundle_fault=bundle-denied
-      bundle_error='this node has no valid credentials: an EC2 instance needs an instance profile, a hybrid node its activation role' ;;
+      bundle_error='this node has no valid credentials: it needs an instance profile, or a hybrid activation role' ;;
     *Throttl* | *TooManyRequests* | *'ate exceeded'* | *LimitExceeded*)
-      bundle_fault=bundle-throttled bundle_error='Secrets Manager throttled five tries to read the bundle' ;;
+      bundle_fault=bundle-throttled bundle_error='Secrets Manager throttled five tries' ;;
     *ResourceNotFound* | *'marked '*)
       bundle_fault=bundle-not-found bundle_error='this version of the bundle is gone: start a new rollout' ;;
     '' | *onnect* | *imeout* | *'timed out'* | *'esolution'* | *SSL* | *roxy* | *InternalService* | *Unavailable*)
@@ -392,7 +406,7 @@ parse_bundle() {
 take_field() { # name: sets FIELD
   local pattern="\"$1\"[[:space:]]*:[[:space:]]*\"([^\"]+)\""
   [[ $BUNDLE =~ $pattern ]] || fail bundle-invalid "the bundle has no $1"
-  printf -v FIELD '%b' "${BASH_REMATCH[1]//'\/'//}" # JSON's escapes, \n and \u002b among them, are also those of %b
+  printf -v FIELD '%b' "${BASH_REMATCH[1]//'\/'//}" # the escapes of JSON, \n and \u002b among them, are also those of %b
   FIELD=${FIELD//$'\2'/\"}
   FIELD=${FIELD//$'\1'/\\}
 }
@@ -416,7 +430,7 @@ split_certificates() { # text: sets CERTIFICATES
 # ---- checking it ---------------------------------------------------------------------------------
 
 read_certificate() {
-  local text line found
+  local text found name IFS=', '
   text=$(printf '%s\n' "$leaf" | openssl x509 -noout -serial -pubkey -text 2>/dev/null) ||
     fail certificate-invalid 'openssl cannot read the certificate'
   found=${text#*serial=}
@@ -428,9 +442,12 @@ read_certificate() {
   certificate_public_key=${certificate_public_key##*BEGIN PUBLIC KEY-----}
   names=()
   text=${text##*Subject Alternative Name:}
-  while read -r line; do
-    [[ ! $line =~ ^DNS:((\*\.)?[A-Za-z0-9._-]+)$ ]] || names+=("${BASH_REMATCH[1]}")
-  done < <(printf '%s\n' "${text//,/$'\n'}")
+  text=${text#*$'\n'} # the names are on the next line
+  set -f # a wildcard name is no pattern for files
+  for name in ${text%%$'\n'*}; do
+    [[ ! $name =~ ^DNS:((\*\.)?[A-Za-z0-9._-]+)$ ]] || names+=("${BASH_REMATCH[1]}")
+  done
+  set +f
   ((${#names[@]} > 0)) || fail certificate-invalid 'the certificate is for no DNS name'
 }
 
@@ -461,9 +478,9 @@ check_signed_by_next() { # certificate, the one that follows, position (0 is the
     case ${BASH_REMATCH[1]}-${BASH_REMATCH[2]}-$3 in
       10-0-0) fail certificate-expired "the certificate has expired by this node's clock" ;;
       9-0-0) fail certificate-not-yet-valid "the certificate is not yet valid by this node's clock" ;;
-      10-*) fail chain-invalid "the certificate that follows $which, or itself, has expired" ;;
+      10-*) fail chain-invalid "$which or the next one has expired" ;;
     esac
-    fail chain-invalid "$which is not issued by the one that follows: the order is wrong or one is missing"
+    fail chain-invalid "$which is not issued by the next one: wrong order, or one is missing"
   fi
   [[ $said == *OK* ]] || fail chain-invalid "openssl cannot verify $which"
 }
@@ -472,15 +489,48 @@ check_signed_by_next() { # certificate, the one that follows, position (0 is the
 
 # Where our links go there may be nothing, or our own links. Anything else is somebody's work.
 check_paths() {
-  local i folder
-  for ((i = 0; i < ${#links[@]}; i++)); do
-    folder=${links[i]%/*} # some distributions have a link here, which must lead to a folder of root
-    [[ ! -e $folder && ! -L $folder ]] || { [[ -d $folder ]] && only_roots "$folder"; } ||
-      fail path-refused "$folder is not a folder that only root can write to"
-    [[ -e ${links[i]} || -L ${links[i]} ]] || continue
-    [[ -L ${links[i]} && $(readlink -- "${links[i]}") == "$base/current/${files[i]}" ]] ||
-      fail path-refused "${links[i]} exists and is no link of this script: move it away, then start a new rollout"
+  local i folder folders=() found=() expected=()
+  for folder in "$SSL/certs" "$SSL/private"; do # on some distributions a link, which must lead to a folder of root
+    [[ ! -e $folder && ! -L $folder ]] || folders+=("$folder/")
   done
+  ((${#folders[@]} == 0)) || only_roots "${folders[@]}" ||
+    fail path-refused "only root may own and write to ${folders[*]}"
+  adopt_original_files
+  for ((i = 0; i < ${#links[@]}; i++)); do
+    [[ -e ${links[i]} || -L ${links[i]} ]] || continue
+    if [[ ! -L ${links[i]} ]]; then
+      is_adopted "$i" && continue
+      fail path-refused "${links[i]} is no link of this script: move it away, then start a new rollout"
+    fi
+    found+=("${links[i]}") expected+=("$base/current/${files[i]}")
+  done
+  ((${#found[@]} == 0)) || [[ $(readlink "${found[@]}") == "$(printf '%s\n' "${expected[@]}")" ]] || fail path-refused \
+    "one of ${found[*]} is no link of this script: move it away, then start a new rollout"
+}
+
+# The sample that this project replaces leaves plain files at the same paths, and so may an administrator who
+# wants a server to start before its first certificate comes. If all three are there, root's, and a key with its
+# certificate, they become the first version: nothing that is served changes, and there is a way back to it.
+adopt_original_files() {
+  local first=$versions/00-0 file i
+  [[ -z $current ]] || return 0
+  for file in "${links[@]:0:3}"; do
+    [[ -f $file && ! -L $file ]] || return 0
+  done
+  only_roots "${links[@]:0:3}" || return 0
+  [[ $(openssl x509 -noout -pubkey -in "${links[0]}" 2>&1) == "$(openssl pkey -pubout -in "${links[2]}" -passin pass: 2>&1)" ]] || return 0
+  say 'adopting the files in place'
+  must "make $first" mkdir -p "$first"
+  for i in 0 1 2; do
+    must "copy ${links[i]}" cp -p "${links[i]}" "$first/${files[i]}"
+  done
+  must "write $first" sync "$first"/* "$first"
+  must "make $base/current" put_link versions/00-0 "$base/current"
+  current=00-0
+}
+
+is_adopted() { # index of a link: a copy of the plain file in its place is in use as the first version
+  [[ $current == 00-0 && -f ${links[$1]} && $(<"${links[$1]}") == "$(<"$base/current/${files[$1]}")" ]]
 }
 
 # Hooks as certbot has them: executable files, in byte order, none whose name ends in ~.
@@ -489,8 +539,8 @@ check_hooks() {
   [[ -d $HOOKS ]] || return 0
   for hook in "$HOOKS"/*; do
     [[ -f $hook && -x $hook && $hook != *~ ]] || continue
-    { only_roots "$HOOKS" && only_roots "$hook" && only_roots "$(dirname -- "$(readlink -f -- "$hook")")"; } ||
-      fail hook-refused "hook $hook and its folder must belong to root, and only root may write to them"
+    only_roots "$HOOKS" "$hook" "$(dirname "$(readlink -f "$hook")")" ||
+      fail hook-refused "only root may own and write to hook $hook and its folder"
     hooks+=("$hook")
   done
 }
@@ -503,14 +553,14 @@ check_services() {
   for unit in $ReloadServices; do
     systemctl is-active --quiet "$unit" && continue
     [[ -z $previous && $DryRun == false ]] ||
-      fail service-not-running "$unit is not running and cannot be reloaded; nothing was changed"
+      fail service-not-running "$unit is not running: it cannot be reloaded, nothing was changed"
     dead_service=$unit
   done
 }
 
 stop_at_dead_service() {
   [[ -z $dead_service ]] || fail service-not-running \
-    "$dead_service is not running; the files are in place, start it, and the next rollout completes"
+    "$dead_service is not running: the files are in place, start it, the next rollout completes"
 }
 
 # ---- staging -------------------------------------------------------------------------------------
@@ -519,20 +569,20 @@ stage_version() {
   version=$serial-$RolloutNumber
   [[ $version != "$current" ]] || version+=.again # a rollout that was cut off; a folder in use is never written to
   determine_key_access
-  staged=$base/versions/$version
+  staged=$versions/$version
   must "write $staged" write_version
   give_key_access
   restore_selinux_labels "$base"
-  must "write $staged" sync -- "$staged"/* "$staged"/.[os]* "$staged" "$base/versions" "$base"
+  must "write $staged" sync "$staged"/* "$staged"/.[os]* "$staged" "$versions" "$base"
 }
 
 write_version() {
   local fullchain
   fullchain=$(printf '%s\n' "$leaf" "${chain[@]}")
   umask 077
-  rm -rf -- "$staged" &&
-    mkdir -- "$staged" &&
-    cd -- "$staged" &&
+  remove_left_over "$staged" &&
+    mkdir "$staged" &&
+    cd "$staged" &&
     printf '%s\n' "$leaf" >cert.pem &&
     printf '%s\n' "${chain[@]}" >chain.pem &&
     printf '%s\n' "$fullchain" >fullchain.pem &&
@@ -543,7 +593,7 @@ write_version() {
     printf '%s\n' "$PRIVATE_KEY" >privkey.pem &&
     if [[ $ExtraFormats == *combined-pem* ]]; then printf '%s\n' "$fullchain" "$PRIVATE_KEY" >combined.pem; fi &&
     if [[ $ExtraFormats == *pkcs12* ]]; then write_pkcs12 "$fullchain"; fi &&
-    sha256sum -- *.* >.sha256
+    sha256sum ./*.* >.sha256
 }
 
 write_pkcs12() { # full chain
@@ -557,7 +607,7 @@ determine_key_access() {
   local found_mode=600
   key_owner=0:0
   [[ ! -f $base/current/privkey.pem ]] ||
-    read -r found_mode key_owner < <(stat -c '%a %u:%g' -- "$base/current/privkey.pem")
+    read -r found_mode key_owner < <(stat -c '%a %u:%g' "$base/current/privkey.pem")
   printf -v key_mode '0%o' "$((8#$found_mode & 8#640))" # never for everybody, never for a group to write
   key_mode=${KeyMode:-$key_mode}
 }
@@ -566,28 +616,28 @@ give_key_access() {
   local key
   for key in privkey.pem combined.pem bundle.p12; do
     [[ -f $staged/$key ]] || continue
-    [[ $key_owner == 0:0 ]] || must 'keep the owner of the key' chown -- "$key_owner" "$staged/$key"
-    [[ -z $KeyGroup ]] || must "give the key to group $KeyGroup" chgrp -- "$KeyGroup" "$staged/$key"
-    [[ $key_mode == 0600 ]] || must 'set the mode of the key' chmod "$key_mode" -- "$staged/$key"
+    [[ $key_owner == 0:0 ]] || must 'keep the owner of the key' chown "$key_owner" "$staged/$key"
+    [[ -z $KeyGroup ]] || must "give the key to group $KeyGroup" chgrp "$KeyGroup" "$staged/$key"
+    [[ $key_mode == 0600 ]] || must 'set the mode of the key' chmod "$key_mode" "$staged/$key"
   done
 }
 
 restore_selinux_labels() { # path
   if [[ -e $ROOT/sys/fs/selinux/enforce ]] && command -v restorecon >/dev/null; then
-    must 'restore the SELinux labels' restorecon -R -- "$1"
+    must 'restore the SELinux labels' restorecon -R "$1"
   fi
 }
 
 discard_staged_files() {
-  [[ -z $staged ]] || rm -rf -- "$staged"
-  rm -f -- ${made_links[@]+"${made_links[@]}"}
+  [[ -z $staged ]] || rm -rf "$staged"
+  [[ -n $current ]] || rm -f ${made_links[@]+"${made_links[@]}"}
 }
 
 # ---- switching -----------------------------------------------------------------------------------
 
 put_link() { # target, link: in one rename, so that nobody ever finds it missing
   local new=${2%/*}/.acm-export-new.$CertName
-  rm -f -- "$new" && ln -s -- "$1" "$new" && mv -T -f -- "$new" "$2"
+  remove_left_over "$new" && ln -s "$1" "$new" && mv -T -f "$new" "$2"
 }
 
 # The links lead through current, so they are made once, and the one rename of current switches them all.
@@ -596,7 +646,7 @@ switch_to_version() {
   for ((i = 0; i < ${#links[@]}; i++)); do
     [[ ! -L ${links[i]} ]] || continue
     folder=${links[i]%/*} # private cannot be listed, but a group that may read a key gets to it
-    [[ -d $folder ]] || must "make $folder" mkdir -m "$([[ $folder == */private ]] && echo 0711 || echo 0755)" -- "$folder"
+    [[ -d $folder ]] || must "make $folder" mkdir -m "$([[ $folder == */private ]] && echo 0711 || echo 0755)" "$folder"
     made_links+=("${links[i]}")
     must "make ${links[i]}" put_link "$base/current/${files[i]}" "${links[i]}"
     restore_selinux_labels "${links[i]}"
@@ -688,15 +738,16 @@ port_serves() { # certificates, any of which will do
 }
 
 ask_port() { # name: sets served to the certificate that the port serves for it
-  split_certificates "$(timeout 5 openssl s_client -connect "localhost:$VerifyPort" -servername "$1" </dev/null 2>/dev/null)" || true
+  split_certificates "$(SSL_CERT_FILE=/dev/null SSL_CERT_DIR=/dev/null \
+    timeout 5 openssl s_client -connect "localhost:$VerifyPort" -servername "$1" </dev/null 2>/dev/null)" || true
   served=${CERTIFICATES[0]-}
 }
 
 describe_served() {
-  local found=no
-  [[ -z $served ]] || found=$(printf '%s\n' "$served" | openssl x509 -noout -serial)
-  found=${found#serial=}
-  printf 'serves serial %s' "${found,,}"
+  local number=no
+  [[ -z $served ]] || number=$(printf '%s\n' "$served" | openssl x509 -noout -serial)
+  number=${number#serial=}
+  printf 'serves serial %s' "${number,,}"
 }
 
 # ---- the way back --------------------------------------------------------------------------------
@@ -723,9 +774,9 @@ way_back() {
   if [[ -n $previous ]]; then
     put_link "versions/$previous" "$base/current" || return 1
   else
-    rm -f -- "$base/current" ${made_links[@]+"${made_links[@]}"} || return 1
+    rm -f "$base/current" "${links[@]}" || return 1
   fi
-  rm -rf -- "$staged"
+  rm -rf "$staged"
   [[ -n $services_touched ]] || return 0
   for hook in ${hooks_done[@]+"${hooks_done[@]}"}; do # a hook that copied the new certificate now copies the old one
     way_back_error="hook $hook failed"
@@ -745,25 +796,34 @@ way_back_is_proved() {
   done
   [[ -n $served_before ]] || return 0
   way_back_error="port $VerifyPort does not serve what it served before"
-  [[ -z $previous ]] || old=$(<"$base/versions/$previous/cert.pem")
+  [[ -z $previous ]] || old=$(<"$versions/$previous/fullchain.pem")
   port_comes_to_serve "$served_before" "$old"
 }
 
 # ---- completing ----------------------------------------------------------------------------------
 
+write_completion_marker() {
+  : >"$base/current/.completed"
+}
+
 mark_completed() {
-  must "write $base/current/.completed" touch -- "$base/current/.completed"
+  must "write in $base/current" write_completion_marker
   outcome=installed
 }
 
-# Keeps three versions, among them the present and the previous one, and none that was left half-made.
+# Keeps three versions: the present, the previous and one more; and none that was left half-made.
 remove_old_versions() {
-  local folder kept=0
-  while read -r _ folder; do
+  local folder newest='' newest_number=-1 old=()
+  for folder in "$base"/versions/*; do
+    folder=${folder##*/}
     [[ $folder != "$version" && $folder != "$previous" ]] || continue
-    [[ ! -e $base/versions/$folder/.completed ]] || ((++kept > 1)) || continue
-    rm -rf -- "$base/versions/$folder" || say "cannot remove version $folder"
-  done < <(cd -- "$base/versions" && for folder in *; do printf '%s %s\n' "${folder##*-}" "$folder"; done | sort -rn)
+    old+=("$versions/$folder")
+    [[ $folder =~ -([0-9]+)(\.again)?$ && -e $versions/$folder/.completed ]] || continue
+    ((BASH_REMATCH[1] <= newest_number)) || newest=$folder newest_number=${BASH_REMATCH[1]}
+  done
+  for folder in ${old[@]+"${old[@]}"}; do
+    [[ ${folder##*/} == "$newest" ]] || rm -rf "$folder" || say "cannot remove $folder"
+  done
 }
 
 # ---- the steps -----------------------------------------------------------------------------------
@@ -802,9 +862,9 @@ main() {
   check_chain
 
   step check-node
+  refuse_dry_run_on_disk
   check_paths
   check_hooks
-  refuse_dry_run_on_disk
   record_rollout
   check_services
   note_what_is_served
