@@ -130,9 +130,14 @@ function on(
 const acm = reference('AWS Certificate Manager');
 
 function onCertificate(name: string, withDomainNames = false): OperationRow {
+  const keys = [
+    ...(withDomainNames ? ['acm:DomainNames'] : []),
+    ...(name.includes('Tags') && name !== 'ListTagsForCertificate' ? ['aws:RequestTag', 'aws:TagKeys'] : []),
+    'aws:ResourceTag',
+  ];
   return {
     operation: `CertificateManager.${name}`,
-    source: `${acm}: ${name} on certificate*${withDomainNames ? ', acm:DomainNames' : ''}, aws:ResourceTag`,
+    source: `${acm}: ${name} on certificate*, ${keys.join(', ')}`,
     checks: (input, caller, state) => {
       const found = state.certificate(caller.account, caller.region, input.CertificateArn);
       const names = withDomainNames && found ? { 'acm:DomainNames': found.domainNames } : {};
