@@ -1,0 +1,91 @@
+export interface Clock {
+  now(): Date;
+  /** Moves the clock forward; whatever was to happen until then (waits, schedules, expiries) happens. */
+  advance(milliseconds: number): void;
+  /** Resolves when that much time has passed on this clock, scaled by timeScale, or when it was advanced. */
+  sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
+  /** Calls back at a date of this clock, never scaled. Returns what cancels it. */
+  at(date: Date, call: () => void): () => void;
+}
+
+/** The longest delay of setTimeout: 2^31 - 1 ms, 24.8 days. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+interface Timer {
+  due: number;
+  fire: () => void;
+  handle: NodeJS.Timeout | undefined;
+}
+
+/**
+ * The cloud's clock: the machine's time, moved forward by what was asked for. Waits of services can be scaled
+ * down; dates cannot, so that certificates, signatures and leases keep their meaning.
+ */
+export class CloudClock implements Clock {
+  /** The offset in milliseconds, shared with the workers that run functions: their clocks move as well. */
+  readonly shared = new Float64Array(new SharedArrayBuffer(8));
+  readonly #timeScale: number;
+  readonly #timers = new Set<Timer>();
+
+  constructor(timeScale = 1) {
+    this.#timeScale = timeScale;
+  }
+
+  now(): Date {
+    return new Date(Date.now() + (this.shared[0] as number));
+  }
+
+  advance(milliseconds: number): void {
+    this.shared[0] = (this.shared[0] as number) + milliseconds;
+    const now = this.now().getTime();
+    const due = [...this.#timers].filter((timer) => timer.due <= now).sort((a, b) => a.due - b.due);
+    for (const timer of due) this.#fire(timer);
+  }
+
+  sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const timer = this.#start(milliseconds, milliseconds * this.#timeScale, () => {
+        signal?.removeEventListener('abort', abort);
+        resolve();
+      });
+      const abort = () => this.#fire(timer);
+      signal?.addEventListener('abort', abort, { once: true });
+    });
+  }
+
+  at(date: Date, call: () => void): () => void {
+    const delay = Math.max(0, date.getTime() - this.now().getTime());
+    const timer = this.#start(delay, delay, call);
+    return () => this.#drop(timer);
+  }
+
+  /** Forgets all timers; nothing that waits is called back. */
+  stop(): void {
+    for (const timer of this.#timers) this.#drop(timer);
+  }
+
+  #start(milliseconds: number, realMilliseconds: number, fire: () => void): Timer {
+    const timer: Timer = { due: this.now().getTime() + milliseconds, fire, handle: undefined };
+    this.#timers.add(timer);
+    const arm = (left: number) => {
+      const step = Math.min(left, LONGEST_TIMER);
+      timer.handle = setTimeout(() => (left > step ? arm(left - step) : this.#fire(timer)), step);
+      // A long wait (an expiry in half a year) must not keep the process alive.
+      if (left > 3_600_000) timer.handle.unref();
+    };
+    arm(realMilliseconds);
+    return timer;
+  }
+
+  #fire(timer: Timer): void {
+    if (!this.#timers.has(timer)) return;
+    this.#drop(timer);
+    timer.fire();
+  }
+
+  #drop(timer: Timer): void {
+    clearTimeout(timer.handle);
+    this.#timers.delete(timer);
+  }
+}

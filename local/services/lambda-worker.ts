@@ -1,0 +1,93 @@
+// Runs in a worker thread: one execution environment of one function, as Lambda's Node.js runtime behaves
+// (developer guide, "Building Lambda functions with Node.js").
+import { registerHooks } from 'node:module';
+import { pathToFileURL } from 'node:url';
+import { parentPort, workerData } from 'node:worker_threads';
+
+/** What the worker is started with. */
+export interface WorkerData {
+  handlerFile: string;
+  handlerName: string;
+  layerFolder: string;
+  /** Milliseconds by which the cloud's clock is ahead of the machine's. */
+  clockOffset: Float64Array;
+}
+
+export interface Invocation {
+  event: unknown;
+  traceId: string;
+  /** Milliseconds since 1970, on the cloud's clock. */
+  deadline: number;
+  context: Record<string, string>;
+}
+
+/** What a worker answers: once `{ready: true}` or an error of its start, then once for each invocation. */
+export type Answer =
+  | { ready: true }
+  | { result: string }
+  | { error: { errorType: string; errorMessage: string; trace?: string[] } };
+
+const { handlerFile, handlerName, layerFolder, clockOffset } = workerData as WorkerData;
+const port = parentPort;
+if (!port) throw new Error('lambda-worker.ts runs in a worker only');
+
+// Functions live by the cloud's clock, so that leases and expiries can be driven.
+const RealDate = Date;
+globalThis.Date = class extends RealDate {
+  constructor(...args: unknown[]) {
+    super(...((args.length === 0 ? [RealDate.now() + (clockOffset[0] as number)] : args) as []));
+  }
+  static override now(): number {
+    return RealDate.now() + (clockOffset[0] as number);
+  }
+} as DateConstructor;
+
+// Lambda unpacks layers below /opt.
+registerHooks({
+  resolve: (specifier, context, nextResolve) =>
+    specifier.startsWith('/opt/')
+      ? nextResolve(pathToFileURL(`${layerFolder}${specifier.slice('/opt'.length)}`).href, context)
+      : nextResolve(specifier, context),
+});
+
+type Handler = (event: unknown, context: object) => Promise<unknown>;
+
+function shown(error: unknown): { errorType: string; errorMessage: string; trace?: string[] } {
+  if (!(error instanceof Error)) return { errorType: typeof error, errorMessage: String(error) };
+  return { errorType: error.name, errorMessage: error.message, trace: (error.stack ?? '').split('\n') };
+}
+
+const answer = (message: Answer) => port.postMessage(message);
+
+let handler: Handler;
+try {
+  const module = await import(pathToFileURL(handlerFile).href);
+  handler = module[handlerName];
+  if (typeof handler !== 'function') {
+    throw Object.assign(new Error(`${handlerFile} exports no ${handlerName}`), {
+      name: 'Runtime.HandlerNotFound',
+    });
+  }
+  answer({ ready: true });
+} catch (error) {
+  answer({ error: shown(error) });
+}
+
+port.on('message', async ({ event, traceId, deadline, context }: Invocation) => {
+  process.env._X_AMZN_TRACE_ID = traceId;
+  const getRemainingTimeInMillis = () => Math.max(0, deadline - Date.now());
+  try {
+    const result = await handler(event, {
+      ...context,
+      callbackWaitsForEmptyEventLoop: true,
+      getRemainingTimeInMillis,
+    });
+    answer({ result: JSON.stringify(result === undefined ? null : result) });
+  } catch (error) {
+    // The runtime writes what it reports to the log as well.
+    console.error(
+      `${new Date().toISOString()}\t${context.awsRequestId}\tERROR\tInvoke Error\t${JSON.stringify(shown(error))}`,
+    );
+    answer({ error: shown(error) });
+  }
+});

@@ -1,0 +1,186 @@
+import type { TaggedState } from '../iam/operations.ts';
+import type { NodeSpec } from '../node/types.ts';
+import { type Kernel, type Operations, page, Regional, ServiceError } from './service.ts';
+
+export interface ManagedNode {
+  /** Changed while the node lives: online, tags. */
+  spec: NodeSpec;
+  account: string;
+  region: string;
+  roleName: string;
+  registeredAt: Date;
+  lastPing: Date;
+}
+
+interface Filter {
+  Key: string;
+  Values: string[];
+}
+
+/**
+ * SSM managed nodes: which there are, and DescribeInstanceInformation. Source: API reference (service model of
+ * botocore 1.43).
+ *
+ * Not modelled: associations, inventory, activations, Greengrass devices.
+ */
+export class ManagedNodes {
+  readonly operations: Operations = {
+    'AmazonSSM.DescribeInstanceInformation': (input, { account, region }) =>
+      this.#describeInstanceInformation(input, account, region),
+  };
+  readonly #kernel: Kernel;
+  readonly #nodes = new Regional(() => new Map<string, ManagedNode>());
+  readonly #waiting = new Set<{ node: ManagedNode; resolve: () => void }>();
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+  }
+
+  add(node: Omit<ManagedNode, 'registeredAt' | 'lastPing'>): ManagedNode {
+    const now = this.#kernel.clock.now();
+    const added = { ...node, registeredAt: now, lastPing: now };
+    this.#nodes.of(node.account, node.region).set(node.spec.id, added);
+    return added;
+  }
+
+  /** A terminated node is no longer listed: "information for nodes that are Stopped or Terminated" is not given. */
+  remove(node: ManagedNode): void {
+    this.#nodes.of(node.account, node.region).delete(node.spec.id);
+  }
+
+  setOnline(node: ManagedNode, online: boolean): void {
+    node.spec.online = online;
+    node.lastPing = this.#kernel.clock.now();
+    if (!online) return;
+    for (const entry of [...this.#waiting].filter((waiting) => waiting.node === node)) {
+      this.#waiting.delete(entry);
+      entry.resolve();
+    }
+  }
+
+  /** Resolves once the node's agent can be reached, or when the signal aborts. */
+  async untilOnline(node: ManagedNode, signal: AbortSignal): Promise<void> {
+    if (node.spec.online || signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const entry = { node, resolve };
+      this.#waiting.add(entry);
+      signal.addEventListener('abort', () => {
+        this.#waiting.delete(entry);
+        resolve();
+      });
+    });
+  }
+
+  find(account: string, region: string, id: string): ManagedNode | undefined {
+    return this.#nodes.of(account, region).get(id);
+  }
+
+  /** Nodes whose tag `key` has one of the values; no values: any value. Tag keys are case-sensitive. */
+  byTag(account: string, region: string, key: string, values: string[]): ManagedNode[] {
+    return [...this.#nodes.of(account, region).values()].filter(({ spec }) => {
+      const value = spec.tags[key];
+      return value !== undefined && (values.length === 0 || values.includes(value));
+    });
+  }
+
+  state({ spec, account, region }: ManagedNode): TaggedState {
+    const place = (service: string) => `arn:${this.#kernel.partition}:${service}:${region}:${account}`;
+    const arn = spec.id.startsWith('mi-')
+      ? `${place('ssm')}:managed-instance/${spec.id}`
+      : `${place('ec2')}:instance/${spec.id}`;
+    return { arn, tags: spec.tags };
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
+  #describeInstanceInformation(input: any, account: string, region: string) {
+    const size = input.MaxResults ?? 10;
+    if (size < 5 || size > 50) {
+      throw new ServiceError(
+        'ValidationException',
+        `1 validation error detected: Value '${size}' at 'maxResults' failed to satisfy constraint: Member must have value between 5 and 50`,
+      );
+    }
+    if (input.InstanceInformationFilterList?.length && input.Filters?.length) {
+      throw new ServiceError(
+        'InvalidFilterKey',
+        'Filters and InstanceInformationFilterList cannot be used together.',
+      );
+    }
+    const filters: Filter[] = [
+      ...(input.Filters ?? []),
+      ...(input.InstanceInformationFilterList ?? []).map(
+        ({ key, valueSet }: { key: string; valueSet: string[] }) => ({ Key: key, Values: valueSet }),
+      ),
+    ];
+    // "Tag filters can't be combined with other filter types." The error's name is UNCONFIRMED.
+    const byTag = filters.filter(({ Key }) => Key.startsWith('tag'));
+    if (byTag.length > 0 && byTag.length < filters.length) {
+      throw new ServiceError('InvalidFilterKey', 'Tag filters cannot be combined with other filters.');
+    }
+    const ids = filters.filter(({ Key }) => Key === 'InstanceIds').flatMap(({ Values }) => Values);
+    const unknown = ids.find((id) => !this.find(account, region, id));
+    // "If you specify a node ID that isn't valid or a node that you don't own, you receive an error."
+    if (unknown) throw new ServiceError('InvalidInstanceId', `Instance ${unknown} is not a managed node.`);
+    const found = [...this.#nodes.of(account, region).values()].filter((node) =>
+      filters.every((filter) => fits(node, filter)),
+    );
+    const { items, nextToken } = page(
+      found,
+      size,
+      input.NextToken || undefined,
+      () => new ServiceError('InvalidNextToken', 'The specified token is not valid.'),
+    );
+    return {
+      InstanceInformationList: items.map((node) => this.#information(node)),
+      // "If there are no additional items to return, the string is empty."
+      NextToken: nextToken ?? '',
+    };
+  }
+
+  #information({ spec, roleName, registeredAt, lastPing }: ManagedNode) {
+    const isHybrid = spec.id.startsWith('mi-');
+    return {
+      InstanceId: spec.id,
+      PingStatus: pingStatus(spec),
+      LastPingDateTime: spec.online ? this.#kernel.clock.now() : lastPing,
+      AgentVersion: spec.agentVersion,
+      IsLatestVersion: true,
+      PlatformType: spec.platform,
+      PlatformName: spec.platform === 'Linux' ? 'Amazon Linux' : 'Microsoft Windows Server 2025',
+      PlatformVersion: '2023',
+      ResourceType: isHybrid ? 'ManagedInstance' : 'EC2Instance',
+      SourceType: isHybrid ? 'AWS::SSM::ManagedInstance' : 'AWS::EC2::Instance',
+      SourceId: spec.id,
+      IPAddress: '127.0.0.1',
+      ComputerName: spec.id,
+      // "This call doesn't return the IAM role for unmanaged EC2 instances": here only hybrid nodes have it.
+      ...(isHybrid ? { IamRole: roleName, RegistrationDate: registeredAt } : {}),
+    };
+  }
+}
+
+function pingStatus({ online }: NodeSpec): string {
+  return online ? 'Online' : 'ConnectionLost';
+}
+
+function fits({ spec }: ManagedNode, { Key, Values }: Filter): boolean {
+  if (!Array.isArray(Values) || Values.length === 0) {
+    throw new ServiceError('InvalidInstanceInformationFilterValue', `No value for the filter ${Key}.`);
+  }
+  if (Key.startsWith('tag:')) {
+    const value = spec.tags[Key.slice(4)];
+    return value !== undefined && Values.includes(value);
+  }
+  if (Key === 'tag-key') return Values.some((key) => spec.tags[key] !== undefined);
+  const fields: Record<string, string> = {
+    InstanceIds: spec.id,
+    PingStatus: pingStatus(spec),
+    PlatformType: spec.platform,
+    PlatformTypes: spec.platform,
+    AgentVersion: spec.agentVersion,
+    ResourceType: spec.id.startsWith('mi-') ? 'ManagedInstance' : 'EC2Instance',
+  };
+  const value = fields[Key];
+  if (value === undefined) throw new ServiceError('InvalidFilterKey', `The filter ${Key} is not valid.`);
+  return Values.includes(value);
+}

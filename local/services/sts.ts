@@ -1,0 +1,114 @@
+import type { PolicyDocument } from '../iam/evaluate.ts';
+import type { RoleState } from '../iam/operations.ts';
+import { type Caller, type Kernel, type Operations, ServiceError } from './service.ts';
+
+const SESSION_NAME = /^[\w+=,.@-]{2,64}$/;
+const EXTERNAL_ID = /^[\w+=,.@:/-]{2,1224}$/;
+const DEFAULT_SECONDS = 3600;
+/** "Role chaining limits your session to a maximum of one hour" (API reference, AssumeRole). */
+const CHAINED_SECONDS = 3600;
+/** Inline session policies, in characters. */
+const POLICY_CHARACTERS = 2048;
+
+const invalid = (message: string) => new ServiceError('ValidationError', message);
+
+/**
+ * AWS Security Token Service: who somebody is, and taking on a role. Trust policy and identity policy were
+ * checked before an operation here begins. Source: API reference (service model of botocore 1.43).
+ *
+ * Not modelled: managed session policies, transitive tags, source identity, MFA.
+ */
+export class Sts {
+  readonly operations: Operations = {
+    'sts.AssumeRole': (input, caller) => this.#assumeRole(input, caller),
+    'sts.GetCallerIdentity': (_input, { accessKeyId }) => {
+      const key = this.#kernel.identities.key(accessKeyId ?? '');
+      if (!key) throw new ServiceError('InvalidClientTokenId', 'The security token is invalid.', 403);
+      return this.#kernel.identities.describe(key);
+    },
+  };
+  readonly #kernel: Kernel;
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+  }
+
+  /** For policies: the role as far as its trust is concerned. */
+  state(arn: string): RoleState | undefined {
+    const role = this.#kernel.identities.role(arn);
+    return role && { arn, account: role.account, tags: role.tags, trustPolicy: role.trustPolicy };
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
+  #assumeRole(input: any, caller: Caller) {
+    const { RoleArn, RoleSessionName: name, ExternalId } = input;
+    const { identities } = this.#kernel;
+    if (!SESSION_NAME.test(name ?? '')) {
+      throw invalid(
+        `1 validation error detected: Value '${name}' at 'roleSessionName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]*`,
+      );
+    }
+    if (ExternalId !== undefined && !EXTERNAL_ID.test(ExternalId)) {
+      throw invalid("1 validation error detected: Value at 'externalId' failed to satisfy constraint");
+    }
+    const seconds = Number(input.DurationSeconds ?? DEFAULT_SECONDS);
+    if (!(seconds >= 900 && seconds <= 43_200)) {
+      throw invalid(
+        `1 validation error detected: Value '${seconds}' at 'durationSeconds' failed to satisfy constraint`,
+      );
+    }
+    const role = identities.role(RoleArn);
+    // Whether a role exists is not told: authorization has refused the call before.
+    if (!role)
+      throw new ServiceError('AccessDenied', `Not authorized to perform: sts:AssumeRole on ${RoleArn}`, 403);
+    const key = identities.key(caller.accessKeyId ?? '');
+    if (key && identities.isRoleSession(key) && seconds > CHAINED_SECONDS) {
+      throw invalid(
+        'The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.',
+      );
+    }
+    if (seconds > role.maxSessionSeconds) {
+      throw invalid('The requested DurationSeconds exceeds the MaxSessionDuration set for this role.');
+    }
+    const policy = sessionPolicy(input.Policy);
+    const tags = Object.fromEntries(
+      (input.Tags ?? []).map(({ Key, Value }: { Key: string; Value?: string }) => [Key, Value ?? '']),
+    );
+    if (Object.keys(tags).length > 50) throw invalid('A session can have 50 tags.');
+    const session = identities.openSession(role, {
+      name,
+      seconds,
+      tags,
+      source: caller.source,
+      crash: caller.crash,
+      ...(policy ? { policy } : {}),
+    });
+    const { accessKeyId, secretAccessKey, sessionToken, expiration } = session.credentials;
+    return {
+      Credentials: {
+        AccessKeyId: accessKeyId,
+        SecretAccessKey: secretAccessKey,
+        SessionToken: sessionToken,
+        Expiration: expiration,
+      },
+      AssumedRoleUser: { AssumedRoleId: `${role.roleId}:${name}`, Arn: session.arn },
+      ...(policy ? { PackedPolicySize: Math.ceil((input.Policy.length / POLICY_CHARACTERS) * 100) } : {}),
+    };
+  }
+}
+
+function sessionPolicy(text: string | undefined): PolicyDocument | undefined {
+  if (text === undefined) return undefined;
+  if (text.length > POLICY_CHARACTERS) {
+    throw invalid(
+      `1 validation error detected: Value at 'policy' failed to satisfy constraint: Member must have length less than or equal to ${POLICY_CHARACTERS}`,
+    );
+  }
+  try {
+    const policy = JSON.parse(text) as PolicyDocument;
+    if (!policy.Statement) throw new Error('no Statement');
+    return policy;
+  } catch {
+    throw new ServiceError('MalformedPolicyDocument', 'This policy contains invalid Json');
+  }
+}
