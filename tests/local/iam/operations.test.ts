@@ -553,6 +553,18 @@ test('whoever may not do anything may still ask who he is', () => {
   expect(outcome('sts.GetCallerIdentity', {}, [refuseAll])).toBeUndefined();
 });
 
+test('every request carries its Region, and counts as sent over TLS', () => {
+  const inRegion = (name: string) =>
+    outcome('AmazonSSM.ListCommands', {}, [
+      allow('ssm:ListCommands', '*', {
+        StringEquals: { 'aws:RequestedRegion': name },
+        Bool: { 'aws:SecureTransport': 'true' },
+      }),
+    ]);
+  expect(inRegion(region)).toBeUndefined();
+  expect(inRegion('us-east-1')?.allowed).toBe(false);
+});
+
 test('a secret of another account needs its policy and the caller’s own', () => {
   const read = [allow('secretsmanager:GetSecretValue', foreignSecret)];
   expect(outcome('secretsmanager.GetSecretValue', { SecretId: foreignSecret }, read)).toBeUndefined();
