@@ -5,7 +5,7 @@ import path from 'node:path';
 import aslValidator from 'asl-validator';
 import { parse } from 'yaml';
 import { resolveTemplate } from '../local/templates/resolve-template.ts';
-import { isStale } from './render-member-account.ts';
+import { renderMemberAccount } from './render-member-account.ts';
 
 const root = path.dirname(import.meta.dirname);
 const read = (file: string) => readFileSync(path.join(root, file), 'utf8');
@@ -77,11 +77,17 @@ function checkTemplates(): string[] {
   });
 }
 
+async function checkRendering(): Promise<string[]> {
+  const template = read('member-account.yaml');
+  const fresh = (await renderMemberAccount(template)) === template;
+  return fresh ? [] : ['member-account.yaml is older than ssm-documents/: run `make render`'];
+}
+
 const faults = [
   ...checkShell(),
   ...checkStateMachine(),
   ...checkTemplates(),
-  ...(isStale() ? ['member-account.yaml is older than ssm-documents/: run `make render`'] : []),
+  ...(await checkRendering()),
 ];
 for (const fault of faults) {
   console.error(fault);
