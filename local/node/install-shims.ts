@@ -32,6 +32,11 @@ export async function installShims(folder: string): Promise<void> {
     },
   });
   const command = join(folder, 'aws');
-  await writeFile(command, `#!/bin/sh\nexec '${process.execPath}' '${bundle}' "$@"\n`);
+  await writeFile(
+    command,
+    `#!/bin/sh
+NODE_COMPILE_CACHE='${folder}/compile-cache' exec '${process.execPath}' '${bundle}' "$@"
+`,
+  );
   await chmod(command, 0o755);
 }

@@ -48,7 +48,7 @@ export function openConnections(
       } catch (error) {
         count.failures.push(error instanceof Error ? error.message : String(error));
       }
-      await new Promise((resolve) => setTimeout(resolve, options.pauseMilliseconds ?? 1));
+      await new Promise((resolve) => setTimeout(resolve, options.pauseMilliseconds ?? 5));
     }
   };
   const clients = Array.from({ length: options.clients ?? 2 }, client);

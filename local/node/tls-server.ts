@@ -228,8 +228,9 @@ frontend https
 };
 
 /**
- * A self-signed certificate in the places of an installed one, as an administrator has it who configures a
- * server before the first install: a version folder, `current`, and the links that configurations name.
+ * A self-signed certificate in the places of an installed one, so that a server starts before its first
+ * install and an install has a way back to it. Laid out as the install script lays out plain files that it
+ * finds in these places: version 00-0, `current`, and the links that configurations name.
  */
 async function putPlaceholder(root: string, certName: string): Promise<void> {
   const base = join(root, 'etc/ssl/acm-export', certName);

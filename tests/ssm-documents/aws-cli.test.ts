@@ -1,0 +1,92 @@
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { installShims } from '../../local/node/install-shims.ts';
+import { CertificateAuthority } from '../../local/services/certificate-authority.ts';
+import { issueBundle } from '../local/node/issue-bundle.ts';
+import { localNode, runInstall } from '../local/node/run-install.ts';
+import { serveInstanceMetadata } from '../local/node/serve-instance-metadata.ts';
+import { serveSecrets, serviceError } from '../local/node/serve-secrets.ts';
+
+/** Path of an AWS CLI, version 1 or 2; CI installs one. */
+const realCli = process.env.REAL_AWS_CLI;
+const clis = ['the shim', 'the real AWS CLI'];
+
+let folder: string;
+let secrets: Awaited<ReturnType<typeof serveSecrets>>;
+let metadata: Awaited<ReturnType<typeof serveInstanceMetadata>>;
+let authority: CertificateAuthority;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'aws-cli-'));
+  secrets = await serveSecrets();
+  metadata = await serveInstanceMetadata('ASIANODEROLE');
+  authority = await CertificateAuthority.create(new Date());
+});
+afterAll(async () => {
+  metadata.stop();
+  await secrets.stop();
+  await rm(folder, { recursive: true });
+});
+
+describe.each(clis)('with %s', (cli) => {
+  const isReal = cli !== clis[0];
+  if (isReal && !realCli) {
+    const miss = 'REAL_AWS_CLI names no AWS CLI: installs with it were not tested';
+    if (process.env.CI === 'true') test(miss, () => expect(realCli).toBeDefined());
+    else test.skip(miss, () => undefined);
+    return;
+  }
+
+  let binFolder: string;
+  beforeAll(async () => {
+    binFolder = join(folder, isReal ? 'bin-real' : 'bin-shim');
+    await installShims(binFolder);
+    if (!isReal) return;
+    await writeFile(join(binFolder, 'aws'), `#!/bin/sh\nexec '${realCli}' "$@"\n`);
+    await chmod(join(binFolder, 'aws'), 0o755);
+  });
+
+  const node = (name: string) =>
+    localNode(join(folder, `${isReal ? 'real' : 'shim'}-${name}`), {
+      AWS_ENDPOINT_URL: secrets.url,
+      AWS_EC2_METADATA_SERVICE_ENDPOINT: metadata.url,
+    });
+
+  test("an install reads the bundle as the node's own role, whatever identity the agent hands to scripts", async () => {
+    secrets.accessKeyIds.length = 0;
+    const [bundle, spec] = [await issueBundle(authority, ['www.example.com'], 'RSA_2048'), node('identity')];
+    const defaultHostManagementCredentials = { accessKeyId: 'ASIAHOSTROLE', secretAccessKey: 'secret' };
+    const options = { binFolder, defaultHostManagementCredentials };
+    const first = await runInstall(spec, secrets, bundle, { RolloutNumber: '1' }, options);
+    expect(first.result).toMatchObject({ Outcome: 'installed', Serial: bundle.value.Serial });
+    expect(secrets.accessKeyIds).toEqual(['ASIANODEROLE']);
+
+    const second = await runInstall(spec, secrets, bundle, { RolloutNumber: '2' }, options);
+    expect(second.result).toMatchObject({ Outcome: 'unchanged', ExitCode: 0 });
+  });
+
+  test('a denied read is told as one, with the role that was denied', async () => {
+    const message =
+      'User: arn:aws:sts::111122223333:assumed-role/web-server/i-0123456789abcdef0 is not authorized to perform: secretsmanager:GetSecretValue';
+    const bundle = await issueBundle(authority, ['www.example.com']);
+    secrets.answerNext(serviceError(400, 'AccessDeniedException', message));
+    const { result } = await runInstall(
+      node('denied'),
+      secrets,
+      bundle,
+      { RolloutNumber: '1' },
+      { binFolder },
+    );
+    expect(result).toMatchObject({ Outcome: 'failed', ExitCode: 20, Step: 'read-bundle' });
+    expect(result.Error).toContain('web-server');
+  });
+
+  test('a version that is gone is told as one', async () => {
+    const bundle = await issueBundle(authority, ['www.example.com']);
+    secrets.answerNext(serviceError(400, 'ResourceNotFoundException', "Secrets Manager can't find it."));
+    const { result } = await runInstall(node('gone'), secrets, bundle, { RolloutNumber: '1' }, { binFolder });
+    expect(result).toMatchObject({ Outcome: 'failed', ExitCode: 23, Step: 'read-bundle' });
+  });
+});
