@@ -26,7 +26,7 @@ interface Parameter {
 export interface SsmDocument {
   schemaVersion: string;
   parameters: Record<string, Parameter>;
-  mainSteps: { name: string; action: string; inputs: Record<string, unknown> }[];
+  mainSteps: { name: string; action: string; onFailure?: string; inputs: Record<string, unknown> }[];
   [field: string]: unknown;
 }
 
@@ -121,9 +121,12 @@ function toYaml(document: SsmDocument): string {
   return script === undefined ? yaml : yaml.replace(place, () => quoted(script));
 }
 
-/** A double-quoted YAML string, broken (without effect on its value) before each line that begins a function. */
+/**
+ * A double-quoted YAML string, broken (without effect on its value) before each line that begins a function. YAML
+ * wants continued lines deeper than the list that the string is an item of; parsers differ in how strictly.
+ */
 function quoted(script: string): string {
-  return JSON.stringify(script).replace(/\\n(?=\w+\(\) \{)/g, '\\n\\\n ');
+  return JSON.stringify(script).replace(/\\n(?=\w+\(\) \{)/g, '\\n\\\n      ');
 }
 
 if (import.meta.main) {
