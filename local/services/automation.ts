@@ -247,7 +247,7 @@ export class Automation {
     try {
       const { Command: sent } = await this.#kernel.call(
         'AmazonSSM.SendCommand',
-        substitute(step.inputs, execution),
+        commandInput(substitute(step.inputs, execution)),
         caller,
       );
       stepExecution.commandId = sent.CommandId;
@@ -340,6 +340,12 @@ function checkParameters(document: SsmDocument, parameters: Record<string, strin
   const fault = parameterFault(document, parameters);
   if (fault) throw invalid(fault);
   if (isTooLarge(document, parameters)) throw invalid('Document and parameters are larger than 64 KB.');
+}
+
+/** Runbooks write a single parameter value without a list (`Operation: Install` in AWS's own); SendCommand takes lists. */
+function commandInput({ Parameters = {}, ...inputs }: DocumentStep['inputs']) {
+  const lists = Object.entries(Parameters).map(([name, value]) => [name, [value].flat()]);
+  return { ...inputs, Parameters: Object.fromEntries(lists) };
 }
 
 /** `{{ Name }}` becomes a parameter's value, `{{ Step.Output }}` that of a step before; both as text. */

@@ -45,7 +45,7 @@ export interface FunctionOptions {
 
 interface LambdaFunction extends FunctionOptions {
   arn: string;
-  policy: PolicyDocument;
+  policy?: PolicyDocument;
   environments: Set<Environment>;
   waiting: (() => void)[];
   daemon: Promise<Socket> | undefined;
@@ -105,7 +105,6 @@ export class Lambda {
     const created: LambdaFunction = {
       ...options,
       arn,
-      policy: { Version: '2012-10-17', Statement: [] },
       environments: new Set(),
       waiting: [],
       daemon: undefined,
@@ -129,7 +128,7 @@ export class Lambda {
 
   state(arn: string): PolicedState | undefined {
     const found = this.#functions.get(arn);
-    return found && { arn, tags: {}, policy: found.policy };
+    return found && { arn, tags: {}, ...(found.policy ? { policy: found.policy } : {}) };
   }
 
   async stop(): Promise<void> {
