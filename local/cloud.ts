@@ -53,7 +53,7 @@ export type { Identity } from './services/identities.ts';
 export type { Channel, Emission, RecordedCall, Recording } from './services/recording.ts';
 
 const PROJECT = fileURLToPath(new URL('../', import.meta.url));
-/** The account where a cloud has nothing said of it. */
+/** An agent that knows interpolationType ENV_VAR. */
 const CURRENT_AGENT = '3.3.4177.0';
 
 export interface CloudOptions {
@@ -122,6 +122,11 @@ export interface NodeOptions {
   platform?: NodeSpec['platform'];
   agentVersion?: string;
   online?: boolean;
+  /**
+   * Address of this machine that stands for the node's own localhost, so that nodes can use the same port;
+   * default 127.0.0.1. Scripts on the node find it as LOCAL_NODE_HOST.
+   */
+  host?: string;
 }
 
 export interface CloudNode {
@@ -704,7 +709,10 @@ class LocalCloud implements Cloud, Kernel {
           })
         : undefined;
     if (metadata) this.#metadata.push(metadata);
-    const environment = () => this.#nodeEnvironment(metadata, session);
+    const environment = () => ({
+      ...this.#nodeEnvironment(metadata, session),
+      ...(options.host ? { LOCAL_NODE_HOST: options.host } : {}),
+    });
     const spec: NodeSpec = {
       id,
       root,
