@@ -59,7 +59,7 @@ node_modules/.installed: package-lock.json $(NODE_READY)
 	@$(NPM_CI)
 	@touch $@
 
-tools/node_modules/%/bin/node: tools/package-lock.json
+$(CURDIR)/tools/node_modules/%/bin/node: tools/package-lock.json
 	@echo 'Node $(NODE_MAJOR) is older than 22: installing Node 24 into tools/ (once) ...'
 	@cd tools && $(NPM_CI)
 	@touch $@
