@@ -8,14 +8,15 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { createSecureContext, type SecureContext } from 'node:tls';
 
-interface Settings {
+export interface ServeTlsSettings {
+  host: string;
   port: number;
   pidFile: string;
   /** The first one answers for every name that no other one has. */
   hosts: { serverName: string; certificateFile: string; keyFile: string }[];
 }
 
-const settings = JSON.parse(process.argv[2] ?? '') as Settings;
+const settings = JSON.parse(process.argv[2] ?? '') as ServeTlsSettings;
 
 function readContexts(): Map<string, SecureContext> {
   return new Map(
@@ -38,7 +39,7 @@ const server = createServer(
   (_request, response) => response.end('served\n'),
 );
 
-function filesOf(host: Settings['hosts'][number] | undefined) {
+function filesOf(host: ServeTlsSettings['hosts'][number] | undefined) {
   if (!host) throw new Error('no host to serve');
   return { cert: readFileSync(host.certificateFile), key: readFileSync(host.keyFile) };
 }
@@ -53,7 +54,7 @@ process.on('SIGHUP', () => {
   }
 });
 
-server.listen(settings.port, '127.0.0.1', () => {
+server.listen(settings.port, settings.host, () => {
   writeFileSync(settings.pidFile, `${process.pid}\n`);
   process.send?.({ port: (server.address() as AddressInfo).port });
 });

@@ -7,7 +7,8 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { servedSerial } from './tls-client.ts';
+import type { ServeTlsSettings } from './serve-tls.ts';
+import { type Endpoint, servedSerial } from './tls-client.ts';
 import type { TlsServer, TlsServerKind, TlsServerOptions, VirtualHost } from './types.ts';
 
 const run = promisify(execFile);
@@ -30,12 +31,36 @@ wait "$server"; code=$?
 kill "$watcher" 2>/dev/null
 exit "$code"`;
 
+interface Server {
+  /** Absolute path; none: a process of Node. */
+  program?: string;
+  unit: string;
+  /** Below the node's root. */
+  pidFile: string;
+  configurationFile?: string;
+}
+
 /** How each server is called by its distribution, and where an install finds it. Debian's names and places. */
-const SERVERS: Record<TlsServerKind, { program?: string; unit: string; pidFile: string }> = {
+const SERVERS: Record<TlsServerKind, Server> = {
   node: { unit: 'tls-server', pidFile: 'run/tls-server.pid' },
-  nginx: { program: '/usr/sbin/nginx', unit: 'nginx', pidFile: 'run/nginx.pid' },
-  apache: { program: '/usr/sbin/apache2', unit: 'apache2', pidFile: 'run/apache2/apache2.pid' },
-  haproxy: { program: '/usr/sbin/haproxy', unit: 'haproxy', pidFile: 'run/haproxy.pid' },
+  nginx: {
+    program: '/usr/sbin/nginx',
+    unit: 'nginx',
+    pidFile: 'run/nginx.pid',
+    configurationFile: 'etc/nginx/nginx.conf',
+  },
+  apache: {
+    program: '/usr/sbin/apache2',
+    unit: 'apache2',
+    pidFile: 'run/apache2/apache2.pid',
+    configurationFile: 'etc/apache2/apache2.conf',
+  },
+  haproxy: {
+    program: '/usr/sbin/haproxy',
+    unit: 'haproxy',
+    pidFile: 'run/haproxy.pid',
+    configurationFile: 'etc/haproxy/haproxy.cfg',
+  },
 };
 
 /** Whether the server's package is installed here; `node` always is. */
@@ -60,22 +85,25 @@ export function deliveredFiles(root: string, certName: string) {
 }
 
 /**
- * Starts a TLS server on 127.0.0.1 from a configuration below the node's root, with the files that an install
- * delivers. Where they are not there yet, a self-signed placeholder is, as an administrator puts one so that
- * the server starts at all.
+ * Starts a TLS server from a configuration below the node's root, with the files that an install delivers.
+ * Where they are not there yet, a self-signed placeholder is, as an administrator puts one so that the server
+ * starts at all.
  *
  * Rejects with the server's own log when it does not start. The server ends with `stop()`, and when this
  * process ends.
  */
 export async function startTlsServer(kind: TlsServerKind, options: TlsServerOptions): Promise<TlsServer> {
-  const { root, certName } = options;
-  const { unit, pidFile: relativePidFile, program } = SERVERS[kind];
-  const pidFile = join(root, relativePidFile);
-  const hosts = [{ serverName: '_', certName }, ...(options.virtualHosts ?? [])];
-  for (const folder of ['var/log', 'var/www', dirname(relativePidFile)]) {
+  const { root, certName, host = '127.0.0.1' } = options;
+  const { program, unit, ...files } = SERVERS[kind];
+  const pidFile = join(root, files.pidFile);
+  const configurationFile = files.configurationFile && join(root, files.configurationFile);
+  const virtualHosts = [{ serverName: '_', certName }, ...(options.virtualHosts ?? [])];
+  for (const folder of ['var/log', 'var/www', dirname(files.pidFile)]) {
     await mkdir(join(root, folder), { recursive: true });
   }
-  for (const host of hosts) await putPlaceholder(root, host.certName);
+  for (const name of new Set(virtualHosts.map((virtualHost) => virtualHost.certName))) {
+    await putPlaceholder(root, name);
+  }
 
   const logFile = join(root, 'var/log', `${unit}.log`);
   const log = await open(logFile, 'a', 0o600);
@@ -90,10 +118,11 @@ export async function startTlsServer(kind: TlsServerKind, options: TlsServerOpti
   let port: number;
   try {
     if (kind === 'node') {
-      const settings = {
+      const settings: ServeTlsSettings = {
+        host,
         port: options.port ?? 0,
         pidFile,
-        hosts: hosts.map(({ serverName, certName }) => {
+        hosts: virtualHosts.map(({ serverName, certName }) => {
           const { fullchain, key } = deliveredFiles(root, certName);
           return { serverName, certificateFile: fullchain, keyFile: key };
         }),
@@ -109,15 +138,18 @@ export async function startTlsServer(kind: TlsServerKind, options: TlsServerOpti
         ended(child, logFile),
       ]);
     } else {
-      port = options.port ?? (await freePort());
-      const command = await CONFIGURE[kind](program ?? kind, root, port, hosts, pidFile);
+      port = options.port ?? (await freePort(host));
+      const file = configurationFile as string;
+      await mkdir(dirname(file), { recursive: true });
+      await writeFile(file, await CONFIGURE[kind]({ root, pidFile, host, port, virtualHosts }));
       await rm(pidFile, { force: true });
+      const command = [program as string, ...IN_FOREGROUND[kind](root, file, pidFile)];
       child = spawn('bash', ['-c', GUARD, 'guard', ...command], {
         env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
         stdio: ['pipe', log.fd, log.fd],
         detached: true,
       });
-      await Promise.race([serving(port, pidFile, child), ended(child, logFile)]);
+      await Promise.race([serving({ host, port }, pidFile, child), ended(child, logFile)]);
     }
   } catch (error) {
     await stop();
@@ -127,43 +159,45 @@ export async function startTlsServer(kind: TlsServerKind, options: TlsServerOpti
   }
   return {
     kind,
+    host,
     port,
     pid: Number(await readFile(pidFile, 'utf8')),
     unit,
     pidFile,
-    servedSerial: (servername) => servedSerial({ port, ...(servername ? { servername } : {}) }),
+    configurationFile,
+    servedSerial: (servername) => servedSerial({ host, port, ...(servername ? { servername } : {}) }),
     stop,
   };
 }
 
-type Host = VirtualHost;
-type Configure = (
-  program: string,
-  root: string,
-  port: number,
-  hosts: Host[],
-  pidFile: string,
-) => Promise<string[]>;
+type Configured = Exclude<TlsServerKind, 'node'>;
 
-/** Writes a configuration as small as the server allows; gives the command that runs it in the foreground. */
-const CONFIGURE: Record<Exclude<TlsServerKind, 'node'>, Configure> = {
-  async nginx(program, root, port, hosts, pidFile) {
-    const folder = join(root, 'etc/nginx');
+interface Settings {
+  root: string;
+  pidFile: string;
+  host: string;
+  port: number;
+  /** The first one answers for every name that no other one has. */
+  virtualHosts: VirtualHost[];
+}
+
+/** A configuration as small as the server allows. */
+const CONFIGURE: Record<Configured, (settings: Settings) => Promise<string>> = {
+  async nginx({ root, pidFile, host, port, virtualHosts }) {
     const temporary = join(root, 'var/lib/nginx');
-    await mkdir(folder, { recursive: true });
     await mkdir(temporary, { recursive: true });
     const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
-    const servers = hosts.map(({ serverName, certName }, index) => {
+    const servers = virtualHosts.map(({ serverName, certName }, index) => {
       const { fullchain, key } = deliveredFiles(root, certName);
       return `  server {
-    listen 127.0.0.1:${port} ssl${index === 0 ? ' default_server' : ''};
+    listen ${host}:${port} ssl${index === 0 ? ' default_server' : ''};
     server_name ${serverName};
     ssl_certificate ${fullchain};
     ssl_certificate_key ${key};
     return 200 "served\\n";
   }`;
     });
-    const configuration = `worker_processes 1;
+    return `worker_processes 1;
 pid ${pidFile};
 error_log stderr warn;
 events { worker_connections 512; }
@@ -173,45 +207,37 @@ ${paths.map((path) => `  ${path}_temp_path ${temporary}/${path};`).join('\n')}
 ${servers.join('\n')}
 }
 `;
-    await writeFile(join(folder, 'nginx.conf'), configuration);
-    return [program, '-p', root, '-c', join(folder, 'nginx.conf'), '-e', 'stderr', '-g', 'daemon off;'];
   },
 
-  async apache(program, root, port, hosts, pidFile) {
-    const folder = join(root, 'etc/apache2');
-    await mkdir(folder, { recursive: true });
+  async apache({ root, pidFile, host, port, virtualHosts }) {
     const modules = ['mpm_event', 'authz_core', 'ssl'];
-    const virtualHosts = hosts.map(({ serverName, certName }) => {
+    const sections = virtualHosts.map(({ serverName, certName }) => {
       const { fullchain, key } = deliveredFiles(root, certName);
-      return `<VirtualHost 127.0.0.1:${port}>
+      return `<VirtualHost ${host}:${port}>
   ServerName ${serverName === '_' ? 'localhost' : serverName}
   SSLEngine on
   SSLCertificateFile ${fullchain}
   SSLCertificateKeyFile ${key}
 </VirtualHost>`;
     });
-    const configuration = `${modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`).join('\n')}
+    return `${modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`).join('\n')}
 ${process.getuid?.() === 0 ? 'User www-data\nGroup www-data' : ''}
 ServerName localhost
-DefaultRuntimeDir ${join(root, 'run/apache2')}
+DefaultRuntimeDir ${dirname(pidFile)}
 PidFile ${pidFile}
 ErrorLog /dev/stderr
 LogLevel warn
 DocumentRoot ${join(root, 'var/www')}
 StartServers 1
-Listen 127.0.0.1:${port}
-${virtualHosts.join('\n')}
+Listen ${host}:${port}
+${sections.join('\n')}
 `;
-    await writeFile(join(folder, 'apache2.conf'), configuration);
-    return [program, '-d', folder, '-f', 'apache2.conf', '-DFOREGROUND'];
   },
 
-  async haproxy(program, root, port, hosts, pidFile) {
-    const folder = join(root, 'etc/haproxy');
-    await mkdir(folder, { recursive: true });
+  async haproxy({ root, host, port, virtualHosts }) {
     // HAProxy tells names apart by what stands in the certificates; the first one is for all others.
-    const files = hosts.map(({ certName }) => `crt ${deliveredFiles(root, certName).combined}`);
-    const configuration = `global
+    const files = virtualHosts.map(({ certName }) => `crt ${deliveredFiles(root, certName).combined}`);
+    return `global
   maxconn 256
 defaults
   mode http
@@ -219,12 +245,16 @@ defaults
   timeout server 10s
   timeout connect 10s
 frontend https
-  bind 127.0.0.1:${port} ssl ${files.join(' ')}
+  bind ${host}:${port} ssl ${files.join(' ')}
   http-request return status 200 content-type text/plain string served
 `;
-    await writeFile(join(folder, 'haproxy.cfg'), configuration);
-    return [program, '-W', '-f', join(folder, 'haproxy.cfg'), '-p', pidFile];
   },
+};
+
+const IN_FOREGROUND: Record<Configured, (root: string, file: string, pidFile: string) => string[]> = {
+  nginx: (root, file) => ['-p', root, '-c', file, '-e', 'stderr', '-g', 'daemon off;'],
+  apache: (_root, file) => ['-d', dirname(file), '-f', file, '-DFOREGROUND'],
+  haproxy: (_root, file, pidFile) => ['-W', '-f', file, '-p', pidFile],
 };
 
 /**
@@ -259,11 +289,11 @@ async function putPlaceholder(root: string, certName: string): Promise<void> {
   await chmod(dirname(links.key), 0o711);
 }
 
-async function serving(port: number, pidFile: string, child: ChildProcess): Promise<void> {
+async function serving(endpoint: Endpoint, pidFile: string, child: ChildProcess): Promise<void> {
   const deadline = Date.now() + START_TIMEOUT_MILLISECONDS;
   while (child.exitCode === null) {
     try {
-      await servedSerial({ port });
+      await servedSerial(endpoint);
       if (Number(await readFile(pidFile, 'utf8')) > 0) return;
     } catch (error) {
       if (Date.now() > deadline) throw error;
@@ -277,9 +307,9 @@ async function ended(child: ChildProcess, logFile: string): Promise<never> {
   throw new Error(`the server ended (${signal ?? code}): ${await readFile(logFile, 'utf8')}`);
 }
 
-async function freePort(): Promise<number> {
+async function freePort(host: string): Promise<number> {
   const server = createServer();
-  await once(server.listen(0, '127.0.0.1'), 'listening');
+  await once(server.listen(0, host), 'listening');
   const address = server.address();
   server.close();
   await once(server, 'close');

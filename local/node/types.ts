@@ -62,12 +62,15 @@ export interface TlsServerOptions {
   certName: string;
   /** Default: a free one, chosen by the kernel. */
   port?: number;
+  /** The address that stands for the node's localhost: LOCAL_NODE_HOST of its scripts. Default: 127.0.0.1. */
+  host?: string;
   /** More names on the same port, told apart by SNI. */
   virtualHosts?: VirtualHost[];
 }
 
 export interface TlsServer {
   kind: TlsServerKind;
+  host: string;
   port: number;
   /** The process that the pid file names and that a reload signals. */
   pid: number;
@@ -75,6 +78,8 @@ export interface TlsServer {
   unit: string;
   /** Below the node's root, as the `systemctl` shim finds it. */
   pidFile: string;
+  /** What a reload reads again; a `node` server has none. */
+  configurationFile: string | undefined;
   /** The serial served now for a name (default: no SNI), lower-case hex. */
   servedSerial(servername?: string): Promise<string>;
   stop(): Promise<void>;

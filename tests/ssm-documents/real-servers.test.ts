@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { appendFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,12 +13,14 @@ import { localNode, runInstall } from '../local/node/run-install.ts';
 import { serveSecrets } from '../local/node/serve-secrets.ts';
 
 const RENEWALS = 20;
+/** Milliseconds; on two idle cores the whole takes about 15 s. */
+const TIMEOUT = 180_000;
 const SERVERS: TlsServerKind[] = ['nginx', 'apache', 'haproxy'];
 
 let folder: string;
 let secrets: Awaited<ReturnType<typeof serveSecrets>>;
 let authority: CertificateAuthority;
-const renewed = new Map<TlsServerKind, ReturnType<typeof renew>>();
+const results = new Map<TlsServerKind, ReturnType<typeof exercise>>();
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'real-servers-'));
@@ -28,23 +30,23 @@ beforeAll(async () => {
   authority = await CertificateAuthority.create(new Date());
   // All servers at once: an install waits for its reload most of the time.
   for (const kind of SERVERS.filter(isInstalled)) {
-    const renewals = renew(kind, binFolder);
-    renewals.catch(() => undefined); // The test that awaits it reports it.
-    renewed.set(kind, renewals);
+    const exercised = exercise(kind, binFolder);
+    exercised.catch(() => undefined); // The test that awaits it reports it.
+    results.set(kind, exercised);
   }
 });
 
 afterAll(async () => {
-  await Promise.allSettled(renewed.values());
+  await Promise.allSettled(results.values());
   await secrets.stop();
   await rm(folder, { recursive: true });
 });
 
 /**
  * Renews the certificate of one of the two names that a server answers for, 20 times, while a client opens
- * connections to that name all the time.
+ * connections to that name all the time; then a dry run, and an install under a configuration that is broken.
  */
-async function renew(kind: TlsServerKind, binFolder: string) {
+async function exercise(kind: TlsServerKind, binFolder: string) {
   const name = 'www.example.com';
   const node = localNode(join(folder, kind), {
     AWS_ENDPOINT_URL: secrets.url,
@@ -56,25 +58,38 @@ async function renew(kind: TlsServerKind, binFolder: string) {
     certName: 'other',
     virtualHosts: [{ serverName: name, certName: 'web' }],
   });
+  const install = async (rollout: number, parameters: Record<string, string> = {}) => {
+    const bundle = await issueBundle(authority, [name, 'example.com']);
+    const { invocation, result } = await runInstall(
+      node,
+      secrets,
+      bundle,
+      {
+        RolloutNumber: String(rollout),
+        ReloadServices: server.unit,
+        VerifyPort: String(server.port),
+        ExtraFormats: kind === 'haproxy' ? 'combined-pem' : '',
+        ...parameters,
+      },
+      { binFolder },
+    );
+    return { ...result, serial: bundle.value.Serial, log: invocation.stderr };
+  };
   const client = openConnections({ port: server.port, servername: name });
   try {
     const other = await server.servedSerial();
     const delivered: string[] = [];
     for (let rollout = 1; rollout <= RENEWALS; rollout++) {
-      const bundle = await issueBundle(authority, [name, 'example.com']);
-      const parameters = {
-        RolloutNumber: String(rollout),
-        ReloadServices: server.unit,
-        VerifyPort: String(server.port),
-        ExtraFormats: kind === 'haproxy' ? 'combined-pem' : '',
-      };
-      const { invocation, result } = await runInstall(node, secrets, bundle, parameters, { binFolder });
-      if (result.Outcome !== 'installed') throw new Error(`rollout ${rollout}: ${invocation.stderr}`);
-      delivered.push(bundle.value.Serial);
-      await seen(client.count.serials, bundle.value.Serial);
+      const { Outcome, serial, log } = await install(rollout);
+      if (Outcome !== 'installed') throw new Error(`rollout ${rollout}: ${log}`);
+      delivered.push(serial);
+      await seen(client.count.serials, serial);
     }
+    const dryRun = await install(RENEWALS + 1, { DryRun: 'true' });
+    await appendFile(server.configurationFile as string, 'nonsense\n');
+    const broken = await install(RENEWALS + 2);
     const count = await client.stop();
-    return { delivered, count, other, otherNow: await server.servedSerial() };
+    return { delivered, dryRun, broken, count, other, otherNow: await server.servedSerial() };
   } finally {
     await client.stop();
     await server.stop();
@@ -101,14 +116,26 @@ describe.each(SERVERS)('%s', (kind) => {
     return;
   }
 
-  test(`serves ${RENEWALS} renewals without one failed connection`, async () => {
-    const { delivered, count, other, otherNow } = (await renewed.get(kind)) as Awaited<
-      ReturnType<typeof renew>
-    >;
-    expect(count.failures).toEqual([]);
-    // The placeholder, then every renewal in the order of its delivery.
-    expect([...count.serials.keys()].slice(1)).toEqual(delivered);
-    expect(delivered).toHaveLength(RENEWALS);
-    expect(otherNow).toBe(other);
+  const result = async () => (await results.get(kind)) as Awaited<ReturnType<typeof exercise>>;
+
+  test(
+    `serves ${RENEWALS} renewals without one failed connection`,
+    async () => {
+      const { delivered, count, other, otherNow } = await result();
+      expect(count.failures).toEqual([]);
+      // The placeholder, then every renewal in the order of its delivery, and nothing of what failed later.
+      expect([...count.serials.keys()].slice(1)).toEqual(delivered);
+      expect(delivered).toHaveLength(RENEWALS);
+      expect(otherNow).toBe(other);
+    },
+    TIMEOUT,
+  );
+
+  test('passes a dry run, which tests the configuration with the new files and switches nothing', async () => {
+    expect((await result()).dryRun).toMatchObject({ Outcome: 'dry-run-passed', ExitCode: 0 });
+  });
+
+  test('goes on with the old certificate when its configuration is broken', async () => {
+    expect((await result()).broken).toMatchObject({ ExitCode: 60, Step: 'test-config' });
   });
 });

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -35,9 +36,10 @@ function call(command: string, args: string[], environment: Record<string, strin
       AWS_RETRY_MODE: 'standard',
       ...environment,
     };
-    execFile(join(folder, 'bin', command), args, { env }, (error, stdout, stderr) =>
+    const child = execFile(join(folder, 'bin', command), args, { env }, (error, stdout, stderr) =>
       resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
     );
+    child.stdin?.end();
   });
 }
 
@@ -120,6 +122,23 @@ describe('aws', () => {
       stdout: '',
     });
   });
+});
+
+test('openssl finds at localhost what listens on the address of its node', async () => {
+  const [first, host] = [await startTlsServer('node', { root: join(folder, 'first'), certName: 'web' }), '127.0.0.2'];
+  const second = await startTlsServer('node', { root: join(folder, 'second'), certName: 'web', host, port: first.port });
+  const ask = async (environment: Record<string, string>) => {
+    const { stdout } = await call('openssl', ['s_client', '-connect', `localhost:${first.port}`], environment);
+    return new X509Certificate(stdout.slice(stdout.indexOf('-----BEGIN'))).serialNumber.toLowerCase();
+  };
+  try {
+    expect(await ask({})).toBe(await first.servedSerial());
+    expect(await ask({ LOCAL_NODE_HOST: host })).toBe(await second.servedSerial());
+    expect(await call('openssl', ['version'])).toMatchObject({ code: 0 });
+  } finally {
+    await first.stop();
+    await second.stop();
+  }
 });
 
 describe('systemctl', () => {
