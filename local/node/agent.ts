@@ -132,7 +132,7 @@ export async function runCommandDocument(
     if (result.exitCode === 0) continue;
 
     invocation.status = result.ended === 'exit' ? 'Failed' : result.ended;
-    invocation.statusDetails = result.ended === 'TimedOut' ? 'Execution Timed Out' : invocation.status;
+    invocation.statusDetails = result.ended === 'TimedOut' ? 'ExecutionTimedOut' : invocation.status;
     if (result.ended === 'exit' && result.exitCode === REBOOT_EXIT_CODE) {
       invocation.rebootRequested = true;
       const alarm = `REBOOT REQUESTED: step ${step.name} on ${node.id} exited with ${REBOOT_EXIT_CODE}; a real agent reboots the node now and runs the script again\n`;

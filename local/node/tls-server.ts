@@ -2,7 +2,7 @@ import { type ChildProcess, execFile, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
 import { access, chmod, mkdir, open, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -110,6 +110,7 @@ export async function startTlsServer(kind: TlsServerKind, options: TlsServerOpti
   let child: ChildProcess | undefined;
   const stop = async () => {
     if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
+    child.ref();
     const exited = once(child, 'exit');
     if (child.stdin) child.stdin.end();
     else child.kill('SIGTERM');
@@ -157,6 +158,10 @@ export async function startTlsServer(kind: TlsServerKind, options: TlsServerOpti
   } finally {
     await log.close();
   }
+  // Whoever forgets to stop a server can end all the same, and the server with it.
+  child.unref();
+  child.channel?.unref();
+  (child.stdin as Socket | null)?.unref();
   return {
     kind,
     host,

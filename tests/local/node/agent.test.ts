@@ -160,7 +160,7 @@ describe('a script', () => {
     });
     expect(result).toMatchObject({
       status: 'TimedOut',
-      statusDetails: 'Execution Timed Out',
+      statusDetails: 'ExecutionTimedOut',
       responseCode: 137,
     });
     const child = Number(result.stdout);

@@ -125,10 +125,22 @@ describe('aws', () => {
 });
 
 test('openssl finds at localhost what listens on the address of its node', async () => {
-  const [first, host] = [await startTlsServer('node', { root: join(folder, 'first'), certName: 'web' }), '127.0.0.2'];
-  const second = await startTlsServer('node', { root: join(folder, 'second'), certName: 'web', host, port: first.port });
+  const [first, host] = [
+    await startTlsServer('node', { root: join(folder, 'first'), certName: 'web' }),
+    '127.0.0.2',
+  ];
+  const second = await startTlsServer('node', {
+    root: join(folder, 'second'),
+    certName: 'web',
+    host,
+    port: first.port,
+  });
   const ask = async (environment: Record<string, string>) => {
-    const { stdout } = await call('openssl', ['s_client', '-connect', `localhost:${first.port}`], environment);
+    const { stdout } = await call(
+      'openssl',
+      ['s_client', '-connect', `localhost:${first.port}`],
+      environment,
+    );
     return new X509Certificate(stdout.slice(stdout.indexOf('-----BEGIN'))).serialNumber.toLowerCase();
   };
   try {
