@@ -312,7 +312,7 @@ async function ended(child: ChildProcess, logFile: string): Promise<never> {
   throw new Error(`the server ended (${signal ?? code}): ${await readFile(logFile, 'utf8')}`);
 }
 
-async function freePort(host: string): Promise<number> {
+export async function freePort(host: string): Promise<number> {
   const server = createServer();
   await once(server.listen(0, host), 'listening');
   const address = server.address();

@@ -1,0 +1,150 @@
+import {
+  ACMClient,
+  AddTagsToCertificateCommand,
+  DescribeCertificateCommand,
+  type KeyAlgorithm,
+  RequestCertificateCommand,
+} from '@aws-sdk/client-acm';
+import type { CentralStack, Cloud, CloudNode, Identity, NodeOptions, Stack } from './cloud.ts';
+import { servedSerial } from './node/tls-client.ts';
+import { freePort, isInstalled, startTlsServer } from './node/tls-server.ts';
+import type { TlsServer, TlsServerKind } from './node/types.ts';
+
+/** The accounts and Regions of the demo, of `make local` and of the end-to-end tests. */
+export const CENTRAL = { account: '111122223333', region: 'eu-west-1' };
+export const MEMBER = { account: '444455556666', region: 'eu-central-1' };
+
+/** Parameters that the central and the member stacks must agree on. */
+const AGREED = { Prefix: 'acm-export', ExternalId: 'local-cloud-external-id' };
+const TAG_KEY = 'acm-export';
+
+/** A node with the TLS server that runs on it. */
+export interface ServingNode {
+  node: CloudNode;
+  server: TlsServer;
+  host: string;
+  port: number;
+  tag: string;
+}
+
+export interface Fleet {
+  cloud: Cloud;
+  central: CentralStack;
+  members: Stack[];
+  nodes: ServingNode[];
+  /** Every node listens on this port, each on an address of its own. */
+  port: number;
+  /** May call every route of the API. */
+  operator: Identity;
+  certificateAdmin: Identity;
+}
+
+/** Deploys both templates: the central stack, and the member stack in the central and in another account. */
+export async function deployFleet(cloud: Cloud): Promise<Fleet> {
+  const central = await cloud.deployCentral({
+    ...CENTRAL,
+    parameters: {
+      ...AGREED,
+      TargetAccounts: `${CENTRAL.account},${MEMBER.account}`,
+      TargetTagKeys: TAG_KEY,
+      NotificationEmail: 'operator@example.com',
+    },
+  });
+  const members = await Promise.all(
+    [CENTRAL, MEMBER].map((place) =>
+      cloud.deployMember({
+        ...place,
+        parameters: {
+          ...AGREED,
+          CentralAccountId: CENTRAL.account,
+          CentralRegion: CENTRAL.region,
+          TargetTagKey1: TAG_KEY,
+        },
+      }),
+    ),
+  );
+  const operator = cloud.createUser(CENTRAL.account, 'operator', [
+    {
+      Version: '2012-10-17',
+      Statement: { Effect: 'Allow', Action: 'execute-api:Invoke', Resource: '*' },
+    },
+  ]);
+  const certificateAdmin = cloud.createCertificateAdmin(CENTRAL.account);
+  return { cloud, central, members, nodes: [], port: await freePort(), operator, certificateAdmin };
+}
+
+/** Starts a node with a TLS server on it; nginx where it is installed and asked for, else one of Node's own. */
+export async function addNode(
+  fleet: Fleet,
+  place: { account: string; region: string },
+  tag: string,
+  options: NodeOptions & { certName: string; server?: TlsServerKind },
+): Promise<ServingNode> {
+  const { certName, server: wanted = 'nginx', ...nodeOptions } = options;
+  const host = `127.0.0.${fleet.nodes.length + 2}`;
+  const node = await fleet.cloud.createNode(place.account, place.region, {
+    ...nodeOptions,
+    tags: { [TAG_KEY]: tag },
+    host,
+  });
+  const kind = isInstalled(wanted) ? wanted : 'node';
+  const server = await startTlsServer(kind, { root: node.spec.root, certName, host, port: fleet.port });
+  const serving = { node, server, host, port: fleet.port, tag: `${TAG_KEY}=${tag}` };
+  fleet.nodes.push(serving);
+  return serving;
+}
+
+/** What a node serves now: lower-case hex, or the reason why nothing could be read. */
+export async function served(serving: ServingNode): Promise<string> {
+  return servedSerial(serving).catch((error: Error) => error.message);
+}
+
+/** Requests an exportable certificate and waits for its issuance. */
+export async function requestCertificate(
+  fleet: Fleet,
+  certName: string,
+  domainNames: string[],
+  keyAlgorithm: KeyAlgorithm = 'EC_prime256v1',
+): Promise<string> {
+  const acm = new ACMClient(fleet.cloud.clientConfig(fleet.certificateAdmin, CENTRAL.region));
+  const [DomainName, ...SubjectAlternativeNames] = domainNames;
+  const { CertificateArn = '' } = await acm.send(
+    new RequestCertificateCommand({
+      DomainName,
+      ...(SubjectAlternativeNames.length > 0 ? { SubjectAlternativeNames } : {}),
+      KeyAlgorithm: keyAlgorithm,
+      ValidationMethod: 'DNS',
+      Options: { Export: 'ENABLED' },
+    }),
+  );
+  await acm.send(
+    new AddTagsToCertificateCommand({ CertificateArn, Tags: [{ Key: 'CertName', Value: certName }] }),
+  );
+  for (;;) {
+    const { Certificate } = await acm.send(new DescribeCertificateCommand({ CertificateArn }));
+    if (Certificate?.Status === 'ISSUED') {
+      return CertificateArn;
+    }
+    await fleet.cloud.clock.sleep(1000);
+  }
+}
+
+/** One call to the API as the operator. Throws with the answer when it is refused. */
+export async function callApi(
+  fleet: Fleet,
+  method: string,
+  path: string,
+  body?: object,
+): Promise<Record<string, unknown>> {
+  const response = await fleet.cloud.fetchSigned(
+    fleet.operator,
+    CENTRAL.region,
+    `${fleet.central.apiUrl}${path}`,
+    { method, ...(body ? { body: JSON.stringify(body) } : {}) },
+  );
+  const answer = (await response.json()) as Record<string, unknown>;
+  if (!response.ok) {
+    throw new Error(`${method} ${path}: ${response.status} ${JSON.stringify(answer)}`);
+  }
+  return answer;
+}
