@@ -17,6 +17,12 @@ const forwarded = [
   'BatchWriteItem',
   'DescribeTable',
 ];
+interface WriteInput {
+  TableName?: string;
+  Item?: Record<string, object>;
+  Key?: Record<string, object>;
+  ReturnValuesOnConditionCheckFailure?: string;
+}
 const writes = ['PutItem', 'UpdateItem', 'DeleteItem', 'BatchWriteItem'];
 
 /**
@@ -35,7 +41,8 @@ export class DynamoDb {
   );
   readonly #kernel: Kernel;
   readonly #socket: string;
-  readonly #tables = new Set<string>();
+  /** Names of the key attributes, by ARN. */
+  readonly #tables = new Map<string, string[]>();
   #server: Server | undefined;
 
   constructor(kernel: Kernel) {
@@ -73,7 +80,8 @@ export class DynamoDb {
       BillingMode: 'PAY_PER_REQUEST',
     });
     if (status !== 200) throw new Error(`table ${name}: ${body}`);
-    this.#tables.add(`arn:${this.#kernel.partition}:dynamodb:${region}:${account}:table/${name}`);
+    const keys = (KeySchema as { AttributeName: string }[]).map(({ AttributeName }) => AttributeName);
+    this.#tables.set(`arn:${this.#kernel.partition}:dynamodb:${region}:${account}:table/${name}`, keys);
     // dynalite makes a table active in a timer, even with no delay.
     while (
       !(await this.#send('DescribeTable', { TableName: localName(account, region, name) })).body.includes(
@@ -84,7 +92,7 @@ export class DynamoDb {
     }
   }
 
-  async #forward(operation: string, input: object, caller: Caller): Promise<unknown> {
+  async #forward(operation: string, input: WriteInput, caller: Caller): Promise<unknown> {
     if (writes.includes(operation)) this.#kernel.record.emit('dynamodb-write', caller.source, input);
     const rename = (name: string) => {
       const arn = parseArn(name);
@@ -99,14 +107,26 @@ export class DynamoDb {
     if (status !== 200) {
       const { __type, message, Message, ...fields } = answer;
       const name = String(__type).split('#').at(-1) ?? 'InternalServerError';
-      throw new ServiceError(
-        name,
-        message ?? Message ?? '',
-        status,
-        withTableNames(fields, originalName) as Record<string, unknown>,
-      );
+      const item =
+        name === 'ConditionalCheckFailedException' ? await this.#itemAsked(input, caller) : undefined;
+      throw new ServiceError(name, message ?? Message ?? '', status, { ...fields, ...item });
     }
     return withTableNames(answer, originalName);
+  }
+
+  /**
+   * dynalite does not know ReturnValuesOnConditionCheckFailure. AWS gives the item as it was when the condition
+   * failed; here it is read a moment later.
+   */
+  async #itemAsked(input: WriteInput, { account, region }: Caller): Promise<{ Item?: object }> {
+    if (input.ReturnValuesOnConditionCheckFailure !== 'ALL_OLD') return {};
+    const arn = `arn:${this.#kernel.partition}:dynamodb:${region}:${account}:table/${input.TableName}`;
+    const keys = this.#tables.get(arn) ?? [];
+    const Key = input.Key ?? Object.fromEntries(keys.map((key) => [key, input.Item?.[key]]));
+    const TableName = localName(account, region, input.TableName ?? '');
+    const { body } = await this.#send('GetItem', { TableName, Key, ConsistentRead: true });
+    const { Item } = JSON.parse(body);
+    return Item ? { Item } : {};
   }
 
   #send(operation: string, input: object): Promise<{ status: number; body: string }> {
