@@ -78,6 +78,26 @@ describe.each(['handle-renewal', 'report-failure'])('samples of events for %s', 
   });
 });
 
+/** Fields of `detail` (ACM user guide, "Amazon EventBridge support for ACM"). */
+const DOCUMENTED: Record<string, string> = {
+  'ACM Certificate Approaching Expiration': 'CommonName DaysToExpiry',
+  'ACM Certificate Available':
+    'Action CertificateCreatedDate CertificateExpirationDate CertificateType CommonName DaysToExpiry DomainValidationMethod Exported InUse',
+  'ACM Certificate Expired':
+    'CertificateCreatedDate CertificateExpirationDate CertificateType CommonName DomainValidationMethod Exported InUse',
+  'ACM Certificate Renewal Action Required':
+    'CertificateExpirationDate CertificateType CommonName DaysToExpiry DomainValidationMethod Exported InUse RenewalStatusReason',
+  'ACM Certificate Revoked': 'CertificateExpirationDate CertificateType CommonName Exportable',
+};
+
+test.each(
+  [...samplesOf('handle-renewal'), ...samplesOf('report-failure')].filter(
+    ([, event]) => event.source === 'aws.acm',
+  ),
+)('%s has the fields that ACM documents, and no others', (_file, event) => {
+  expect(Object.keys(event.detail).sort().join(' ')).toBe(DOCUMENTED[event['detail-type']]);
+});
+
 test('other events of ACM and other state machines reach nobody', () => {
   const [[, renewed]] = samplesOf('handle-renewal') as [[string, Sample]];
   const [[, failed]] = samplesOf('report-failure').filter(([file]) => file.includes('aborted')) as [
