@@ -187,7 +187,7 @@ check_tools() {
   done
   [[ $DryRun == false ]] || tools+=' mount unshare'
   for tool in $tools; do
-    command -v "$tool" >/dev/null || missing+=" $tool"
+    type -P "$tool" >/dev/null || missing+=" $tool"
   done
   ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 402)) || missing+=' bash-4.2'
   [[ -z $missing ]] || fail missing-tool "this node lacks$missing"

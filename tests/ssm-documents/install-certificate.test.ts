@@ -1,0 +1,1090 @@
+import { execFile } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import {
+  chmod,
+  copyFile,
+  cp,
+  mkdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { startTlsServer } from '../../local/node/tls-server.ts';
+import type { TlsServer } from '../../local/node/types.ts';
+import { type Bundle, bundleOf, createAuthority, createChain, daysFromNow, issue } from './certificates.ts';
+import {
+  createNode,
+  DEPLOYMENT,
+  deployedScript,
+  type Environment,
+  SECRET,
+  type TestNode,
+} from './test-node.ts';
+
+const execute = promisify(execFile);
+const asRoot = process.getuid?.() === 0 ? test : test.skip;
+const SHIMS = new URL('../../local/node/bin/', import.meta.url);
+
+const mode = async (file: string) => ((await stat(file)).mode & 0o7777).toString(8);
+const openssl = async (...args: string[]) => (await execute('openssl', args)).stdout;
+
+let ca: Awaited<ReturnType<typeof createChain>>;
+let first: Bundle;
+let second: Bundle;
+let node: TestNode;
+
+beforeAll(async () => {
+  ca = await createChain();
+  [first, second] = [await ca.newBundle(), await ca.newBundle()];
+});
+beforeEach(async () => {
+  node = await createNode();
+});
+afterEach(() => node.remove());
+
+/** What a server finds at the paths that stay: a certificate with its chain, and the key that belongs to it. */
+async function installedSerial(of = node): Promise<string | undefined> {
+  const [certificate, key] = [of.ssl('certs/web-fullchain.pem'), of.ssl('private/web-privkey.pem')];
+  if (!existsSync(certificate) && !existsSync(key)) return undefined;
+  const leaf = new X509Certificate(await readFile(certificate));
+  expect(await openssl('pkey', '-in', key, '-pubout')).toBe(
+    leaf.publicKey.export({ type: 'spki', format: 'pem' }),
+  );
+  return leaf.serialNumber.toLowerCase();
+}
+
+/** Runs a bundle that must be refused, after one that is in place, and returns what the refusal said. */
+async function refused(
+  bundle: Bundle,
+  environment: Environment = {},
+  prepare: () => Promise<unknown> = async () => undefined,
+): Promise<Environment & { Error: string }> {
+  await node.install(first);
+  await prepare();
+  const before = await node.files();
+  const { result } = await node.run({ ...(await node.offer(bundle, 2)), ...environment });
+  const after = await node.files();
+  // The record may have been written: it says which rollout was seen.
+  delete before['etc/ssl/acm-export/web/record'];
+  delete after['etc/ssl/acm-export/web/record'];
+  expect(after).toEqual(before);
+  expect(result.Outcome).toBe('failed');
+  return { code: String(result.ExitCode), step: result.Step, Error: result.Error ?? '' };
+}
+
+describe('an install', () => {
+  test.each(['RSA-2048', 'P-256', 'P-384'] as const)(
+    'puts a %s certificate and its key where servers find them',
+    async (algorithm) => {
+      const bundle = await ca.newBundle(algorithm);
+      const { result, stderr } = await node.install(bundle, 7);
+      expect(result).toEqual({
+        Outcome: 'installed',
+        ExitCode: 0,
+        Serial: bundle.value.Serial,
+        VersionId: bundle.versionId,
+        RolloutNumber: 7,
+        DeploymentId: DEPLOYMENT,
+        CertName: 'web',
+        CorrelationId: 'correlation-1',
+      });
+      expect(await installedSerial()).toBe(bundle.value.Serial);
+      expect(await node.read('etc/ssl/certs/web-fullchain.pem')).toBe(bundle.value.Certificate + ca.chain);
+      expect(await node.read('etc/ssl/certs/web-chain.pem')).toBe(ca.chain);
+      expect(await readlink(node.base('current'))).toBe(`versions/${bundle.value.Serial}-7`);
+      expect(await mode(node.ssl('private/web-privkey.pem'))).toBe('600');
+      expect(await mode(node.ssl('certs/web-fullchain.pem'))).toBe('644');
+      for (const line of stderr.trim().split('\n').slice(8))
+        expect(line).toContain('CorrelationId=correlation-1');
+    },
+  );
+
+  test('reads the version of the bundle that it was told, once', async () => {
+    await node.install(first);
+    expect(await node.told('aws')).toEqual([
+      `secretsmanager get-secret-value --secret-id ${SECRET} --version-id ${first.versionId} --region eu-west-1 --query SecretString --output text`,
+    ]);
+  });
+
+  test('changes nothing and reads no secret when all is in place', async () => {
+    await node.install(first);
+    const before = await node.files();
+    const { result } = await node.install(first);
+    expect(result).toMatchObject({ Outcome: 'unchanged', Serial: first.value.Serial });
+    expect(await node.files()).toEqual(before);
+    expect(await node.told('aws')).toHaveLength(1);
+  });
+
+  test.each<[string, () => Promise<unknown>, Environment]>([
+    ['a file was changed', () => writeFile(node.base('current/privkey.pem'), ''), {}],
+    ['a link is gone', () => rm(node.ssl('certs/web-chain.pem')), {}],
+    ['the installation was never completed', () => rm(node.base('current/.completed')), {}],
+    ['an option differs', async () => {}, { SSM_ReloadServices: 'nginx' }],
+    [
+      'the mode that was asked for is another',
+      () => chmod(node.base('current/privkey.pem'), 0o600),
+      { SSM_KeyMode: '0640' },
+    ],
+  ])('installs the same version again when %s', async (_, change, environment) => {
+    await node.install(first, 1, environment.SSM_KeyMode ? environment : {});
+    await change();
+    expect((await node.install(first, 1, environment)).result.Outcome).toBe('installed');
+    expect(await installedSerial()).toBe(first.value.Serial);
+    expect(await mode(node.ssl('private/web-privkey.pem'))).toBe(environment.SSM_KeyMode ? '640' : '600');
+  });
+
+  test('keeps three versions: the present one, the previous one and one more', async () => {
+    for (let rollout = 1; rollout <= 5; rollout++) await node.install(rollout % 2 ? first : second, rollout);
+    expect(
+      Object.keys(await node.files())
+        .filter((file) => /versions\/[^/]+$/.test(file))
+        .map((file) => path.basename(file))
+        .sort(),
+    ).toEqual([`${first.value.Serial}-3`, `${second.value.Serial}-4`, `${first.value.Serial}-5`].sort());
+  });
+
+  test('drops text around certificates and writes only them', async () => {
+    const bundle = bundleOf(
+      await issue(ca.intermediate),
+      `subject=x\n${ca.intermediate.pem}\nNext one:\r\n${ca.root.pem.replaceAll('\n', '\r\n')}# end`,
+    );
+    await node.install(bundle);
+    expect(await node.read('etc/ssl/certs/web-chain.pem')).toBe(ca.chain);
+  });
+
+  test('adds a combined file and PKCS 12 that opens with the passphrase of the bundle', async () => {
+    await node.install(first, 1, { SSM_ExtraFormats: 'combined-pem pkcs12' });
+    const key = await node.read('etc/ssl/private/web-privkey.pem');
+    expect(await node.read('etc/ssl/private/web-combined.pem')).toBe(
+      first.value.Certificate + ca.chain + key,
+    );
+    const passphrase = path.join(node.folder, 'passphrase');
+    await writeFile(passphrase, first.value.Passphrase);
+    const opened = await openssl(
+      'pkcs12',
+      '-in',
+      node.ssl('private/web.p12'),
+      '-passin',
+      `file:${passphrase}`,
+      '-nodes',
+    );
+    expect(opened.match(/BEGIN CERTIFICATE/g)).toHaveLength(3);
+    expect(opened).toContain('BEGIN PRIVATE KEY');
+    for (const file of ['web-combined.pem', 'web.p12'])
+      expect(await mode(node.ssl('private', file))).toBe('600');
+  });
+
+  test('leaves the key encrypted when told so, and names the version that holds its passphrase', async () => {
+    await node.install(first, 1, { SSM_KeyFormat: 'encrypted' });
+    expect(await node.read('etc/ssl/private/web-privkey.pem')).toBe(first.value.PrivateKey);
+    const helper = new URL('../../docs/examples/read-passphrase.sh', import.meta.url).pathname;
+    const { stdout } = await execute('bash', [helper, 'web'], {
+      env: { PATH: `${node.bin}:${process.env.PATH}`, ACM_EXPORT_ROOT: node.root },
+    });
+    expect(stdout).toBe(`${first.value.Passphrase}\n`);
+    expect((await node.told('aws')).at(-1)).toContain(
+      `--secret-id ${SECRET} --version-id ${first.versionId}`,
+    );
+  });
+
+  test('keeps mode and group that it finds on the key, but never opens it to everybody', async () => {
+    await node.install(first);
+    await chmod(node.base('current/privkey.pem'), 0o664);
+    await node.install(second, 2);
+    expect(await mode(node.ssl('private/web-privkey.pem'))).toBe('640');
+    await node.install(first, 3, { SSM_KeyMode: '0440' });
+    expect(await mode(node.ssl('private/web-privkey.pem'))).toBe('440');
+  });
+
+  asRoot('gives the key to the group that was asked for and keeps it', async () => {
+    await node.install(first, 1, {
+      SSM_KeyMode: '0640',
+      SSM_KeyGroup: 'daemon',
+      SSM_ExtraFormats: 'combined-pem',
+    });
+    await node.install(second, 2, { SSM_ExtraFormats: 'combined-pem' });
+    for (const file of ['web-privkey.pem', 'web-combined.pem']) {
+      const { stdout } = await execute('stat', ['-L', '-c', '%a %U:%G', node.ssl('private', file)]);
+      expect(stdout).toBe('640 root:daemon\n');
+    }
+    const { result } = await node.run({ ...(await node.offer(first, 3)), SSM_KeyGroup: 'no-such-group' });
+    expect(result).toMatchObject({ ExitCode: 50, Error: expect.stringContaining('no-such-group') });
+    expect(await installedSerial()).toBe(second.value.Serial);
+  });
+
+  test('labels files for SELinux where it is on', async () => {
+    await node.addCommand('restorecon', 'echo "$*" >>"$state/restorecon"');
+    await node.install(first);
+    expect(await node.told('restorecon')).toEqual([]);
+    await mkdir(node.path('sys/fs/selinux'), { recursive: true });
+    await writeFile(node.path('sys/fs/selinux/enforce'), '1');
+    await node.install(second, 2);
+    expect(await node.told('restorecon')).toEqual([`-R ${node.base()}`]);
+  });
+
+  test('makes the plain files that another tool left its first version, and goes back to them', async () => {
+    const old = await issue(ca.intermediate);
+    const files = { 'certs/web-fullchain.pem': old.certificate, 'certs/web-chain.pem': ca.chain };
+    for (const [file, content] of Object.entries(files)) await writeFile(node.ssl(file), content);
+    await writeKey(old.key, node.ssl('private/web-privkey.pem'));
+    await chmod(node.ssl('private/web-privkey.pem'), 0o640);
+    await node.tell('config-fault', 'nginx: [emerg] no');
+    const options = { SSM_ReloadServices: 'nginx' };
+    const { result } = await node.run({ ...(await node.offer(first)), ...options });
+    expect(result).toMatchObject({ ExitCode: 60, Outcome: 'rolled-back' });
+    expect(await installedSerial()).toBe(old.serial);
+    await node.untell('config-fault');
+    await node.install(first, 2, options);
+    expect(await installedSerial()).toBe(first.value.Serial);
+    expect(await mode(node.ssl('private/web-privkey.pem'))).toBe('640');
+  });
+});
+
+async function writeKey(der: Buffer, file: string) {
+  const lines = der.toString('base64').match(/.{1,64}/g) ?? [];
+  await writeFile(file, `-----BEGIN PRIVATE KEY-----\n${lines.join('\n')}\n-----END PRIVATE KEY-----\n`, {
+    mode: 0o600,
+  });
+}
+
+describe('a bundle that is not right is refused, and nothing changes', () => {
+  const cases: [string, () => Promise<Bundle>, number, string, RegExp][] = [
+    [
+      'with a wrong passphrase',
+      async () => changed({ Passphrase: 'another one' }),
+      43,
+      'verify-pair',
+      /passphrase .* does not open/,
+    ],
+    [
+      'with the key of another certificate',
+      async () => changed({ PrivateKey: first.value.PrivateKey, Passphrase: first.value.Passphrase }),
+      44,
+      'verify-pair',
+      /belongs to another certificate/,
+    ],
+    [
+      'with a key that is not encrypted',
+      async () => changed({ PrivateKey: '-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----\n' }),
+      24,
+      'read-bundle',
+      /not encrypted/,
+    ],
+    [
+      'with a chain in the wrong order',
+      async () => changed({ CertificateChain: ca.root.pem + ca.intermediate.pem }),
+      45,
+      'verify-chain',
+      /not issued by the next/,
+    ],
+    [
+      'with a missing intermediate',
+      async () => changed({ CertificateChain: ca.root.pem }),
+      45,
+      'verify-chain',
+      /not issued by the next/,
+    ],
+    [
+      'with the certificate in its own chain',
+      async () => changed({ CertificateChain: second.value.Certificate + ca.chain }),
+      45,
+      'verify-chain',
+      /twice/,
+    ],
+    [
+      'with an intermediate of the same name and another key',
+      async () =>
+        changed({
+          CertificateChain: (await createAuthority('Test Intermediate', ca.root)).pem + ca.root.pem,
+        }),
+      45,
+      'verify-chain',
+      /not issued by the next/,
+    ],
+    [
+      'with an expired intermediate',
+      async () => {
+        const intermediate = await createAuthority('Expired', ca.root, daysFromNow(-2));
+        return bundleOf(await issue(intermediate), intermediate.pem + ca.root.pem);
+      },
+      45,
+      'verify-chain',
+      /expired/,
+    ],
+    [
+      'without a chain',
+      async () => changed({ CertificateChain: 'no certificate' }),
+      45,
+      'read-bundle',
+      /no certificate chain/,
+    ],
+    [
+      'without a certificate',
+      async () => changed({ Certificate: 'none' }),
+      40,
+      'read-bundle',
+      /no certificate/,
+    ],
+    [
+      'with a damaged certificate',
+      async () => changed({ Certificate: second.value.Certificate.replace(/\n.{20}/, '\n') }),
+      40,
+      'verify-certificate',
+      /cannot read/,
+    ],
+    [
+      'with another serial than it says',
+      async () => changed({ Serial: first.value.Serial }),
+      40,
+      'verify-certificate',
+      /has serial/,
+    ],
+    [
+      'for no DNS name',
+      async () => bundleOf(await issue(ca.intermediate, { names: [] }), ca.chain),
+      40,
+      'verify-certificate',
+      /no DNS name/,
+    ],
+    [
+      'that has expired',
+      async () =>
+        bundleOf(
+          await issue(ca.intermediate, { notBefore: daysFromNow(-9), notAfter: daysFromNow(-1) }),
+          ca.chain,
+        ),
+      41,
+      'verify-chain',
+      /has expired/,
+    ],
+    [
+      'that is not yet valid',
+      async () => bundleOf(await issue(ca.intermediate, { notBefore: daysFromNow(1) }), ca.chain),
+      42,
+      'verify-chain',
+      /not yet valid/,
+    ],
+  ];
+  const changed = (changes: Partial<Bundle['value']>): Bundle => ({
+    ...second,
+    value: { ...second.value, ...changes },
+  });
+
+  test.each(cases)('%s', async (_, make, code, step, message) => {
+    expect(await refused(await make())).toEqual({
+      code: String(code),
+      step,
+      Error: expect.stringMatching(message),
+    });
+    expect(await installedSerial()).toBe(first.value.Serial);
+  });
+
+  test.each([
+    ['empty', '', /empty or cut off/],
+    ['cut off', '{"Certificate":"-----BEGIN', /empty or cut off/],
+    ['something else', '{"User":"admin"}', /has no Certificate/],
+    ['a binary secret', 'None', /empty or cut off/],
+  ])('that is %s', async (_, text, message) => {
+    const parameters = await node.offer(second);
+    await node.tell('bundle', `${text}\n`);
+    const { result } = await node.run(parameters);
+    expect(result).toMatchObject({ Outcome: 'failed', ExitCode: 24, Error: expect.stringMatching(message) });
+  });
+
+  test('reads JSON however it is written', async () => {
+    const parameters = await node.offer(first);
+    const escaped = JSON.stringify(first.value, null, 1).replaceAll('/', '\\/').replaceAll('+', '\\u002b');
+    await node.tell('bundle', escaped);
+    expect((await node.run(parameters)).result.Outcome).toBe('installed');
+    expect(await node.read('etc/ssl/certs/web-fullchain.pem')).toBe(first.value.Certificate + ca.chain);
+  });
+});
+
+describe('a bundle that cannot be read', () => {
+  const awsError = (code: string, message: string) =>
+    `An error occurred (${code}) when calling the GetSecretValue operation: ${message}\n`;
+  const DENIED = awsError(
+    'AccessDeniedException',
+    'User: arn:aws:sts::111122223333:assumed-role/WebServer/i-0123456789abcdef0 is not authorized to perform: secretsmanager:GetSecretValue',
+  );
+  const THROTTLED = awsError('ThrottlingException', 'Rate exceeded');
+
+  test.each([
+    ['denied', DENIED, 20, 1, /^role WebServer may not read .* its role is not/],
+    [
+      'without credentials',
+      'Unable to locate credentials. You can configure credentials by running "aws configure".\n',
+      20,
+      1,
+      /instance profile/,
+    ],
+    ['throttled', THROTTLED, 21, 5, /throttled/],
+    [
+      'with the network down',
+      'Could not connect to the endpoint URL: "https://secretsmanager.eu-west-1.amazonaws.com/"\n',
+      22,
+      5,
+      /did not reach .*Could not connect/,
+    ],
+    [
+      'gone',
+      awsError(
+        'ResourceNotFoundException',
+        "Secrets Manager can't find the specified secret value for VersionId",
+      ),
+      23,
+      1,
+      /new rollout/,
+    ],
+    [
+      'in an unknown way',
+      'Traceback: \u001b[31m"something"\\\n',
+      25,
+      1,
+      /cannot read the bundle: Traceback: \[31m'something'/,
+    ],
+  ])('because it is %s is told apart', async (_, error, code, calls, message) => {
+    await node.tell('aws-errors', error.repeat(5));
+    const { result } = await node.run(await node.offer(first));
+    expect(result).toMatchObject({
+      Outcome: 'failed',
+      ExitCode: code,
+      Step: 'read-bundle',
+      Error: expect.stringMatching(message),
+    });
+    expect(await node.told('aws')).toHaveLength(calls);
+    expect(await node.told('sleeps')).toHaveLength(calls - 1);
+  });
+
+  test('for a while is read after growing waits', async () => {
+    await node.tell('aws-errors', THROTTLED.repeat(3));
+    expect((await node.run(await node.offer(first))).result.Outcome).toBe('installed');
+    expect((await node.told('sleeps')).map(Number.parseFloat).map(Math.floor)).toEqual([2, 4, 8]);
+  });
+});
+
+describe('the identity that reads the bundle', () => {
+  const environmentOfAws = async (environment: Environment) => {
+    await node.run({ ...(await node.offer(first)), ...environment });
+    return Object.fromEntries(
+      (await node.told('aws-environment')).map((line) => line.split(/=(.*)/s).slice(0, 2)),
+    );
+  };
+  const DHMC = '/var/lib/amazon/ssm/credentials';
+
+  test('is the instance profile on EC2, also under Default Host Management', async () => {
+    const found = await environmentOfAws({ AWS_SHARED_CREDENTIALS_FILE: DHMC, AWS_PROFILE: 'other' });
+    expect(found).toMatchObject({ AWS_SHARED_CREDENTIALS_FILE: '/dev/null', AWS_CONFIG_FILE: '/dev/null' });
+    expect(found).not.toHaveProperty('AWS_PROFILE');
+  });
+
+  test.each([
+    [undefined, undefined],
+    [DHMC, undefined],
+    ['/etc/own/credentials', '/etc/own/credentials'],
+  ])('is the activation role on a hybrid node (credentials file %s)', async (given, kept) => {
+    const found = await environmentOfAws({
+      AWS_SSM_INSTANCE_ID: 'mi-0123456789abcdef0',
+      AWS_SHARED_CREDENTIALS_FILE: given,
+    });
+    expect(found.AWS_SHARED_CREDENTIALS_FILE).toBe(kept);
+    expect(found.HOME).toBe('/root');
+  });
+});
+
+describe('what was not there before', () => {
+  test('a lower rollout number than the node has seen is refused', async () => {
+    await node.install(first, 5);
+    await node.install(first, 9); // Unchanged, but seen.
+    const { result } = await node.run(await node.offer(second, 8));
+    expect(result).toMatchObject({
+      Outcome: 'failed',
+      ExitCode: 30,
+      Error: expect.stringContaining('rollout 9'),
+    });
+    expect(await installedSerial()).toBe(first.value.Serial);
+  });
+
+  test('a name that another deployment owns is refused, also for the same certificate', async () => {
+    await node.install(first);
+    const { result } = await node.run({ ...(await node.offer(first, 2)), SSM_DeploymentId: 'f'.repeat(24) });
+    expect(result).toMatchObject({ ExitCode: 31, Error: expect.stringContaining(DEPLOYMENT) });
+  });
+
+  const planted: [string, (node: TestNode) => string][] = [
+    ['a link', (node) => node.ssl('private/web-privkey.pem')],
+    ['the folder of the certificate', (node) => node.base()],
+    ['the folder of all certificates', (node) => node.ssl('acm-export')],
+    ['the versions', (node) => node.base('versions')],
+    ['the present version', (node) => node.base('current')],
+    ['the record', (node) => node.base('record')],
+    ['the lock', (node) => node.path('run/acm-export/lock')],
+    ['the file for error texts', (node) => node.path('run/acm-export/aws-error')],
+  ];
+  test.each(planted)('a symbolic link in the place of %s is refused and not followed', async (_, place) => {
+    const target = path.join(node.folder, 'target');
+    await mkdir(target);
+    await writeFile(path.join(target, 'file'), 'precious');
+    await mkdir(path.dirname(place(node)), { recursive: true });
+    await symlink(
+      /record|lock|error|key/.test(place(node)) ? path.join(target, 'file') : target,
+      place(node),
+    );
+    const { result } = await node.run(await node.offer(first));
+    expect(result).toMatchObject({ Outcome: 'failed', ExitCode: 32, Error: expect.stringContaining('link') });
+    expect((await execute('ls', ['-A', target])).stdout).toBe('file\n');
+    expect(await readFile(path.join(target, 'file'), 'utf8')).toBe('precious');
+  });
+
+  test('a file of somebody else in the place of a link is refused and named', async () => {
+    await writeFile(node.ssl('certs/web-chain.pem'), 'mine');
+    const { result } = await node.run(await node.offer(first));
+    expect(result).toMatchObject({
+      ExitCode: 32,
+      Error: expect.stringMatching(/web-chain\.pem is no link of this script: move it away/),
+    });
+    expect(await node.read('etc/ssl/certs/web-chain.pem')).toBe('mine');
+    expect(await installedSerial()).toBeUndefined();
+  });
+
+  test('a folder that others can write to is refused', async () => {
+    await chmod(node.ssl('private'), 0o775);
+    const { result } = await node.run(await node.offer(first));
+    expect(result).toMatchObject({ ExitCode: 32, Error: expect.stringContaining('private') });
+  });
+});
+
+describe('services', () => {
+  const WITH_NGINX = { SSM_ReloadServices: 'nginx app@1.service' };
+  const versionOf = (bundle: Bundle, rollout: number) => `versions/${bundle.value.Serial}-${rollout}`;
+
+  test('are tested with the new certificate, then reloaded, never restarted', async () => {
+    await node.install(first, 1, { SSM_ReloadServices: 'nginx apache2.service haproxy app' });
+    const version = versionOf(first, 1);
+    expect(await node.told('config-tests')).toEqual([
+      `nginx -t ${version}`,
+      `apachectl configtest ${version}`,
+      `haproxy -c -f ${node.root}/etc/haproxy/haproxy.cfg ${version}`,
+    ]);
+    const told = await node.told('systemctl');
+    expect(told.filter((line) => !line.startsWith('is-active'))).toEqual(
+      ['nginx', 'apache2.service', 'haproxy', 'app'].map((unit) => `reload ${unit} ${version}`),
+    );
+  });
+
+  test('keep the old certificate when the configuration test fails', async () => {
+    await node.install(first, 1, WITH_NGINX);
+    await node.tell(
+      'config-fault',
+      'nginx: [warn] old option\nnginx: [emerg] cannot load "key"\nnginx: configuration test failed\n',
+    );
+    const { result } = await node.run({ ...(await node.offer(second, 2)), ...WITH_NGINX });
+    expect(result).toMatchObject({
+      Outcome: 'rolled-back',
+      ExitCode: 60,
+      Step: 'test-config',
+      Error: "the configuration test of nginx failed: nginx: [emerg] cannot load 'key'",
+    });
+    expect(await installedSerial()).toBe(first.value.Serial);
+    expect(existsSync(node.base(versionOf(second, 2)))).toBe(false);
+    // Nothing was loaded, so nothing is loaded again.
+    expect((await node.told('systemctl')).filter((line) => line.startsWith('reload'))).toHaveLength(2);
+  });
+
+  test('are reloaded with the old certificate when a reload fails', async () => {
+    await node.install(first, 1, WITH_NGINX);
+    await node.tell('reload-faults', 'once\n');
+    const { result } = await node.run({ ...(await node.offer(second, 2)), ...WITH_NGINX });
+    expect(result).toMatchObject({
+      Outcome: 'rolled-back',
+      ExitCode: 62,
+      Error: expect.stringContaining('Job for nginx failed'),
+    });
+    expect(await installedSerial()).toBe(first.value.Serial);
+    expect((await node.told('systemctl')).filter((line) => line.startsWith('reload')).slice(2)).toEqual([
+      `reload nginx ${versionOf(second, 2)}`,
+      `reload nginx ${versionOf(first, 1)}`,
+      `reload app@1.service ${versionOf(first, 1)}`,
+    ]);
+  });
+
+  test('that do not come back are told as such', async () => {
+    await node.install(first, 1, WITH_NGINX);
+    await node.tell('reload-faults', 'once\ntwice\n');
+    const { result } = await node.run({ ...(await node.offer(second, 2)), ...WITH_NGINX });
+    expect(result).toMatchObject({
+      Outcome: 'failed',
+      ExitCode: 70,
+      Error: expect.stringMatching(/way back failed .*reload of nginx.* after reload-failed/),
+    });
+    expect(await installedSerial()).toBe(first.value.Serial);
+  });
+
+  test('that are dead are left alone, and the old certificate too', async () => {
+    await node.tell('dead-nginx', '');
+    expect(await refused(second, WITH_NGINX)).toMatchObject({
+      code: '33',
+      step: 'check-node',
+      Error: expect.stringContaining('nginx is not running'),
+    });
+    expect(await installedSerial()).toBe(first.value.Serial);
+    expect(await node.told('config-tests')).toEqual([]);
+  });
+
+  test('that are dead for want of their first certificate get it, and the next run completes', async () => {
+    await node.tell('dead-nginx', '');
+    const { result } = await node.run({ ...(await node.offer(first)), ...WITH_NGINX });
+    expect(result).toMatchObject({
+      Outcome: 'failed',
+      ExitCode: 33,
+      Step: 'test-config',
+      Error: expect.stringContaining('files are in place'),
+    });
+    expect(await installedSerial()).toBe(first.value.Serial);
+    await node.untell('dead-nginx');
+    expect((await node.install(first, 2, WITH_NGINX)).result.Outcome).toBe('installed');
+  });
+
+  test('find nothing of a first certificate that failed', async () => {
+    await node.tell('config-fault', 'no');
+    const { result } = await node.run({ ...(await node.offer(first)), ...WITH_NGINX });
+    expect(result).toMatchObject({ Outcome: 'rolled-back', ExitCode: 60 });
+    expect(Object.keys(await node.files()).sort()).toEqual([
+      'etc/ssl',
+      'etc/ssl/acm-export',
+      'etc/ssl/acm-export/web',
+      'etc/ssl/acm-export/web/record',
+      'etc/ssl/acm-export/web/versions',
+      'etc/ssl/certs',
+      'etc/ssl/private',
+    ]);
+  });
+});
+
+describe('the port', () => {
+  let server: TlsServer;
+  beforeEach(async () => {
+    // The real systemctl stand-in of the local cloud, which signals the real server.
+    await copyFile(new URL('systemctl', SHIMS), path.join(node.bin, 'systemctl'));
+    await node.addCommand('sleep', 'exec /bin/sleep 0.02');
+    server = await startTlsServer('node', { root: node.root, certName: 'web' });
+  });
+  afterEach(() => server.stop());
+
+  test('must serve the new certificate', async () => {
+    await node.install(first, 1, { SSM_ReloadServices: 'tls-server', SSM_VerifyPort: String(server.port) });
+    expect(await server.servedSerial('www.example.com')).toBe(first.value.Serial);
+  });
+
+  test('that serves something else makes the install go back, and what was served is served again', async () => {
+    const options = { SSM_ReloadServices: 'tls-server', SSM_VerifyPort: String(server.port) };
+    await node.install(first, 1, options);
+    // A hook that restores the old files behind the back of the install: the server then loads the wrong ones.
+    await node.addHook('10-sabotage', `cp ${node.base()}/versions/*-1/*.pem ${node.base()}/current/; exit 0`);
+    const { result } = await node.run({ ...(await node.offer(second, 2)), ...options });
+    expect(result).toMatchObject({
+      Outcome: 'rolled-back',
+      ExitCode: 63,
+      Error: `port ${server.port} serves serial ${first.value.Serial}, not serial ${second.value.Serial}`,
+    });
+    expect(await server.servedSerial('www.example.com')).toBe(first.value.Serial);
+  });
+
+  test('that nobody serves fails the first install', async () => {
+    await server.stop();
+    const { result } = await node.run({ ...(await node.offer(first)), SSM_VerifyPort: String(server.port) });
+    expect(result).toMatchObject({
+      Outcome: 'rolled-back',
+      ExitCode: 63,
+      Error: expect.stringContaining('serves serial no'),
+    });
+  });
+
+  test('whose server dies of the reload is told as such', async () => {
+    const options = { SSM_ReloadServices: 'tls-server', SSM_VerifyPort: String(server.port) };
+    await node.install(first, 1, options);
+    await node.addHook('10-kill', `kill -9 ${server.pid}`);
+    const { result } = await node.run({ ...(await node.offer(second, 2)), ...options });
+    expect(result).toMatchObject({ Outcome: 'failed', ExitCode: 70 });
+    expect(await installedSerial()).toBe(first.value.Serial);
+  });
+});
+
+describe('hooks', () => {
+  test('run in byte order with the environment of certbot, after the switch and before the reload', async () => {
+    for (const name of ['b', 'a', 'B', '0-old~'])
+      await node.addHook(name, `echo "$0 $RENEWED_DOMAINS" >>"$state/hooks"`);
+    await node.addHook(
+      'c',
+      'openssl x509 -noout -serial -in "$RENEWED_LINEAGE/cert.pem" >>"$state/hooks"; ls "$RENEWED_LINEAGE/" >>"$state/hooks"',
+    );
+    await node.addHook('d-not-executable', 'exit 1', 0o644);
+    await node.install(first);
+    const folder = node.path('etc/acm-export/hooks.d');
+    expect(await node.told('hooks')).toEqual([
+      ...['B', 'a', 'b'].map((name) => `${folder}/${name} www.example.com *.example.com`),
+      `serial=${first.value.Serial.toUpperCase()}`,
+      'bundle-reference',
+      'cert.pem',
+      'chain.pem',
+      'fullchain.pem',
+      'privkey.pem',
+    ]);
+  });
+
+  test('may print what they like', async () => {
+    await node.addHook('a', 'echo "{}"; echo "more" >&2; cat');
+    expect((await node.install(first)).stderr).toContain('{}\n');
+  });
+
+  test('that fail make the install go back, and the hooks before them run again for the old certificate', async () => {
+    await node.install(first);
+    await node.addHook('a', 'readlink "$RENEWED_LINEAGE" >>"$state/hooks"');
+    await node.addHook('b', 'exit 7');
+    const { result } = await node.run(await node.offer(second, 2));
+    expect(result).toMatchObject({
+      Outcome: 'rolled-back',
+      ExitCode: 61,
+      Error: expect.stringMatching(/hooks\.d\/b failed with exit status 7/),
+    });
+    expect(await node.told('hooks')).toEqual([
+      `versions/${second.value.Serial}-2`,
+      `versions/${first.value.Serial}-1`,
+    ]);
+    expect(await installedSerial()).toBe(first.value.Serial);
+  });
+
+  test.each<[string, () => Promise<unknown>]>([
+    ['that others can write to', () => node.addHook('a', '', 0o757)],
+    ['that its group can write to', () => node.addHook('a', '', 0o775)],
+    [
+      'in a folder that others can write to',
+      async () => {
+        await node.addHook('a', '');
+        await chmod(node.path('etc/acm-export/hooks.d'), 0o777);
+      },
+    ],
+    [
+      'that is a link into a folder that others can write to',
+      async () => {
+        await node.addHook('x~', '');
+        await mkdir(path.join(node.folder, 'open'));
+        await chmod(path.join(node.folder, 'open'), 0o777);
+        await cp(node.path('etc/acm-export/hooks.d/x~'), path.join(node.folder, 'open/hook'));
+        await symlink(path.join(node.folder, 'open/hook'), node.path('etc/acm-export/hooks.d/a'));
+      },
+    ],
+  ])('are refused before anything is switched: one %s', async (_, plant) => {
+    expect(await refused(second, {}, plant)).toMatchObject({ code: '34', step: 'check-node' });
+  });
+
+  asRoot('of another owner are refused', async () => {
+    await node.addHook('a', '');
+    await execute('chown', ['daemon', node.path('etc/acm-export/hooks.d/a')]);
+    const { result } = await node.run(await node.offer(first));
+    expect(result.ExitCode).toBe(34);
+  });
+});
+
+describe('whatever is interrupted', () => {
+  test('by kill -9 at any step leaves old or new whole, and the next run finishes', async () => {
+    const steps = [...(await deployedScript()).matchAll(/^ +step ([a-z-]+)$/gm)].map(
+      ([, name]) => name as string,
+    );
+    expect(steps.length).toBeGreaterThan(12);
+    const killer = path.join(node.folder, 'killer.sh');
+    await writeFile(killer, 'set -T; trap \'[[ $BASH_COMMAND != "step $KILL_AT" ]] || kill -9 $$\' DEBUG\n');
+    await node.addHook('a', ':');
+    let [present, next, rollout] = [first, second, 1];
+    await node.install(present, rollout, { SSM_ExtraFormats: 'pkcs12' });
+    for (const step of steps) {
+      rollout++;
+      const parameters = { ...(await node.offer(next, rollout)), SSM_ExtraFormats: 'pkcs12' };
+      const { code } = await node.run({ ...parameters, BASH_ENV: killer, KILL_AT: step });
+      expect([step, code]).toEqual([step, null]);
+      expect([present.value.Serial, next.value.Serial]).toContain(await installedSerial());
+      const { result } = await node.run(parameters);
+      expect([step, result.Outcome]).toEqual([
+        step,
+        step === 'remove-old-versions' ? 'unchanged' : 'installed',
+      ]);
+      expect(await installedSerial()).toBe(next.value.Serial);
+      [present, next] = [next, present];
+    }
+    const left = Object.keys(await node.files()).map((file) => path.basename(file));
+    expect(left.filter((name) => /new/.test(name))).toEqual([]);
+    expect(left.filter((name) => /-\d+(\.again)?$/.test(name)).length).toBeLessThanOrEqual(4);
+  }, 30_000);
+
+  test('by kill -9 between any two commands of the first install leaves nothing or all, and the next run finishes', async () => {
+    const parameters = await node.offer(first);
+    const empty = path.join(node.folder, 'empty');
+    await cp(node.root, empty, { recursive: true });
+    // Once through, to learn at which command files begin to change and at which all is done.
+    const lister = path.join(node.folder, 'lister.sh');
+    await writeFile(lister, 'set -T; trap \'echo "$((++commands)) $BASH_COMMAND" >>"$LIST"\' DEBUG\n');
+    await node.run({ ...parameters, BASH_ENV: lister, LIST: path.join(node.state, 'commands') });
+    const numberOf = async (command: string) =>
+      Number.parseInt((await node.told('commands')).find((line) => line.endsWith(` ${command}`)) ?? '', 10);
+    const [from, to] = [await numberOf('step check-node'), await numberOf('step remove-old-versions')];
+    expect(to - from).toBeGreaterThan(50);
+
+    const killer = path.join(node.folder, 'killer.sh');
+    await writeFile(killer, "set -T; trap '((++commands != KILL_AT)) || kill -9 $$' DEBUG\n");
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: from, max: to }), async (killAt) => {
+        await rm(node.root, { recursive: true });
+        await cp(empty, node.root, { recursive: true });
+        const { code } = await node.run({ ...parameters, BASH_ENV: killer, KILL_AT: String(killAt) });
+        expect(code).toBe(null);
+        expect([undefined, first.value.Serial]).toContain(await installedSerial());
+        expect((await node.run(parameters)).code).toBe(0);
+        expect(await installedSerial()).toBe(first.value.Serial);
+      }),
+      { numRuns: 12 },
+    );
+  }, 30_000);
+
+  test('by a signal goes back and says so', async () => {
+    await node.install(first);
+    await node.addHook('a', 'touch "$state/running"; /bin/sleep 0.5');
+    const { child, ended } = node.start(await node.offer(second, 2));
+    while (!existsSync(path.join(node.state, 'running')))
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    child.kill('SIGTERM');
+    const { result } = await ended;
+    expect(result).toMatchObject({ Outcome: 'rolled-back', ExitCode: 71, Step: 'run-hooks' });
+    expect(await installedSerial()).toBe(first.value.Serial);
+  });
+
+  test('two runs at once install once', async () => {
+    const parameters = await node.offer(first);
+    const runs = await Promise.all([node.run(parameters), node.run(parameters), node.run(parameters)]);
+    expect(runs.map(({ result }) => result.Outcome).sort()).toEqual(['installed', 'unchanged', 'unchanged']);
+  });
+
+  test('a run that finds the lock held gives up and says so', async () => {
+    await node.addCommand('flock', 'exit 1');
+    const { result } = await node.run(await node.offer(first));
+    expect(result).toMatchObject({ ExitCode: 13, Step: 'take-lock' });
+  });
+
+  asRoot.each([
+    [
+      'full',
+      'mount -t tmpfs -o size=60k tmpfs "$0" && cp -a "$1/." "$0/" && head -c 60000 /dev/zero >"$0/fill" 2>/dev/null; shift; exec "$@"',
+    ],
+    ['read-only', 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && shift && exec "$@"'],
+  ])('a disk that is %s changes nothing', async (_, prepare) => {
+    await node.install(first);
+    await cp(node.ssl(), path.join(node.folder, 'copy'), { recursive: true, verbatimSymlinks: true });
+    const wrap = ['unshare', '-m', 'bash', '-c', prepare, node.ssl(), path.join(node.folder, 'copy')];
+    const { result } = await node.run(await node.offer(second, 2), wrap);
+    expect(result).toMatchObject({
+      Outcome: 'failed',
+      ExitCode: 50,
+      Error: expect.stringMatching(/cannot write .*(No space left|Read-only)/),
+    });
+    expect(await installedSerial()).toBe(first.value.Serial);
+  });
+
+  test('an error that nobody foresaw is one line of result all the same', async () => {
+    await node.addCommand('stat', 'exit 3');
+    await node.install(first).catch(() => undefined);
+    await node.addCommand('sha256sum', 'kill -9 $$');
+    const { result } = await node.run({ ...(await node.offer(first)), SSM_KeyMode: '0640' });
+    expect(result.Outcome).toBe('failed');
+    expect(result.Error).toBeTruthy();
+  });
+});
+
+describe('what the agent hands over', () => {
+  test('an agent that is too old is refused by name', async () => {
+    const { result } = await node.run({
+      SSM_CorrelationId: undefined,
+      SSM_CertName: undefined,
+      SSM_SecretArn: undefined,
+    });
+    expect(result).toMatchObject({ ExitCode: 10, Error: expect.stringContaining('3.3.2746.0') });
+  });
+
+  test('a missing tool is named', async () => {
+    const tools = path.join(node.folder, 'tools');
+    await mkdir(tools);
+    for (const tool of ['aws', 'bash', 'cp', 'chmod']) {
+      await symlink((await execute('which', [tool])).stdout.trim(), path.join(tools, tool));
+    }
+    const { result } = await node.run({ PATH: tools, SSM_ReloadServices: 'nginx' });
+    expect(result).toMatchObject({
+      ExitCode: 12,
+      Error: expect.stringMatching(/lacks .*flock.* openssl .*systemctl nginx/),
+    });
+  });
+
+  test.each([
+    ['SSM_CertName', 'a..b'],
+    ['SSM_CertName', '../a'],
+    ['SSM_CertName', 'a/b'],
+    ['SSM_CertName', ''],
+    ['SSM_RolloutNumber', '08'],
+    ['SSM_RolloutNumber', 'x[$(touch PWNED)]'],
+    ['SSM_VerifyPort', '65536'],
+    ['SSM_VersionId', `${'0'.repeat(64)}\n`],
+    ['SSM_ReloadServices', 'a b c d e f'],
+    ['SSM_ReloadServices', '--now a'],
+    ['SSM_KeyMode', '0644'],
+    ['SSM_ExtraFormats', 'jks'],
+    ['SSM_DryRun', 'maybe'],
+  ])('%s=%j is refused by name', async (name, value) => {
+    const { result } = await node.run({ [name]: value });
+    expect(result).toMatchObject({ ExitCode: 11, Error: expect.stringContaining(name.slice(4)) });
+  });
+
+  test('no value of a parameter is ever run, or breaks the result line', async () => {
+    const names = [
+      'SecretArn',
+      'VersionId',
+      'CertName',
+      'DeploymentId',
+      'RolloutNumber',
+      'CorrelationId',
+      'ReloadServices',
+      'VerifyPort',
+      'KeyFormat',
+      'ExtraFormats',
+      'KeyMode',
+      'KeyGroup',
+      'DryRun',
+    ];
+    const pwned = path.join(node.folder, 'PWNED');
+    const hostile = fc.oneof(
+      fc.constantFrom(
+        `$(touch ${pwned})`,
+        `\`touch ${pwned}\``,
+        `"; touch ${pwned}; "`,
+        `'; touch ${pwned} #`,
+        `a[$(touch ${pwned})]`,
+        `x\n touch ${pwned}`,
+        '{{ CertName }}',
+        '%s%n',
+        '-n',
+        '*',
+        '\u{1f512}"\\',
+      ),
+      fc.string({ unit: 'binary', maxLength: 200 }).map((text) => text.replaceAll('\0', '')),
+    );
+    await node.offer(first);
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...names), hostile, async (name, value) => {
+        const { code } = await node.run({ [`SSM_${name}`]: value });
+        expect([0, 11, 40]).toContain(code);
+        expect(existsSync(pwned)).toBe(false);
+      }),
+      { numRuns: 60 },
+    );
+  }, 30_000);
+});
+
+describe('a dry run', () => {
+  const dryRun = async (bundle: Bundle, environment: Environment = {}) =>
+    node.run({
+      ...(await node.offer(bundle, 2)),
+      SSM_ReloadServices: 'nginx',
+      SSM_DryRun: 'true',
+      ...environment,
+    });
+
+  asRoot.each([
+    ['over an installed certificate', async () => node.install(first)],
+    ['before the first one', async () => undefined],
+  ])('%s tests the new one and changes nothing', async (_, prepare) => {
+    await prepare();
+    await node.addCommand(
+      'nginx',
+      'openssl x509 -noout -serial -in "$root/etc/ssl/certs/web-fullchain.pem" >>"$state/tested"; openssl pkey -noout -in "$root/etc/ssl/private/web-privkey.pem"',
+    );
+    const before = await node.files();
+    const { result, stderr } = await dryRun(second);
+    expect([result.Outcome, stderr]).toEqual(['dry-run-passed', expect.anything()]);
+    expect(await node.told('tested')).toEqual([`serial=${second.value.Serial.toUpperCase()}`]);
+    expect(await node.files()).toEqual(before);
+    expect((await node.told('systemctl')).some((line) => line.startsWith('reload'))).toBe(false);
+  });
+
+  asRoot('that fails says why and changes nothing', async () => {
+    await node.install(first);
+    const before = await node.files();
+    await node.tell('config-fault', 'nginx: [emerg] no');
+    expect((await dryRun(second)).result).toMatchObject({
+      Outcome: 'failed',
+      ExitCode: 60,
+      Error: expect.stringContaining('[emerg] no'),
+    });
+    expect(await node.files()).toEqual(before);
+  });
+
+  test('says so where the node does not allow it', async () => {
+    await node.addCommand('unshare', 'echo "unshare: Operation not permitted" >&2; exit 1');
+    expect((await dryRun(first)).result).toMatchObject({
+      Outcome: 'failed',
+      ExitCode: 14,
+      Error: expect.stringContaining('refuses unshare'),
+    });
+    expect(Object.keys(await node.files())).toEqual(['etc/ssl', 'etc/ssl/certs', 'etc/ssl/private']);
+  });
+});
+
+test('the exit codes are one per fault, below 126, and stand in the README', async () => {
+  const declared = /EXIT_CODE=\(([^)]*)\)/.exec(await deployedScript())?.[1] ?? '';
+  const codes = [...declared.matchAll(/\[([a-z-]+)\]=(\d+)/g)].map(([, kind, code]) => `${code} ${kind}`);
+  const readme = await readFile(new URL('../../ssm-documents/README.md', import.meta.url), 'utf8');
+  const documented = [...readme.matchAll(/^\| (\d+) +\| `([a-z-]+)` +\|/gm)].map(
+    ([, code, kind]) => `${code} ${kind}`,
+  );
+  expect(codes).toEqual(documented);
+  const numbers = codes.map((code) => Number.parseInt(code, 10));
+  expect(new Set(numbers).size).toBe(numbers.length);
+  expect(numbers.every((code) => code > 0 && code < 126)).toBe(true);
+});
+
+test('the journal gets every line, with the correlation id', async () => {
+  const { stderr } = await node.install(first);
+  const lines = stderr.trim().split('\n');
+  // The journal's process ends a moment after the script.
+  for (let tries = 0; tries < 100 && (await node.told('journal')).length < lines.length; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  expect(await node.told('journal')).toEqual(lines);
+});
+
+test('neither passphrase nor key is ever in an argument, in the environment, or in another file than its own', async () => {
+  const trace = path.join(node.folder, 'trace');
+  const strace = ['strace', '-f', '-v', '-s', '65536', '-e', 'trace=execve,openat,open,creat', '-o', trace];
+  if ((await execute('which', ['strace']).catch(() => undefined)) === undefined) return;
+  const parameters = { ...(await node.offer(first)), SSM_ExtraFormats: 'combined-pem pkcs12' };
+  expect((await node.run(parameters, strace)).code).toBe(0);
+  const traced = await readFile(trace, 'utf8');
+  const executed = traced.split('\n').filter((line) => line.includes('execve('));
+  expect(executed.length).toBeGreaterThan(20);
+  const keyLine = (await node.read('etc/ssl/private/web-privkey.pem')).split('\n')[1] as string;
+  for (const secret of [keyLine, first.value.Passphrase.slice(0, 12)]) {
+    expect(executed.filter((line) => line.includes(secret))).toEqual([]);
+  }
+  const written = [...traced.matchAll(/"([^"]+)", [^,)]*O_(?:WRONLY|RDWR|CREAT)/g)].map(
+    ([, file]) => file as string,
+  );
+  expect(
+    written.filter(
+      (file) =>
+        !/^\/dev\/(null|tty|fd\/\d+)$/.test(file) && !file.startsWith(node.folder) && path.isAbsolute(file),
+    ),
+  ).toEqual([]);
+});

@@ -1,0 +1,229 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect } from '@jest/globals';
+import { loadDocuments } from '../../scripts/render-member-account.ts';
+import type { Bundle } from './certificates.ts';
+
+export const DEPLOYMENT = '0123456789abcdef01234567';
+export const SECRET = `arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-export/web/${DEPLOYMENT}-AbCdEf`;
+
+/** The script as it is deployed: rendered into the document. */
+export async function deployedScript(): Promise<string> {
+  const { installOnNode } = await loadDocuments();
+  const script = (installOnNode.mainSteps[0]?.inputs.runCommand as string[] | undefined)?.[0];
+  if (script === undefined) throw new Error('the document has no script');
+  return script;
+}
+
+export interface Result {
+  Outcome: string;
+  ExitCode: number;
+  Serial: string;
+  VersionId: string;
+  RolloutNumber: number;
+  DeploymentId: string;
+  CertName: string;
+  CorrelationId: string;
+  Step?: string;
+  Error?: string;
+}
+
+export interface Run {
+  /** null: killed. */
+  code: number | null;
+  result: Result;
+  stdout: string;
+  stderr: string;
+}
+
+export type Environment = Record<string, string | undefined>;
+
+/**
+ * A node in a folder: a root, and commands that stand in for what a test machine has not (a secret, systemd, a
+ * journal) or must not wait for (sleep). Everything else is the machine's own.
+ */
+export async function createNode() {
+  const folder = await mkdtemp(path.join(tmpdir(), 'install-'));
+  const root = path.join(folder, 'root');
+  const bin = path.join(folder, 'bin');
+  const state = path.join(folder, 'state');
+  for (const made of [bin, state]) await mkdir(made);
+  for (const made of ['etc/ssl/certs', 'etc/ssl/private', 'run']) {
+    await mkdir(path.join(root, made), { recursive: true });
+  }
+  await chmod(path.join(root, 'etc/ssl/private'), 0o711);
+  const scriptFile = path.join(folder, '_script.sh');
+  await writeFile(scriptFile, await deployedScript(), { mode: 0o700 });
+
+  const addCommand = async (name: string, body: string) => {
+    const file = path.join(bin, name);
+    await rm(file, { force: true });
+    await writeFile(file, `#!/bin/bash\nstate='${state}' root='${root}'\n${body}\n`, { mode: 0o755 });
+  };
+  const current = 'readlink "$root/etc/ssl/acm-export/web/current"';
+  await addCommand(
+    'aws',
+    `printf '%s\\n' "$*" >>"$state/aws"; env >"$state/aws-environment"
+     if [ -s "$state/aws-errors" ]; then head -n 1 "$state/aws-errors" >&2; sed -i 1d "$state/aws-errors"; exit 254; fi
+     cat "$state/bundle"`,
+  );
+  await addCommand('sleep', `echo "$1" >>"$state/sleeps"`);
+  await addCommand('logger', `exec cat >>"$state/journal"`);
+  await addCommand(
+    'systemctl',
+    `echo "$* $(${current})" >>"$state/systemctl"
+     case $1 in
+       is-active) [ ! -e "$state/dead-$3" ] ;;
+       reload) if [ -s "$state/reload-faults" ]; then sed -i 1d "$state/reload-faults"; echo "Job for $2 failed." >&2; exit 1; fi ;;
+     esac`,
+  );
+  for (const name of ['nginx', 'apachectl', 'haproxy']) {
+    await addCommand(
+      name,
+      `echo "${name} $* $(${current})" >>"$state/config-tests"
+       if [ -e "$state/config-fault" ]; then cat "$state/config-fault" >&2; exit 1; fi`,
+    );
+  }
+
+  const secrets: string[] = [];
+  const parameters: Environment = {
+    SSM_SecretArn: SECRET,
+    SSM_VersionId: '0'.repeat(64),
+    SSM_CertName: 'web',
+    SSM_DeploymentId: DEPLOYMENT,
+    SSM_RolloutNumber: '1',
+    SSM_CorrelationId: 'correlation-1',
+    SSM_ReloadServices: '',
+    SSM_VerifyPort: '0',
+    SSM_KeyFormat: 'decrypted',
+    SSM_ExtraFormats: '',
+    SSM_KeyMode: '',
+    SSM_KeyGroup: '',
+    SSM_DryRun: 'false',
+  };
+
+  const node = {
+    folder,
+    root,
+    bin,
+    state,
+    scriptFile,
+    addCommand,
+    path: (...parts: string[]) => path.join(root, ...parts),
+    ssl: (...parts: string[]) => path.join(root, 'etc/ssl', ...parts),
+    base: (...parts: string[]) => path.join(root, 'etc/ssl/acm-export/web', ...parts),
+    read: (...parts: string[]) => readFile(path.join(root, ...parts), 'utf8'),
+
+    /** What a command that stands in has been told so far, line by line. */
+    async told(name: string): Promise<string[]> {
+      const file = path.join(state, name);
+      return existsSync(file) ? (await readFile(file, 'utf8')).split('\n').filter(Boolean) : [];
+    },
+    tell: (name: string, text: string) => writeFile(path.join(state, name), text),
+    untell: (name: string) => rm(path.join(state, name), { force: true }),
+
+    /** Puts a bundle into the secret and gives the parameters that go with it. */
+    async offer(bundle: Bundle, rollout = 1): Promise<Environment> {
+      secrets.push(JSON.stringify(bundle.value.Passphrase).slice(1, -1), bundle.value.Passphrase);
+      await node.tell('bundle', `${JSON.stringify(bundle.value)}\n`);
+      return { SSM_VersionId: bundle.versionId, SSM_RolloutNumber: String(rollout) };
+    },
+
+    /** Starts the script as the agent does. The environment is the agent's and nothing else. */
+    start(environment: Environment = {}, wrap: string[] = []) {
+      const [command = '', ...words] = [...wrap, '/bin/sh', '-c', `exec ${scriptFile}`];
+      const child = spawn(command, words, {
+        cwd: '/',
+        env: Object.fromEntries(
+          Object.entries({
+            PATH: `${bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin`,
+            AWS_SSM_INSTANCE_ID: 'i-0123456789abcdef0',
+            AWS_SSM_REGION_NAME: 'eu-west-1',
+            ACM_EXPORT_ROOT: root,
+            ...parameters,
+            ...environment,
+          }).filter(([, value]) => value !== undefined),
+        ) as Record<string, string>,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      let stdout = '';
+      let stderr = '';
+      child.stdout.setEncoding('utf8').on('data', (text) => (stdout += text));
+      child.stderr.setEncoding('utf8').on('data', (text) => (stderr += text));
+      const ended = new Promise<Run>((resolve, reject) => {
+        child.on('error', reject);
+        child.on('close', (code) => {
+          try {
+            resolve({
+              code,
+              stdout,
+              stderr,
+              result: code === null ? ({} as Result) : node.check(code, stdout, stderr),
+            });
+          } catch (error) {
+            reject(error);
+          }
+        });
+      });
+      return { child, ended };
+    },
+
+    /** What holds for every run, however it ends. */
+    check(code: number, stdout: string, stderr: string): Result {
+      expect(stdout).toMatch(/^\{[^\n]{1,1022}\}\n$/);
+      const result = JSON.parse(stdout) as Result;
+      expect(result.ExitCode).toBe(code);
+      expect(result.Error === undefined).toBe(code === 0);
+      for (const secret of secrets) {
+        expect(stdout).not.toContain(secret);
+        expect(stderr).not.toContain(secret);
+      }
+      expect(stderr).not.toContain('PRIVATE KEY');
+      return result;
+    },
+
+    run: (environment: Environment = {}, wrap: string[] = []): Promise<Run> =>
+      node.start(environment, wrap).ended,
+
+    /** Installs a bundle that nothing is wrong with. */
+    async install(bundle: Bundle, rollout = 1, environment: Environment = {}): Promise<Run> {
+      const run = await node.run({ ...(await node.offer(bundle, rollout)), ...environment });
+      if (run.code !== 0) throw new Error(run.stdout + run.stderr);
+      return run;
+    },
+
+    async addHook(name: string, body: string, mode = 0o755) {
+      const folder = node.path('etc/acm-export/hooks.d');
+      await mkdir(folder, { recursive: true });
+      await writeFile(path.join(folder, name), `#!/bin/bash\nstate='${state}'\n${body}\n`, { mode });
+      await chmod(path.join(folder, name), mode);
+    },
+
+    /** Everything below /etc: kind, mode, and content or target. */
+    async files(): Promise<Record<string, string>> {
+      const found: Record<string, string> = {};
+      for (const entry of await readdir(node.path('etc'), { recursive: true, withFileTypes: true })) {
+        const file = path.join(entry.parentPath, entry.name);
+        const { mode } = await lstat(file);
+        const content = entry.isSymbolicLink()
+          ? await readlink(file)
+          : entry.isFile()
+            ? createHash('sha256')
+                .update(await readFile(file))
+                .digest('hex')
+            : '';
+        found[path.relative(root, file)] = `${mode.toString(8)} ${content}`;
+      }
+      return found;
+    },
+
+    remove: () => rm(folder, { recursive: true, force: true }),
+  };
+  return node;
+}
+
+export type TestNode = Awaited<ReturnType<typeof createNode>>;
