@@ -182,7 +182,7 @@ describe('the rollout role', () => {
       'give a bundle a tag that opens it to others',
       'secretsmanager:TagResource',
       secret('acm-export/web/0-AbCdEf'),
-      { 'aws:TagKeys': ['team'] },
+      { 'aws:TagKeys': ['acm-export', 'team'] },
     ],
     [
       'open a bundle to the public',
