@@ -3,11 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { installShims } from '../../local/node/install-shims.ts';
-import { CertificateAuthority } from '../../local/services/certificate-authority.ts';
-import { issueBundle } from '../local/node/issue-bundle.ts';
 import { localNode, runInstall } from '../local/node/run-install.ts';
 import { serveInstanceMetadata } from '../local/node/serve-instance-metadata.ts';
 import { serveSecrets, serviceError } from '../local/node/serve-secrets.ts';
+import { createChain } from './certificates.ts';
 
 /** Path of an AWS CLI, version 1 or 2; CI installs one. */
 const realCli = process.env.REAL_AWS_CLI;
@@ -16,13 +15,13 @@ const clis = ['the shim', 'the real AWS CLI'];
 let folder: string;
 let secrets: Awaited<ReturnType<typeof serveSecrets>>;
 let metadata: Awaited<ReturnType<typeof serveInstanceMetadata>>;
-let authority: CertificateAuthority;
+let chain: Awaited<ReturnType<typeof createChain>>;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'aws-cli-'));
   secrets = await serveSecrets();
   metadata = await serveInstanceMetadata('ASIANODEROLE');
-  authority = await CertificateAuthority.create(new Date());
+  chain = await createChain();
 });
 afterAll(async () => {
   metadata.stop();
@@ -56,7 +55,7 @@ describe.each(clis)('with %s', (cli) => {
 
   test("an install reads the bundle as the node's own role, whatever identity the agent hands to scripts", async () => {
     secrets.accessKeyIds.length = 0;
-    const [bundle, spec] = [await issueBundle(authority, ['www.example.com'], 'RSA_2048'), node('identity')];
+    const [bundle, spec] = [await chain.newBundle('RSA-2048'), node('identity')];
     const defaultHostManagementCredentials = { accessKeyId: 'ASIAHOSTROLE', secretAccessKey: 'secret' };
     const options = { binFolder, defaultHostManagementCredentials };
     const first = await runInstall(spec, secrets, bundle, { RolloutNumber: '1' }, options);
@@ -70,7 +69,7 @@ describe.each(clis)('with %s', (cli) => {
   test('a denied read is told as one, with the role that was denied', async () => {
     const message =
       'User: arn:aws:sts::111122223333:assumed-role/web-server/i-0123456789abcdef0 is not authorized to perform: secretsmanager:GetSecretValue';
-    const bundle = await issueBundle(authority, ['www.example.com']);
+    const bundle = await chain.newBundle();
     secrets.answerNext(serviceError(400, 'AccessDeniedException', message));
     const { result } = await runInstall(
       node('denied'),
@@ -84,7 +83,7 @@ describe.each(clis)('with %s', (cli) => {
   });
 
   test('a version that is gone is told as one', async () => {
-    const bundle = await issueBundle(authority, ['www.example.com']);
+    const bundle = await chain.newBundle();
     secrets.answerNext(serviceError(400, 'ResourceNotFoundException', "Secrets Manager can't find it."));
     const { result } = await runInstall(node('gone'), secrets, bundle, { RolloutNumber: '1' }, { binFolder });
     expect(result).toMatchObject({ Outcome: 'failed', ExitCode: 23, Step: 'read-bundle' });

@@ -7,10 +7,9 @@ import { installShims } from '../../local/node/install-shims.ts';
 import { openConnections } from '../../local/node/tls-client.ts';
 import { isInstalled, startTlsServer } from '../../local/node/tls-server.ts';
 import type { TlsServerKind } from '../../local/node/types.ts';
-import { CertificateAuthority } from '../../local/services/certificate-authority.ts';
-import { issueBundle } from '../local/node/issue-bundle.ts';
 import { localNode, runInstall } from '../local/node/run-install.ts';
 import { serveSecrets } from '../local/node/serve-secrets.ts';
+import { createChain } from './certificates.ts';
 
 const RENEWALS = 20;
 /** Milliseconds; on two idle cores the whole takes about 15 s. */
@@ -19,7 +18,7 @@ const SERVERS: TlsServerKind[] = ['nginx', 'apache', 'haproxy'];
 
 let folder: string;
 let secrets: Awaited<ReturnType<typeof serveSecrets>>;
-let authority: CertificateAuthority;
+let chain: Awaited<ReturnType<typeof createChain>>;
 const results = new Map<TlsServerKind, ReturnType<typeof exercise>>();
 
 beforeAll(async () => {
@@ -27,7 +26,7 @@ beforeAll(async () => {
   const binFolder = join(folder, 'bin');
   await installShims(binFolder);
   secrets = await serveSecrets();
-  authority = await CertificateAuthority.create(new Date());
+  chain = await createChain();
   // All servers at once: an install waits for its reload most of the time.
   for (const kind of SERVERS.filter(isInstalled)) {
     const exercised = exercise(kind, binFolder);
@@ -59,7 +58,7 @@ async function exercise(kind: TlsServerKind, binFolder: string) {
     virtualHosts: [{ serverName: name, certName: 'web' }],
   });
   const install = async (rollout: number, parameters: Record<string, string> = {}) => {
-    const bundle = await issueBundle(authority, [name, 'example.com']);
+    const bundle = await chain.newBundle();
     const { invocation, result } = await runInstall(
       node,
       secrets,

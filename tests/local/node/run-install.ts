@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { runCommandDocument } from '../../../local/node/agent.ts';
 import type { CommandInvocation, NodeSpec, RunCommandOptions } from '../../../local/node/types.ts';
 import { loadDocuments } from '../../../scripts/render-member-account.ts';
-import type { Bundle } from './issue-bundle.ts';
+import type { Bundle } from '../../ssm-documents/certificates.ts';
 import type { serveSecrets } from './serve-secrets.ts';
 
 const SECRET = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-export/web/0-AbCdEf';
