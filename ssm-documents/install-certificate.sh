@@ -122,6 +122,7 @@ finish() {
 }
 
 open_channels() {
+  [[ ! ${SSM_CorrelationId-} =~ ^[A-Za-z0-9-]{1,64}$ ]] || CorrelationId=$SSM_CorrelationId
   exec 3>&1 1>&2 # from here on only report writes to standard output
   if command -v logger >/dev/null; then
     exec 8> >(exec logger -t acm-export >/dev/null 2>&1 3>&-)
