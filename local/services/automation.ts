@@ -194,10 +194,9 @@ export class Automation {
   async #run(execution: Execution): Promise<void> {
     const { document, stop } = execution;
     const role = document.content.assumeRole as string; // There: see SsmDocuments.create.
-    const source = `automation ${document.name}`;
     let caller: Caller;
     try {
-      caller = this.#asRole(role, execution, source);
+      caller = this.#asRole(role, execution);
     } catch (error) {
       // Whether this comes from the call itself or only shows in the execution is UNCONFIRMED.
       execution.status = 'Failed';
@@ -219,18 +218,11 @@ export class Automation {
     } else execution.status = 'Success';
   }
 
-  #asRole(roleArn: string, { id, arn, account, region }: Execution, source: string): Caller {
-    const { identities } = this.#kernel;
-    const identity = identities.assumeAsService(
-      'ssm.amazonaws.com',
-      roleArn,
-      { 'aws:SourceAccount': account, 'aws:SourceArn': arn },
-      { name: `Automation-${id}`.slice(0, 64), seconds: 3600, source },
-    );
-    const { accessKeyId } = identity.credentials;
-    const key = identities.key(accessKeyId);
-    if (!key) throw new Error('a session that was just opened is gone');
-    return { account, region, principal: identities.principalOf(key), source, accessKeyId };
+  #asRole(roleArn: string, { id, arn, account, region, document }: Execution): Caller {
+    const context = { 'aws:SourceAccount': account, 'aws:SourceArn': arn };
+    const source = `automation ${document.name}`;
+    const session = { name: `Automation-${id}`.slice(0, 64), seconds: 3600, source };
+    return this.#kernel.identities.callerForService('ssm.amazonaws.com', roleArn, region, context, session);
   }
 
   /**

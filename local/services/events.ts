@@ -178,29 +178,15 @@ export class Events {
 
   /** Scheduler invokes with a role, whose trust policy sees the schedule group as aws:SourceArn. */
   async #fire(schedule: Schedule): Promise<void> {
-    const { account, region, target, arn } = schedule;
+    const { account, region, target, arn, name } = schedule;
     const { identities, partition } = this.#kernel;
-    const source = `schedule ${schedule.name}`;
     const context = {
       'aws:SourceAccount': account,
       'aws:SourceArn': `arn:${partition}:scheduler:${region}:${account}:schedule-group/default`,
     };
-    const session = { name: schedule.name.slice(0, 64), seconds: 3600, source };
-    const { credentials } = identities.assumeAsService(
-      'scheduler.amazonaws.com',
-      target.RoleArn ?? '',
-      context,
-      session,
-    );
-    const key = identities.key(credentials.accessKeyId);
-    if (!key) throw new Error('a session that was just opened is gone');
-    const caller: Caller = {
-      account,
-      region,
-      principal: identities.principalOf(key),
-      source,
-      accessKeyId: key.accessKeyId,
-    };
+    const session = { name: name.slice(0, 64), seconds: 3600, source: `schedule ${name}` };
+    const role = target.RoleArn ?? '';
+    const caller = identities.callerForService('scheduler.amazonaws.com', role, region, context, session);
     await this.#send(target, target.Input ?? '{}', caller, arn);
   }
 

@@ -1,7 +1,7 @@
 import { evaluate, type PolicyDocument, type Principal } from '../iam/evaluate.ts';
 import { NotModelled } from '../iam/not-modelled.ts';
 import type { Clock } from './clock.ts';
-import { parseArn, randomText, ServiceError } from './service.ts';
+import { type Caller, parseArn, randomText, ServiceError } from './service.ts';
 
 /** Somebody with credentials: a user, a role session. */
 export interface Identity {
@@ -191,6 +191,25 @@ export class Identities {
     return this.openSession(role, options);
   }
 
+  /** A role taken on by an AWS service, as the caller of what the service then does in that Region. */
+  callerForService(
+    service: string,
+    roleArn: string,
+    region: string,
+    context: Record<string, string>,
+    options: SessionOptions,
+  ): Caller {
+    const { credentials } = this.assumeAsService(service, roleArn, context, options);
+    return this.callerOf(this.#keys.get(credentials.accessKeyId) as AccessKey, region);
+  }
+
+  /** Policies and tags are read at each call: a changed policy counts at once (AWS: within seconds). */
+  callerOf(key: AccessKey, region: string): Caller {
+    const principal = this.principalOf(key);
+    const { source, accessKeyId, crash } = key;
+    return { account: principal.account, region, principal, source, accessKeyId, crash };
+  }
+
   /** The key with this id, expired or not. */
   key(accessKeyId: string): AccessKey | undefined {
     return this.#keys.get(accessKeyId);
@@ -200,7 +219,6 @@ export class Identities {
     return key.expiration !== undefined && key.expiration <= this.#clock.now();
   }
 
-  /** Policies and tags are read at each call: a changed policy counts at once (AWS: within seconds). */
   principalOf(key: AccessKey): Principal {
     const { owner } = key;
     if (!('role' in owner)) {

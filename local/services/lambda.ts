@@ -230,30 +230,9 @@ export class Lambda {
     }
   }
 
-  #identity(target: LambdaFunction, crash: (() => void) | undefined): Caller {
-    const { identities } = this.#kernel;
-    const { account, region, name, roleArn } = target;
-    const source = `function ${name}`;
-    const { credentials } = identities.assumeAsService(
-      'lambda.amazonaws.com',
-      roleArn,
-      {},
-      {
-        name: name.slice(0, 64),
-        seconds: SESSION_SECONDS,
-        source,
-        crash,
-      },
-    );
-    const key = identities.key(credentials.accessKeyId);
-    if (!key) throw new Error('a session that was just opened is gone');
-    return {
-      account,
-      region,
-      principal: identities.principalOf(key),
-      source,
-      accessKeyId: credentials.accessKeyId,
-    };
+  #identity({ name, region, roleArn }: LambdaFunction, crash: (() => void) | undefined): Caller {
+    const session = { name: name.slice(0, 64), seconds: SESSION_SECONDS, source: `function ${name}`, crash };
+    return this.#kernel.identities.callerForService('lambda.amazonaws.com', roleArn, region, {}, session);
   }
 
   /** One invocation in an environment of its own for as long as it lasts. */

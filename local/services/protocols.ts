@@ -21,6 +21,8 @@ export interface WireResponse {
 
 /** How one AWS service speaks HTTP. */
 export interface Protocol {
+  /** How the service names what is wrong with a signature. */
+  signatureErrors: 'json' | 'query';
   /** The operation as in `RecordedCall.operation`, with its input. */
   parse(request: WireRequest, service: string): { operation: string; input: unknown };
   answer(output: unknown, operation: string): WireResponse;
@@ -29,6 +31,7 @@ export interface Protocol {
 
 /** AWS JSON 1.0 and 1.1: the operation in X-Amz-Target, times in seconds. */
 const json: Protocol = {
+  signatureErrors: 'json',
   parse: ({ headers, body }) => ({
     operation: String(headers['x-amz-target']),
     input: parseJson(body.toString() || '{}'),
@@ -53,6 +56,7 @@ const queryNamespaces: Record<string, string> = {
 
 /** AWS Query: a form with Action, answered in XML. */
 const query: Protocol = {
+  signatureErrors: 'query',
   parse: ({ body }, service) => {
     const { Action = '', Version: _version, ...input } = nested(new URLSearchParams(body.toString()));
     return { operation: `${service}.${Action}`, input };
@@ -74,6 +78,7 @@ const query: Protocol = {
 
 /** The REST protocol of Lambda, of which only Invoke is used. */
 const lambda: Protocol = {
+  signatureErrors: 'json',
   parse: ({ method, path, query: search, headers, body }) => {
     const [, name] = /^\/2015-03-31\/functions\/([^/]+)\/invocations$/.exec(path) ?? [];
     if (!name || method !== 'POST') return { operation: `lambda.${method} ${path}`, input: {} };
@@ -100,11 +105,15 @@ const lambda: Protocol = {
   }),
 };
 
-/** The protocol of a request, by its form and the service that its signature is for. */
-export function protocolOf({ headers, path }: WireRequest, service: string | undefined): Protocol {
+/** The protocol of a request, by its form and by the service that its signature is for. */
+export function protocolOf(
+  { method, headers, path }: WireRequest,
+  service: string | undefined,
+): Protocol | 'rest-api' {
+  if (service === 'execute-api') return 'rest-api';
   if (headers['x-amz-target']) return json;
-  if (service === 'lambda' || path.startsWith('/2015-03-31/functions/')) return lambda;
-  return query;
+  if (path.startsWith('/2015-03-31/functions/')) return lambda;
+  return method === 'POST' && path === '/' ? query : 'rest-api';
 }
 
 function parseJson(text: string): unknown {

@@ -58,8 +58,6 @@ export interface Command {
  * a time, GetCommandInvocation.
  */
 export class RunCommand {
-  /** The folder of shims that stands first in the PATH of every script; set once the cloud has made it. */
-  binFolder = '';
   readonly operations: Operations = {
     'AmazonSSM.SendCommand': (input, caller) => this.#sendCommand(input, caller),
     'AmazonSSM.ListCommands': (input, { account, region }) => this.#listCommands(input, account, region),
@@ -69,10 +67,13 @@ export class RunCommand {
   readonly #kernel: Kernel;
   readonly #nodes: ManagedNodes;
   readonly #documents: SsmDocuments;
+  readonly #binFolder: string;
   readonly #commands = new Regional(() => new Map<string, Command>());
 
-  constructor(kernel: Kernel, nodes: ManagedNodes, documents: SsmDocuments) {
+  /** `binFolder` is the folder of commands that stands first in the PATH of every script. */
+  constructor(kernel: Kernel, nodes: ManagedNodes, documents: SsmDocuments, binFolder: string) {
     this.#kernel = kernel;
+    this.#binFolder = binFolder;
     this.#nodes = nodes;
     this.#documents = documents;
   }
@@ -258,7 +259,7 @@ export class RunCommand {
     invocation.startedAt = clock.now();
     onStart();
     const result = await runCommandDocument(command.document.content, command.parameters, node.spec, {
-      binFolder: this.binFolder,
+      binFolder: this.#binFolder,
       commandId: command.id,
       region: node.region,
       signal: command.cancel.signal,

@@ -72,6 +72,8 @@ export interface Kernel {
   ): void;
   /** Keeps `idle()` waiting until the work is done; what it throws is a fault of the cloud itself. */
   track(work: Promise<unknown>): void;
+  /** Reports a fault of the cloud itself, or something that it does not model. */
+  fail(what: string, error: unknown): void;
 }
 
 /** State that services keep for each account and Region. */

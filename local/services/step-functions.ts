@@ -320,14 +320,19 @@ export class StepFunctions {
   }
 
   #asRole({ arn, name, account, region, roleArn }: Machine): Caller {
-    const { identities } = this.#kernel;
-    const source = `state machine ${name}`;
     const context = { 'aws:SourceAccount': account, 'aws:SourceArn': arn };
-    const session = { name: randomUUID().replaceAll('-', ''), seconds: 3600, source };
-    const { credentials } = identities.assumeAsService('states.amazonaws.com', roleArn, context, session);
-    const key = identities.key(credentials.accessKeyId);
-    if (!key) throw new Error('a session that was just opened is gone');
-    return { account, region, principal: identities.principalOf(key), source, accessKeyId: key.accessKeyId };
+    const session = {
+      name: randomUUID().replaceAll('-', ''),
+      seconds: 3600,
+      source: `state machine ${name}`,
+    };
+    return this.#kernel.identities.callerForService(
+      'states.amazonaws.com',
+      roleArn,
+      region,
+      context,
+      session,
+    );
   }
 
   async #recordHistory(

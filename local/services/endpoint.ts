@@ -1,0 +1,175 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { SignatureError, verifySignature } from '../iam/sigv4.ts';
+import type { ApiGateway } from './api-gateway.ts';
+import { protocolOf, type WireRequest, type WireResponse } from './protocols.ts';
+import { type Caller, type Kernel, NoAnswer, ServiceError } from './service.ts';
+
+/**
+ * The one HTTP endpoint: verifies signatures, finds out which service and operation a request is for, and
+ * answers in that service's protocol.
+ */
+export class Endpoint {
+  readonly #kernel: Kernel;
+  readonly #apiGateway: () => ApiGateway;
+  readonly #server: Server;
+
+  constructor(kernel: Kernel, apiGateway: () => ApiGateway) {
+    this.#kernel = kernel;
+    this.#apiGateway = apiGateway;
+    this.#server = createServer((request, response) => void this.#serve(request, response));
+  }
+
+  /** Listens on this port of 127.0.0.1, 0 for a free one. Returns the URL. */
+  async start(port: number): Promise<string> {
+    this.#server.listen(port, '127.0.0.1');
+    await once(this.#server, 'listening');
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#server.listening) return;
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const chunks: Buffer[] = [];
+    try {
+      for await (const chunk of request) chunks.push(chunk);
+    } catch {
+      return; // The client went away.
+    }
+    const [path = '/', query = ''] = (request.url ?? '/').split(/\?(.*)/s);
+    const wire: WireRequest = {
+      method: request.method ?? 'GET',
+      path,
+      query,
+      headers: request.headers,
+      rawHeaders: request.rawHeaders,
+      body: Buffer.concat(chunks),
+    };
+    try {
+      const answer = await this.#answer(wire);
+      response.writeHead(answer.status, {
+        'x-amzn-requestid': crypto.randomUUID(),
+        date: this.#kernel.clock.now().toUTCString(),
+        ...answer.headers,
+      });
+      response.end(answer.body);
+    } catch (error) {
+      if (!(error instanceof NoAnswer)) this.#kernel.fail(`${wire.method} ${wire.path}`, error);
+      request.socket.destroy();
+    }
+  }
+
+  async #answer(request: WireRequest): Promise<WireResponse> {
+    const verified = this.#verify(request);
+    const protocol = protocolOf(request, verified.service);
+    if (protocol === 'rest-api') return this.#answerApi(request, verified);
+    try {
+      if ('error' in verified) throw namedFor(verified.error, protocol.signatureErrors);
+      const { operation, input } = protocol.parse(request, verified.service);
+      checkScope(operation, verified.service);
+      return protocol.answer(await this.#kernel.call(operation, input, verified.caller), operation);
+    } catch (error) {
+      if (error instanceof ServiceError) return protocol.refuse(error);
+      throw error;
+    }
+  }
+
+  async #answerApi(
+    { method, path, query, rawHeaders, body }: WireRequest,
+    verified: Verified,
+  ): Promise<WireResponse> {
+    const refuse = (message: string, errorType: string) => ({
+      status: 403,
+      headers: { 'content-type': 'application/json', 'x-amzn-errortype': errorType },
+      body: JSON.stringify({ message }),
+    });
+    const found = this.#apiGateway().find(path);
+    if (!found) return refuse('Forbidden', 'ForbiddenException');
+    if ('error' in verified && verified.error.name !== 'MissingAuthenticationToken') {
+      const { message, name } = namedFor(verified.error, 'json');
+      return refuse(message, name);
+    }
+    const headers: Record<string, string> = {};
+    for (let index = 0; index < rawHeaders.length; index += 2) {
+      const name = rawHeaders[index] as string;
+      // "Authorization: dropped if it contains a Signature Version 4 signature" (guide, "Important notes").
+      if (!/^(authorization|connection)$/i.test(name)) headers[name] = rawHeaders[index + 1] as string;
+    }
+    const request = { method, path: found.rest, query, headers, body: body.toString() };
+    const caller = 'caller' in verified ? verified.caller : undefined;
+    const answer = await this.#apiGateway().handle(found.api, request, caller);
+    return { status: answer.statusCode, headers: answer.headers, body: answer.body };
+  }
+
+  #verify({ method, path, query, headers, body }: WireRequest): Verified {
+    const credentialFor = (id: string) => this.#kernel.identities.key(id);
+    const signed = { method, path, query, headers, body };
+    let scope: ReturnType<typeof verifySignature>;
+    try {
+      try {
+        scope = verifySignature(signed, credentialFor, this.#kernel.clock.now());
+      } catch (error) {
+        // Callers outside the cloud live by the machine's clock, which does not move with the cloud's.
+        if ((error as Error).name !== 'RequestExpired') throw error;
+        scope = verifySignature(signed, credentialFor, new Date());
+      }
+    } catch (error) {
+      if (!(error instanceof SignatureError)) throw error;
+      return { error, service: '' };
+    }
+    const key = this.#kernel.identities.key(scope.accessKeyId);
+    if (!key || this.#kernel.identities.isExpired(key)) {
+      return {
+        error: new SignatureError('ExpiredToken', 'The security token included in the request is expired'),
+        service: scope.service,
+      };
+    }
+    return { caller: this.#kernel.identities.callerOf(key, scope.region), service: scope.service };
+  }
+}
+
+type Verified = { caller: Caller; service: string } | { error: SignatureError; service: string };
+
+/** JSON services and API Gateway name these errors with a suffix; to all, a stale signature is an invalid one. */
+function namedFor({ name, message, statusCode }: SignatureError, names: 'json' | 'query'): ServiceError {
+  if (names === 'query') {
+    return new ServiceError(name === 'RequestExpired' ? 'SignatureDoesNotMatch' : name, message, statusCode);
+  }
+  const json: Record<string, string> = {
+    RequestExpired: 'InvalidSignatureException',
+    MissingAuthenticationToken: 'MissingAuthenticationTokenException',
+    IncompleteSignature: 'IncompleteSignatureException',
+    ExpiredToken: 'ExpiredTokenException',
+  };
+  return new ServiceError(json[name] ?? name, message);
+}
+
+/** Signing names by the service part of an operation. */
+const signingNames: Record<string, string> = {
+  CertificateManager: 'acm',
+  AmazonSSM: 'ssm',
+  secretsmanager: 'secretsmanager',
+  DynamoDB_20120810: 'dynamodb',
+  AWSStepFunctions: 'states',
+  AWSEvents: 'events',
+  AmazonSQS: 'sqs',
+  lambda: 'lambda',
+  sts: 'sts',
+  sns: 'sns',
+};
+
+/** A signature for one service is worth nothing at another. */
+function checkScope(operation: string, service: string): void {
+  const expected = signingNames[operation.split('.')[0] ?? ''];
+  if (expected && expected !== service) {
+    throw new ServiceError(
+      'InvalidSignatureException',
+      `Credential should be scoped to correct service: '${expected}'.`,
+    );
+  }
+}
