@@ -5,7 +5,7 @@ import {
   type KeyAlgorithm,
   RequestCertificateCommand,
 } from '@aws-sdk/client-acm';
-import type { CentralStack, Cloud, CloudNode, Identity, NodeOptions, Stack } from './cloud.ts';
+import type { CentralStack, Cloud, CloudNode, DeployOptions, Identity, NodeOptions, Stack } from './cloud.ts';
 import { servedSerial } from './node/tls-client.ts';
 import { freePort, isInstalled, startTlsServer } from './node/tls-server.ts';
 import type { TlsServer, TlsServerKind } from './node/types.ts';
@@ -40,25 +40,35 @@ export interface Fleet {
 }
 
 /** Deploys both templates: the central stack, and the member stack in the central and in another account. */
-export async function deployFleet(cloud: Cloud): Promise<Fleet> {
+export async function deployFleet(
+  cloud: Cloud,
+  options: {
+    central?: Partial<DeployOptions>;
+    member?: Partial<DeployOptions>;
+  } = {},
+): Promise<Fleet> {
   const central = await cloud.deployCentral({
     ...CENTRAL,
+    ...options.central,
     parameters: {
       ...AGREED,
       TargetAccounts: `${CENTRAL.account},${MEMBER.account}`,
       TargetTagKeys: TAG_KEY,
       NotificationEmail: 'operator@example.com',
+      ...options.central?.parameters,
     },
   });
   const members = await Promise.all(
     [CENTRAL, MEMBER].map((place) =>
       cloud.deployMember({
         ...place,
+        ...options.member,
         parameters: {
           ...AGREED,
           CentralAccountId: CENTRAL.account,
           CentralRegion: CENTRAL.region,
           TargetTagKey1: TAG_KEY,
+          ...options.member?.parameters,
         },
       }),
     ),
@@ -70,7 +80,15 @@ export async function deployFleet(cloud: Cloud): Promise<Fleet> {
     },
   ]);
   const certificateAdmin = cloud.createCertificateAdmin(CENTRAL.account);
-  return { cloud, central, members, nodes: [], port: await freePort(), operator, certificateAdmin };
+  return {
+    cloud,
+    central,
+    members,
+    nodes: [],
+    port: await freePort('127.0.0.2'),
+    operator,
+    certificateAdmin,
+  };
 }
 
 /** Starts a node with a TLS server on it; nginx where it is installed and asked for, else one of Node's own. */

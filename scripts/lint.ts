@@ -83,12 +83,7 @@ async function checkRendering(): Promise<string[]> {
   return fresh ? [] : ['member-account.yaml is older than ssm-documents/: run `make render`'];
 }
 
-const faults = [
-  ...checkShell(),
-  ...checkStateMachine(),
-  ...checkTemplates(),
-  ...(await checkRendering()),
-];
+const faults = [...checkShell(), ...checkStateMachine(), ...checkTemplates(), ...(await checkRendering())];
 for (const fault of faults) {
   console.error(fault);
 }
