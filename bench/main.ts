@@ -1,10 +1,12 @@
 // make bench              every measurement
 // make bench BENCH=name   one of them
 import { measureImports } from './imports.ts';
+import { measureInstall } from './install.ts';
 import { markdown, type Table } from './report.ts';
 
 const MEASUREMENTS: Record<string, () => Promise<Table>> = {
   imports: measureImports,
+  install: measureInstall,
 };
 
 const [wanted] = process.argv.slice(2);

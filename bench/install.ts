@@ -1,0 +1,217 @@
+// One install by the script as it is deployed, against the bare sequence of commands in baseline-install.sh.
+import { spawn } from 'node:child_process';
+import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { text } from 'node:stream/consumers';
+import { installShims } from '../local/node/install-shims.ts';
+import { isInstalled, startTlsServer } from '../local/node/tls-server.ts';
+import { encryptPrivateKey } from '../local/services/certificate-authority.ts';
+import { loadDocuments } from '../scripts/render-member-account.ts';
+import { serveSecrets } from '../tests/local/node/serve-secrets.ts';
+import { type Bundle, bundleOf, createAuthority, issue } from '../tests/ssm-documents/certificates.ts';
+import { median, type Table } from './report.ts';
+
+/** Enough for a steady median on a machine that does other things too. */
+const ROUNDS = 20;
+
+const SECRET = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-export/web/0-AbCdEf';
+const BASELINE = path.join(import.meta.dirname, 'baseline-install.sh');
+
+/** Something that is measured, on a node of its own. */
+interface Run {
+  name: string;
+  /** Name of the run that stands for 1. */
+  against: string;
+  script: string;
+  environment: Record<string, string>;
+  /** What the script must report; the baseline reports nothing. */
+  outcome?: 'installed' | 'unchanged';
+}
+
+/**
+ * Milliseconds of an install, of one that finds everything in place, and of the baseline, in turn, so that a busy
+ * moment of the machine falls on all alike. Each round brings a new certificate with a new key.
+ *
+ * All are measured with two `aws` commands: that of a local node, which is the SDK in Node and, like the AWS CLI,
+ * takes longer than all the rest; and one that answers at once, which leaves what the scripts do themselves.
+ *
+ * @throws Error when a run fails, or leaves a key that does not belong to the certificate.
+ */
+export async function measureInstall(): Promise<Table> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'acm-export-bench-'));
+  const secrets = await serveSecrets();
+  const ends = [() => rm(folder, { recursive: true, force: true }), secrets.stop];
+  try {
+    const awsCommands = await makeCommands(folder);
+    const runs = await makeRuns(folder, ends);
+    const newBundle = await certificateAuthority();
+    const times = new Map<string, number[]>();
+    for (let round = 0; round < ROUNDS; round += 1) {
+      for (const [index, { name: aws, bin }] of awsCommands.entries()) {
+        const bundle = await newBundle();
+        secrets.put(SECRET, bundle.versionId, bundle.value);
+        await writeFile(path.join(folder, 'bundle'), JSON.stringify(bundle.value), { mode: 0o600 });
+        for (const run of runs) {
+          const milliseconds = await measure(run, bundle, {
+            PATH: `${bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin`,
+            AWS_ENDPOINT_URL: secrets.url,
+            SSM_VersionId: bundle.versionId,
+            SSM_RolloutNumber: String(1 + round * awsCommands.length + index),
+          });
+          times.set(`${run.name}/${aws}`, [...(times.get(`${run.name}/${aws}`) ?? []), milliseconds]);
+        }
+      }
+    }
+    const time = (run: string, aws: string) => median(times.get(`${run}/${aws}`) ?? []);
+    return {
+      title: `One install, median of ${ROUNDS} rounds, RSA 2048, chain of three`,
+      columns: [
+        'run',
+        'ratio to',
+        ...awsCommands.flatMap(({ name }) => [`ms with ${name}`, `ratio with ${name}`]),
+      ],
+      rows: runs.map(({ name, against }) => [
+        name,
+        against,
+        ...awsCommands.flatMap(({ name: aws }) => [
+          time(name, aws).toFixed(0),
+          (time(name, aws) / time(against, aws)).toFixed(2),
+        ]),
+      ]),
+    };
+  } finally {
+    for (const end of ends.reverse()) await end();
+  }
+}
+
+/** Folders that stand first in the PATH, each with another `aws`; of the shims only what the runs need. */
+async function makeCommands(folder: string): Promise<{ name: string; bin: string }[]> {
+  const shims = path.join(folder, 'shims');
+  await installShims(shims);
+  const commands = ['the aws of a local node', 'an aws that answers at once'].map((name, index) => ({
+    name,
+    bin: path.join(folder, `bin-${index}`),
+  }));
+  const needed = ['systemctl', ...(isInstalled('nginx') ? ['nginx'] : [])];
+  for (const { bin } of commands) {
+    await mkdir(bin);
+    for (const name of needed) await symlink(path.join(shims, name), path.join(bin, name));
+  }
+  const [slow, quick] = commands.map(({ bin }) => path.join(bin, 'aws')) as [string, string];
+  await symlink(path.join(shims, 'aws'), slow);
+  await writeFile(quick, `#!/bin/sh\nexec cat '${folder}/bundle'\n`, { mode: 0o755 });
+  return commands;
+}
+
+/** The script is the one in the document: rendered, without comments. */
+async function makeRuns(folder: string, ends: (() => Promise<unknown>)[]): Promise<Run[]> {
+  const { installOnNode } = await loadDocuments();
+  const script = path.join(folder, 'install-certificate.sh');
+  await writeFile(script, String(installOnNode.mainSteps[0]?.inputs.runCommand), { mode: 0o700 });
+
+  const makeNode = async (name: string) => {
+    const root = path.join(folder, name);
+    await mkdir(path.join(root, 'etc/ssl/certs'), { recursive: true });
+    await mkdir(path.join(root, 'etc/ssl/private'), { mode: 0o711 });
+    return { ACM_EXPORT_ROOT: root };
+  };
+  const server = isInstalled('nginx') ? 'nginx' : 'node';
+  const makeServer = async (name: string) => {
+    const node = await makeNode(name);
+    const { unit, port, stop } = await startTlsServer(server, {
+      root: node.ACM_EXPORT_ROOT,
+      certName: 'web',
+    });
+    ends.push(stop);
+    return { ...node, SSM_ReloadServices: unit, SSM_VerifyPort: String(port) };
+  };
+  const baseline = { against: 'baseline', script: BASELINE };
+  const install = { against: 'baseline', script, outcome: 'installed' as const };
+  const installed = await makeNode('installed');
+  const [bare, served] = [
+    `baseline, then ${server} reloaded`,
+    `install for ${server}: tested, reloaded, asked`,
+  ];
+  return [
+    { ...baseline, name: 'baseline', environment: await makeNode('baseline') },
+    { ...install, name: 'install', environment: installed },
+    { ...install, name: 'unchanged', outcome: 'unchanged', environment: installed },
+    { ...baseline, name: bare, environment: await makeServer('baseline-served') },
+    { ...install, name: served, against: bare, environment: await makeServer('installed-served') },
+  ];
+}
+
+/** Runs the script as the SSM Agent does, and resolves to how many milliseconds it took. */
+async function measure(run: Run, bundle: Bundle, environment: Record<string, string>): Promise<number> {
+  const start = performance.now();
+  const child = spawn('/bin/sh', ['-c', `exec ${run.script}`], {
+    cwd: '/',
+    env: {
+      AWS_SSM_INSTANCE_ID: 'i-0123456789abcdef0',
+      AWS_SSM_REGION_NAME: 'eu-west-1',
+      AWS_ACCESS_KEY_ID: 'AKIANODE',
+      AWS_SECRET_ACCESS_KEY: 'local',
+      SSM_SecretArn: SECRET,
+      SSM_CertName: 'web',
+      SSM_DeploymentId: '0123456789abcdef01234567',
+      SSM_CorrelationId: 'bench',
+      SSM_ReloadServices: '',
+      SSM_VerifyPort: '0',
+      SSM_KeyFormat: 'decrypted',
+      SSM_ExtraFormats: '',
+      SSM_KeyMode: '',
+      SSM_KeyGroup: '',
+      SSM_DryRun: 'false',
+      ...environment,
+      ...run.environment,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const [stdout, stderr, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'exit'),
+  ]);
+  const milliseconds = performance.now() - start;
+  if (code !== 0 || (run.outcome && JSON.parse(stdout).Outcome !== run.outcome)) {
+    throw new Error(`${run.name} failed (${code}): ${stdout}${stderr}`);
+  }
+  await verifyFiles(run, bundle);
+  return milliseconds;
+}
+
+/** What was measured must have been done: the certificate in place, with its chain and the key that belongs to it. */
+async function verifyFiles({ name, environment }: Run, { value }: Bundle): Promise<void> {
+  const read = (file: string) =>
+    readFile(path.join(environment.ACM_EXPORT_ROOT as string, 'etc/ssl', file), 'utf8');
+  const fullchain = await read('certs/web-fullchain.pem');
+  const leaf = new X509Certificate(fullchain);
+  const key = createPrivateKey(await read('private/web-privkey.pem'));
+  if (
+    fullchain !== value.Certificate + value.CertificateChain ||
+    (await read('certs/web-chain.pem')) !== value.CertificateChain ||
+    !leaf.checkPrivateKey(key)
+  ) {
+    throw new Error(`${name} left files that do not belong together`);
+  }
+}
+
+/**
+ * Makes certificates like ACM's: RSA 2048, with an intermediate and two roots in the chain. The passphrase holds
+ * nothing that JSON escapes, which the baseline could not read.
+ */
+async function certificateAuthority(): Promise<() => Promise<Bundle>> {
+  const root = await createAuthority('Bench Root');
+  const second = await createAuthority('Bench Root 2', root);
+  const intermediate = await createAuthority('Bench Intermediate', second);
+  const chain = intermediate.pem + second.pem + root.pem;
+  const passphrase = randomBytes(24).toString('base64url');
+  return async () => {
+    const issued = await issue(intermediate, { algorithm: 'RSA-2048' });
+    const PrivateKey = encryptPrivateKey(issued.key, Buffer.from(passphrase));
+    return bundleOf(issued, chain, { Passphrase: passphrase, PrivateKey });
+  };
+}
