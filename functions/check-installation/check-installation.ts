@@ -4,19 +4,24 @@ import {
   GetAutomationExecutionCommand,
   paginateListCommandInvocations,
   type SSMClient,
-  StopAutomationExecutionCommand,
 } from '@aws-sdk/client-ssm';
+import { stopAutomation } from '../shared/automation.ts';
 import type { Deployment, NodeOutcome, NodeResult } from '../shared/deployment.ts';
-import { listNodes, type ManagedNode, obstacleOf } from '../shared/nodes.ts';
+import { listNodes, type ManagedNode, obstacleOf, summaryOf } from '../shared/nodes.ts';
 import { parseResultLine } from '../shared/result-line.ts';
 import {
-  currentDeployment,
   finishRollout,
+  openRollout,
   type RolloutDeps,
   runningExecutionArn,
+  startPending,
 } from '../shared/rollout.ts';
 import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
-import type { Installation, StartInstallationInput } from '../start-installation/start-installation.ts';
+import {
+  type Installation,
+  installationOf,
+  type StartInstallationInput,
+} from '../start-installation/start-installation.ts';
 
 export interface CheckInstallationDeps extends RolloutDeps {
   connectTarget: ConnectTarget<'ssm'>;
@@ -34,10 +39,20 @@ export type CheckInstallationInput = StartInstallationInput & {
 const LONGEST_WAIT_SECONDS = 60;
 
 /**
- * Statuses in which an Automation goes on by itself. Only these wait: a status that is unknown here counts as
- * ended, and then only the nodes' own result lines say what was installed.
+ * Statuses in which an Automation has ended (API reference of GetAutomationExecution). Any other, also one that is
+ * unknown here, may still go on: the deadline bounds the wait.
  */
-const RUNNING = new Set(['Pending', 'InProgress', 'Waiting', 'Cancelling', 'RunbookInProgress', 'Scheduled']);
+const ENDED = new Set([
+  'Success',
+  'TimedOut',
+  'Cancelled',
+  'Failed',
+  'Rejected',
+  'CompletedWithSuccess',
+  'CompletedWithFailure',
+  'Exited',
+  'ChangeCalendarOverrideRejected',
+]);
 
 /**
  * Looks at the Automation. While it runs, says how long to wait; when it has ended, writes every node's outcome
@@ -49,23 +64,22 @@ export async function checkInstallation(
   input: CheckInstallationInput,
   deps: CheckInstallationDeps,
 ): Promise<Installation> {
-  const deployment = await currentDeployment(deps.inventory, input);
+  const { deployment, ended } = await openRollout(deps.inventory, input);
+  if (ended) {
+    await startPending(deployment, deps);
+    return installationOf(ended);
+  }
   const { ssm } = await deps.connectTarget(deployment, sessionStatements(deployment, deps));
   return inTarget(deployment, async () => {
     const { Installation: installation } = input;
     const execution = await getAutomation(ssm, installation.AutomationExecutionId);
-    const running = RUNNING.has(execution.AutomationExecutionStatus ?? '');
+    const running = !ENDED.has(execution.AutomationExecutionStatus ?? '');
     const late = deps.now().toISOString() > installation.Deadline;
     if (running && !late) {
       return { ...installation, ...nextPoll(installation.Polls, deps.random) };
     }
     if (running) {
-      await ssm.send(
-        new StopAutomationExecutionCommand({
-          AutomationExecutionId: installation.AutomationExecutionId,
-          Type: 'Cancel',
-        }),
-      );
+      await stopAutomation(ssm, installation.AutomationExecutionId);
     }
     return conclude(input, deployment, execution, ssm, late && running, deps);
   });
@@ -99,7 +113,6 @@ async function conclude(
   await deps.inventory.recordNodes(deployment.DeploymentId, input.RolloutNumber, results, dryRun);
   const verdict = judge(results, execution, timedOut);
   const { Serial, VersionId, NotAfter } = input.Bundle;
-  const confirmed = verdict.Status === 'INSTALLED' || verdict.Status === 'DEGRADED';
   await finishRollout(
     deployment,
     input.RolloutNumber,
@@ -107,7 +120,8 @@ async function conclude(
       Status: verdict.Status,
       ExecutionArn: runningExecutionArn(deps.stateMachineArn, deployment),
       ...(verdict.error === undefined ? {} : { LastError: verdict.error }),
-      ...(confirmed && !dryRun ? { Served: { Serial, VersionId, NotAfter } } : {}),
+      Exported: { Serial, VersionId, NotAfter },
+      Served: !dryRun && (verdict.Status === 'INSTALLED' || verdict.Status === 'DEGRADED'),
     },
     deps,
   );
@@ -197,30 +211,23 @@ function judge(results: NodeResult[], execution: AutomationExecution, timedOut: 
   if (timedOut) {
     return {
       Status: 'FAILED',
-      error: `The installation was stopped at its deadline. ${summary(failed)}`.trim(),
+      error: `The installation was stopped at its deadline. ${summaryOf(failed)}`.trim(),
     };
   }
   if (failed.length > 0) {
-    return { Status: 'FAILED', error: summary(failed) };
+    return { Status: 'FAILED', error: summaryOf(failed) };
   }
   if (status !== 'Success' && (results.length === 0 || notReached.length > 0)) {
     return {
       Status: 'FAILED',
-      error: `The Automation ended as ${status}: ${message} ${summary(unreached)}`.trim(),
+      error: `The Automation ended as ${status}: ${message} ${summaryOf(unreached)}`.trim(),
     };
   }
   if (unreached.length > 0) {
-    return { Status: 'DEGRADED', error: summary(unreached) };
+    return { Status: 'DEGRADED', error: summaryOf(unreached) };
   }
   // Without any node, the last one with the tag went away while the installation ran.
   return { Status: results.length > 0 ? 'INSTALLED' : 'WAITING' };
-}
-
-/** Names at most five nodes: the inventory has them all. */
-function summary(results: NodeResult[]): string {
-  const named = results.slice(0, 5).map((result) => `${result.NodeId}: ${result.Error ?? result.Outcome}`);
-  const more = results.length - named.length;
-  return `${named.join(' ')}${more > 0 ? ` And ${more} more.` : ''}`.slice(0, 2000);
 }
 
 function sessionStatements(

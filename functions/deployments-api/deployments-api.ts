@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { type ACMClient, RenewCertificateCommand } from '@aws-sdk/client-acm';
 import { StopExecutionCommand } from '@aws-sdk/client-sfn';
-import { StopAutomationExecutionCommand } from '@aws-sdk/client-ssm';
 import type * as z from 'zod';
+import { stopAutomation } from '../shared/automation.ts';
 import { restoreBundle, scheduleDeletion } from '../shared/bundle.ts';
 import { allowsName, type Certificate, describeDeployable, NotDeployable } from '../shared/certificate.ts';
 import {
@@ -16,13 +16,8 @@ import {
 import { isNamed, RequestRefused } from '../shared/errors.ts';
 import { InvalidToken } from '../shared/inventory.ts';
 import { listNodes, obstacleOf } from '../shared/nodes.ts';
-import {
-  claimAndStart,
-  type RolloutDeps,
-  resumeUnstarted,
-  runningExecutionArn,
-  startClaimed,
-} from '../shared/rollout.ts';
+import { logger } from '../shared/observed.ts';
+import { isActive, type RolloutDeps, runningExecutionArn, startClaimed } from '../shared/rollout.ts';
 import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
 import {
   type DeploymentRequest,
@@ -69,9 +64,16 @@ export async function createDeployment(
   deps: DeploymentsApiDeps,
 ): Promise<Started> {
   const order = orderFrom(certName, body, deps);
-  refuseForeign(certName, body, order, deps);
+  refuseForeign(order, deps);
   const certificate = await deployableCertificate(certName, order.CertificateArn, deps);
   const deploymentId = deploymentIdOf(order, certName);
+  const existing = await deps.inventory.get(deploymentId);
+  if (existing?.Status === 'DELETING') {
+    throw isDeleting();
+  }
+  if (body.DryRun && existing?.Rollout) {
+    throw isRunning();
+  }
   const warnings = await prepareTarget(deploymentId, order, deps);
   const rollout: RolloutOrder = {
     CertificateArn: order.CertificateArn,
@@ -83,12 +85,9 @@ export async function createDeployment(
   if (body.DryRun) {
     const claimed = await deps.inventory.claimDryRun(deploymentId, order, rollout, certificate.NotAfter);
     if (!claimed) {
-      throw new RequestRefused(
-        409,
-        'A rollout of this deployment is running: repeat the dry run when it has ended.',
-      );
+      throw isRunning();
     }
-    return { ...started, ...executionOf(await startClaimed(claimed, deps)), Warnings: warnings };
+    return { ...started, ...(await startOrExplain(claimed, warnings, deps)) };
   }
   let follows = false;
   const registered = await deps.inventory.register(
@@ -102,27 +101,45 @@ export async function createDeployment(
     },
   );
   if (!registered) {
-    throw new RequestRefused(409, 'The deployment is being deleted: repeat the DELETE, then POST again.');
+    throw isDeleting();
   }
-  if (registered.claimed) {
-    return {
-      ...started,
-      ...executionOf(await startClaimed(registered.deployment, deps)),
-      Warnings: warnings,
-    };
+  if (follows && !registered.claimed) {
+    warnings.push(FOLLOWS);
   }
-  await resumeUnstarted(registered.deployment, deps);
-  if (follows) {
-    warnings.push('Another rollout of this deployment is running: this one starts when it has ended.');
-  }
-  return {
-    ...started,
-    ExecutionArn: runningExecutionArn(deps.stateMachineArn, registered.deployment),
-    Warnings: warnings,
-  };
+  return { ...started, ...(await startOrExplain(registered.deployment, warnings, deps)) };
 }
 
-const executionOf = (arn: string | undefined) => (arn === undefined ? {} : { ExecutionArn: arn });
+const FOLLOWS = 'Another rollout of this deployment is running: this one starts when it has ended.';
+
+const isDeleting = () =>
+  new RequestRefused(409, 'The deployment is being deleted: repeat the DELETE, then POST again.');
+const isRunning = () =>
+  new RequestRefused(409, 'A rollout of this deployment is running: repeat the dry run when it has ended.');
+
+/**
+ * Starts a claimed rollout that has not started yet. The claim stands, so that a start which fails for now is no
+ * refusal: reconcile makes up for it.
+ */
+async function startOrExplain(
+  deployment: Deployment,
+  warnings: string[],
+  deps: DeploymentsApiDeps,
+): Promise<Pick<Started, 'ExecutionArn' | 'Warnings'>> {
+  if (deployment.Rollout?.StartedAt) {
+    return { ExecutionArn: runningExecutionArn(deps.stateMachineArn, deployment), Warnings: warnings };
+  }
+  try {
+    const executionArn = await startClaimed(deployment, deps);
+    return { ...(executionArn ? { ExecutionArn: executionArn } : {}), Warnings: warnings };
+  } catch (error) {
+    logger.error('The claimed rollout could not be started', error as Error);
+    const Warnings = [
+      ...warnings,
+      'The rollout could not be started yet: it starts by itself within the hour.',
+    ];
+    return { Warnings };
+  }
+}
 
 /** Whether the running rollout does what the order asks for. */
 function isSameRollout(current: Deployment, order: Order, serial: string): boolean {
@@ -142,17 +159,7 @@ function isSameRollout(current: Deployment, order: Order, serial: string): boole
 /** Without the undefined members that DynamoDB drops. */
 const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
 
-function refuseForeign(
-  certName: string,
-  body: DeploymentRequest,
-  order: Order,
-  deps: DeploymentsApiDeps,
-): void {
-  if (body.CertName !== undefined && body.CertName !== certName) {
-    throw new RequestRefused(400, 'The body is not valid.', [
-      { Field: 'CertName', Reason: `must equal the path's CertName, ${certName}` },
-    ]);
-  }
+function refuseForeign(order: Order, deps: DeploymentsApiDeps): void {
   const faults = [];
   const allowedAccounts = deps.targetAccounts.length > 0 ? deps.targetAccounts : [deps.account];
   if (!allowedAccounts.includes(order.TargetAccount)) {
@@ -172,8 +179,8 @@ function refuseForeign(
 
 /** A certificate can be exported only in its own account and Region. */
 function refuseElsewhere(certificateArn: string, deps: DeploymentsApiDeps): void {
-  const [, , , region, account] = certificateArn.split(':');
-  if (region !== deps.region || account !== deps.account) {
+  const [, partition, , region, account] = certificateArn.split(':');
+  if (partition !== deps.partition || region !== deps.region || account !== deps.account) {
     throw new RequestRefused(422, 'The certificate is in another account or Region.', [
       {
         Field: 'CertificateArn',
@@ -192,6 +199,10 @@ async function deployableCertificate(
   const certificate = await describeDeployable(deps.acm, certificateArn).catch((error: unknown) => {
     if (error instanceof NotDeployable) {
       throw new RequestRefused(422, 'The certificate cannot be delivered.', field(error.message));
+    }
+    // ACM's own form of an id is stricter than what is documented of an ARN.
+    if (isNamed(error, 'InvalidArnException', 'ValidationException')) {
+      throw new RequestRefused(400, 'The request is not valid.', field(error.message));
     }
     throw error;
   });
@@ -249,6 +260,9 @@ function bundleStatement(
   };
 }
 
+/** Rounds against rollouts that begin or end meanwhile. */
+const ROUNDS = 5;
+
 /** Installs again now. While a rollout of the same serial runs, that one is the answer. */
 export async function startRollout(
   certName: string,
@@ -256,39 +270,47 @@ export async function startRollout(
   correlationId: string,
   deps: DeploymentsApiDeps,
 ): Promise<Started> {
-  const deployment = await getOwn(certName, deploymentId, deps);
-  if (deployment.Status === 'DELETING') {
-    throw new RequestRefused(409, 'The deployment is being deleted.');
-  }
-  if (deployment.DryRunOnly) {
-    throw new RequestRefused(409, 'Only dry runs were requested: POST the deployment without DryRun first.');
-  }
-  const { CertificateArn } = deployment;
-  const certificate = await deployableCertificate(certName, CertificateArn, deps);
+  const known = await getInstallable(certName, deploymentId, deps);
+  const certificate = await deployableCertificate(certName, known.CertificateArn, deps);
   const rollout: RolloutOrder = {
-    CertificateArn,
+    CertificateArn: known.CertificateArn,
     Serial: certificate.Serial,
     Cause: 'REQUEST',
     CorrelationId: correlationId,
   };
   const started = { DeploymentId: deploymentId, Serial: certificate.Serial };
-  const executionArn = await claimAndStart(deployment, rollout, deps);
-  if (executionArn) {
-    return { ...started, ExecutionArn: executionArn, Warnings: [] };
+  let current = known;
+  for (let round = 0; round < ROUNDS; round += 1) {
+    if (!current.Rollout) {
+      const claimed = await deps.inventory.claim(current, rollout);
+      if (claimed) {
+        return { ...started, ...(await startOrExplain(claimed, [], deps)) };
+      }
+    } else if (isSameRollout(current, current, certificate.Serial)) {
+      return { ...started, ...(await startOrExplain(current, [], deps)) };
+    } else if (isRequested(current) || (await deps.inventory.queue(current, rollout))) {
+      return { ...started, ...(await startOrExplain(current, [FOLLOWS], deps)) };
+    }
+    current = await getInstallable(certName, deploymentId, deps);
+    if (current.CertificateArn !== known.CertificateArn) {
+      break;
+    }
   }
-  const current = await getOwn(certName, deploymentId, deps);
-  if (!current.Rollout) {
-    throw new RequestRefused(409, 'Another rollout ended in this moment: repeat the request.');
+  throw new RequestRefused(409, 'The deployment was changed in this moment: repeat the request.');
+}
+
+/** Whether a request waits already for the running rollout to end. */
+const isRequested = ({ Pending }: Deployment) => Pending !== undefined && Pending.Cause !== 'RENEWAL';
+
+async function getInstallable(certName: string, deploymentId: string, deps: DeploymentsApiDeps) {
+  const deployment = await getOwn(certName, deploymentId, deps);
+  if (deployment.Status === 'DELETING') {
+    throw isDeleting();
   }
-  await resumeUnstarted(current, deps);
-  const Warnings: string[] = [];
-  if (
-    !isSameRollout(current, current, certificate.Serial) &&
-    (await deps.inventory.queue(current, rollout))
-  ) {
-    Warnings.push('Another rollout of this deployment is running: this one starts when it has ended.');
+  if (deployment.DryRunOnly) {
+    throw new RequestRefused(409, 'Only dry runs were requested: POST the deployment without DryRun first.');
   }
-  return { ...started, ExecutionArn: runningExecutionArn(deps.stateMachineArn, current), Warnings };
+  return deployment;
 }
 
 /** One page of the deployments of a name, or of the whole fleet. */
@@ -340,7 +362,9 @@ export async function getDeployment(
 
 function refuseToken(error: unknown): never {
   if (error instanceof InvalidToken) {
-    throw new RequestRefused(400, 'The query is not valid.', [{ Field: 'NextToken', Reason: error.message }]);
+    throw new RequestRefused(400, 'The request is not valid.', [
+      { Field: 'NextToken', Reason: error.message },
+    ]);
   }
   throw error;
 }
@@ -421,24 +445,18 @@ async function withdrawFromTarget(deployment: Deployment, deps: DeploymentsApiDe
   await inTarget(deployment, async () => {
     const AutomationExecutionId = deployment.Rollout?.AutomationExecutionId;
     if (AutomationExecutionId) {
-      await ssm
-        .send(new StopAutomationExecutionCommand({ AutomationExecutionId, Type: 'Cancel' }))
-        .catch((error: unknown) => {
-          // It has ended already, or its history is gone.
-          if (
-            !isNamed(error, 'InvalidAutomationStatusUpdateException', 'AutomationExecutionNotFoundException')
-          ) {
-            throw error;
-          }
-        });
+      await stopAutomation(ssm, AutomationExecutionId);
     }
     await scheduleDeletion(secretsManager, secretNameOf(deps.prefix, deployment));
   });
 }
 
+/** A repeated request within this time is the same one: ACM would renew, and charge, again. */
+const SAME_RENEWAL_MS = 3_600_000;
+
 /**
- * Asks ACM to renew a certificate now. Repeating it costs nothing: a renewal that is under way, or less than a
- * day old, is not asked for again. The rollout starts with ACM's event.
+ * Asks ACM to renew a certificate now. Repeating it is safe: a renewal that is under way, or was asked for within
+ * the hour, is not asked for again. The rollout starts with ACM's event.
  */
 export async function renewCertificate(
   certName: string,
@@ -447,28 +465,29 @@ export async function renewCertificate(
 ) {
   const { CertificateArn } = body;
   refuseElsewhere(CertificateArn, deps);
-  const deployments = await deps.inventory.fleet({ CertName: certName, CertificateArn }, 1000);
-  if (deployments.items.length === 0) {
+  const deployment = await firstDeployed(certName, CertificateArn, deps);
+  if (!deployment) {
     throw new RequestRefused(404, `The certificate is not deployed under the name ${certName}.`, [
       { Field: 'CertificateArn', Reason: 'not deployed under this name' },
     ]);
   }
   const { detail, Serial } = await deployableCertificate(certName, CertificateArn, deps);
   const renewal = detail.RenewalSummary?.RenewalStatus;
-  const age = deps.now().getTime() - (detail.NotBefore?.getTime() ?? 0);
   const answer = { CertificateArn, Serial };
   if (renewal === 'PENDING_AUTO_RENEWAL' || renewal === 'PENDING_VALIDATION') {
     return { ...answer, Warnings: [`A renewal is under way already: ACM says ${renewal}.`] };
   }
-  if (detail.Type !== 'PRIVATE' && age < DAY_MS) {
+  const since = timestamp(new Date(deps.now().getTime() - SAME_RENEWAL_MS));
+  if (!(await deps.inventory.noteRenewalRequest(deployment.DeploymentId, since))) {
     return {
       ...answer,
-      Warnings: ['The certificate is less than a day old: ACM was not asked to renew it.'],
+      Warnings: ['The renewal was asked for within the last hour: ACM was not asked again.'],
     };
   }
   try {
     await deps.acm.send(new RenewCertificateCommand({ CertificateArn }));
   } catch (error) {
+    await deps.inventory.dropRenewalRequest(deployment.DeploymentId);
     // RequestInProgress, Conflict, Validation …: what ACM refuses is for the caller to read.
     if (error instanceof Error && (error as { $fault?: string }).$fault === 'client' && !isThrottled(error)) {
       throw new RequestRefused(409, `ACM refuses the renewal: ${error.message}`);
@@ -476,6 +495,16 @@ export async function renewCertificate(
     throw error;
   }
   return { ...answer, Warnings: ['ACM charges for this renewal as for a new certificate.'] };
+}
+
+/** The deployment with the lowest id of a certificate under a name. */
+async function firstDeployed(certName: string, certificateArn: string, deps: DeploymentsApiDeps) {
+  for await (const deployment of deps.inventory.all({ CertName: certName, CertificateArn: certificateArn })) {
+    if (isActive(deployment)) {
+      return deployment;
+    }
+  }
+  return undefined;
 }
 
 /** True for the errors that mean: slower, please. */

@@ -1,9 +1,10 @@
 import * as z from 'zod';
+import { CERTIFICATE_ARN } from '../shared/certificate.ts';
 import { type Order, STATUSES } from '../shared/deployment.ts';
 import { type Fault, RequestRefused } from '../shared/errors.ts';
 
 // The bounds are those of the services behind: ACM and SSM tags, Run Command, systemd, useradd(8).
-// tests/unit holds docs/openapi.yaml against these schemas.
+// docs/openapi.yaml describes them to callers; a test holds it against these schemas.
 
 const TAG_CHARACTERS = /^[A-Za-z0-9 _.:/=+@-]+$/;
 const trimmed = (value: string) => value.trim() === value;
@@ -31,12 +32,7 @@ const certName = z
   )
   .refine((name) => !name.includes('..'), 'no two dots together');
 
-const certificateArn = z
-  .string()
-  .regex(
-    /^arn:aws[a-z-]{0,20}:acm:[a-z0-9-]{1,30}:[0-9]{12}:certificate\/[A-Za-z0-9-]{1,64}$/,
-    'not the ARN of an ACM certificate',
-  );
+const certificateArn = z.string().regex(CERTIFICATE_ARN, 'not the ARN of an ACM certificate');
 
 const account = z.string().regex(/^[0-9]{12}$/, 'not an account id of 12 digits');
 const region = z.string().regex(/^[a-z]{2}(-[a-z]{1,10}){1,3}-[0-9]{1,2}$/, 'not a Region');
@@ -90,13 +86,15 @@ export const RenewalBody = z.strictObject({ CertificateArn: certificateArn });
 /** The body of a route that takes none. */
 export const EmptyBody = z.strictObject({});
 
-const PathParameters = z.strictObject({
-  CertName: certName.optional(),
-  DeploymentId: z
-    .string()
-    .regex(/^[0-9a-f]{24}$/, 'not a DeploymentId')
-    .optional(),
+export const CertNamePath = z.strictObject({ CertName: certName });
+
+export const DeploymentPath = z.strictObject({
+  CertName: certName,
+  DeploymentId: z.string().regex(/^[0-9a-f]{24}$/, 'not a DeploymentId'),
 });
+
+/** The path of a route without parameters. */
+export const EmptyPath = z.strictObject({});
 
 const whole = (maximum: number, minimum = 0) =>
   z
@@ -127,49 +125,114 @@ export const EmptyQuery = z.strictObject({});
 
 export type DeploymentRequest = z.infer<typeof DeploymentBody>;
 
-/** Parses the path's CertName and DeploymentId. */
-export function parsePath(parameters: unknown): { CertName: string; DeploymentId: string } {
-  const parsed = parse(PathParameters, parameters ?? {}, 'path');
-  return { CertName: parsed.CertName ?? '', DeploymentId: parsed.DeploymentId ?? '' };
+/** The three parts of a request that may be wrong. */
+export interface RequestSchemas<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
+  path: P;
+  query: Q;
+  body: B;
 }
 
+/** A request as API Gateway hands it on. */
+export interface RawRequest {
+  pathParameters: unknown;
+  queryStringParameters: unknown;
+  /** Every value of each parameter; the field above has the last of each. */
+  multiValueQueryStringParameters?: unknown;
+  body: string | null;
+  isBase64Encoded: boolean;
+}
+
+/** More than a person reads; a body of 10 MB may be wrong in every byte, and an answer is at most 6 MB. */
+const MOST_FAULTS = 50;
+const LONGEST_FIELD = 100;
+
 /**
- * Parses a JSON body; an absent one counts as `{}`.
+ * Parses a whole request. An absent body counts as `{}`.
  *
- * @throws RequestRefused with every fault.
+ * @throws RequestRefused 400 with the faults of all three parts, each named by field.
  */
-export function parseBody<T extends z.ZodType>(schema: T, body: string | null, base64 = false): z.infer<T> {
-  const text = base64 && body ? Buffer.from(body, 'base64').toString('utf8') : body;
-  let value: unknown;
-  try {
-    value = JSON.parse(text || '{}');
-  } catch {
-    throw new RequestRefused(400, 'The body is not JSON.', [{ Field: 'body', Reason: 'not JSON' }]);
+export function parseRequest<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType>(
+  schemas: RequestSchemas<P, Q, B>,
+  raw: RawRequest,
+): { path: z.infer<P>; query: z.infer<Q>; body: z.infer<B> } {
+  const faults: Fault[] = [];
+  const path = parsePart(schemas.path, raw.pathParameters ?? {}, 'path', faults);
+  const query = parsePart(schemas.query, raw.queryStringParameters ?? {}, 'query', faults);
+  faults.push(...repeated(raw.multiValueQueryStringParameters));
+  const json = parseJson(raw, faults);
+  const body = json === undefined ? undefined : parsePart(schemas.body, json.value, 'body', faults);
+  faults.push(...contradiction(raw.pathParameters, json?.value));
+  if (faults.length > 0) {
+    throw new RequestRefused(400, 'The request is not valid.', bounded(faults));
   }
-  return parse(schema, value, 'body');
+  return { path, query, body } as { path: z.infer<P>; query: z.infer<Q>; body: z.infer<B> };
 }
 
-/**
- * Parses a part of the request.
- *
- * @throws RequestRefused 400 with every fault, named by field.
- */
-export function parse<T extends z.ZodType>(schema: T, value: unknown, part: string): z.infer<T> {
+function parsePart<T extends z.ZodType>(
+  schema: T,
+  value: unknown,
+  part: string,
+  faults: Fault[],
+): z.infer<T> | undefined {
   const parsed = schema.safeParse(value);
   if (parsed.success) {
     return parsed.data;
   }
-  const faults = parsed.error.issues.flatMap((issue): Fault[] =>
-    issue.code === 'unrecognized_keys'
-      ? issue.keys.map((key) => ({ Field: key, Reason: 'unknown field' }))
-      : [{ Field: issue.path.join('.') || part, Reason: reasonOf(issue) }],
-  );
-  throw new RequestRefused(400, `The ${part} is not valid.`, faults);
+  for (const issue of parsed.error.issues) {
+    const at = issue.path.join('.');
+    if (issue.code === 'unrecognized_keys') {
+      faults.push(
+        ...issue.keys.map((key) => ({ Field: at ? `${at}.${key}` : key, Reason: 'unknown field' })),
+      );
+    } else {
+      faults.push({ Field: at || part, Reason: reasonOf(issue) });
+    }
+  }
+  return undefined;
 }
 
 /** zod says "expected string, received undefined" of a missing field. */
 function reasonOf(issue: z.core.$ZodIssue): string {
-  return issue.code === 'invalid_type' && issue.input === undefined ? 'missing' : issue.message;
+  return issue.code === 'invalid_type' && issue.message.endsWith('received undefined')
+    ? 'missing'
+    : issue.message;
+}
+
+function parseJson(raw: RawRequest, faults: Fault[]): { value: unknown } | undefined {
+  const { body, isBase64Encoded } = raw;
+  const text = isBase64Encoded && body ? Buffer.from(body, 'base64').toString('utf8') : body;
+  try {
+    return { value: JSON.parse(text || '{}') };
+  } catch {
+    faults.push({ Field: 'body', Reason: 'not JSON' });
+    return undefined;
+  }
+}
+
+/** Of two values for one parameter, none can be meant. */
+function repeated(parameters: unknown): Fault[] {
+  const values = Object.entries((parameters ?? {}) as Record<string, unknown>);
+  return values
+    .filter(([, value]) => Array.isArray(value) && value.length > 1)
+    .map(([Field]) => ({ Field, Reason: 'given more than once' }));
+}
+
+/** The path's CertName is what IAM policies on paths look at: a body may repeat it, not change it. */
+function contradiction(pathParameters: unknown, body: unknown): Fault[] {
+  const inPath = (pathParameters as { CertName?: unknown } | null)?.CertName;
+  const inBody = (body as { CertName?: unknown } | null)?.CertName;
+  return typeof inPath === 'string' && typeof inBody === 'string' && inBody !== inPath
+    ? [{ Field: 'CertName', Reason: "must equal the path's CertName" }]
+    : [];
+}
+
+function bounded(faults: Fault[]): Fault[] {
+  const shown = faults.slice(0, MOST_FAULTS).map(({ Field, Reason }) => ({
+    Field: Field.slice(0, LONGEST_FIELD),
+    Reason,
+  }));
+  const more = faults.length - shown.length;
+  return more > 0 ? [...shown, { Field: 'request', Reason: `${more} more faults` }] : shown;
 }
 
 /** The order that a body describes. */

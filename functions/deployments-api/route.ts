@@ -1,4 +1,5 @@
 import type { APIGatewayProxyEvent, APIGatewayProxyResult } from 'aws-lambda';
+import type * as z from 'zod';
 import { isNamed, RequestRefused } from '../shared/errors.ts';
 import { logFields, logger } from '../shared/observed.ts';
 import {
@@ -12,64 +13,81 @@ import {
   startRollout,
 } from './deployments-api.ts';
 import {
+  CertNamePath,
   DeleteQuery,
   DeploymentBody,
+  DeploymentPath,
   EmptyBody,
+  EmptyPath,
   EmptyQuery,
   FleetQuery,
   PageQuery,
-  parse,
-  parseBody,
-  parsePath,
+  parseRequest,
   RenewalBody,
+  type RequestSchemas,
 } from './request.ts';
 
 interface Call {
-  path: { CertName: string; DeploymentId: string };
-  event: APIGatewayProxyEvent;
   correlationId: string;
   deps: DeploymentsApiDeps;
 }
 
-type Route = (call: Call) => Promise<{ status: number; body: object }>;
+/** What a route takes, and what it answers with when nothing is wrong. */
+export interface Route extends RequestSchemas<z.ZodType, z.ZodType, z.ZodType> {
+  status: number;
+  answer: (event: APIGatewayProxyEvent, call: Call) => Promise<object>;
+}
 
-const answer = async (status: number, body: Promise<object>) => ({ status, body: await body });
-const bodyOf = <T extends Parameters<typeof parseBody>[0]>(schema: T, { event }: Call) =>
-  parseBody(schema, event.body, event.isBase64Encoded);
-const queryOf = <T extends Parameters<typeof parse>[0]>(schema: T, { event }: Call) =>
-  parse(schema, event.queryStringParameters ?? {}, 'query');
+function routeOf<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType>(
+  status: number,
+  schemas: RequestSchemas<P, Q, B>,
+  work: (request: { path: z.infer<P>; query: z.infer<Q>; body: z.infer<B> }, call: Call) => Promise<object>,
+): Route {
+  return { ...schemas, status, answer: (event, call) => work(parseRequest(schemas, event), call) };
+}
 
+const nothing = { query: EmptyQuery, body: EmptyBody };
 const collection = '/certificates/{CertName}/deployments';
 
 /** By method and resource, exactly as template.yaml declares them. */
 export const ROUTES: Record<string, Route> = {
-  [`POST ${collection}`]: (call) => {
-    queryOf(EmptyQuery, call);
-    const body = bodyOf(DeploymentBody, call);
-    return answer(202, createDeployment(call.path.CertName, body, call.correlationId, call.deps));
-  },
-  [`GET ${collection}`]: (call) =>
-    answer(200, listDeployments(call.path.CertName, queryOf(PageQuery, call), call.deps)),
-  [`GET ${collection}/{DeploymentId}`]: (call) => {
-    const { CertName, DeploymentId } = call.path;
-    return answer(200, getDeployment(CertName, DeploymentId, queryOf(PageQuery, call), call.deps));
-  },
-  [`DELETE ${collection}/{DeploymentId}`]: (call) => {
-    const { CertName, DeploymentId } = call.path;
-    const force = queryOf(DeleteQuery, call).Force === 'true';
-    return answer(200, deleteDeployment(CertName, DeploymentId, force, call.deps));
-  },
-  [`POST ${collection}/{DeploymentId}/rollouts`]: (call) => {
-    queryOf(EmptyQuery, call);
-    bodyOf(EmptyBody, call);
-    const { CertName, DeploymentId } = call.path;
-    return answer(202, startRollout(CertName, DeploymentId, call.correlationId, call.deps));
-  },
-  'POST /certificates/{CertName}/renewals': (call) => {
-    queryOf(EmptyQuery, call);
-    return answer(202, renewCertificate(call.path.CertName, bodyOf(RenewalBody, call), call.deps));
-  },
-  'GET /deployments': (call) => answer(200, listDeployments(undefined, queryOf(FleetQuery, call), call.deps)),
+  [`POST ${collection}`]: routeOf(
+    202,
+    { path: CertNamePath, query: EmptyQuery, body: DeploymentBody },
+    ({ path, body }, { correlationId, deps }) => createDeployment(path.CertName, body, correlationId, deps),
+  ),
+  [`GET ${collection}`]: routeOf(
+    200,
+    { path: CertNamePath, query: PageQuery, body: EmptyBody },
+    ({ path, query }, { deps }) => listDeployments(path.CertName, query, deps),
+  ),
+  [`GET ${collection}/{DeploymentId}`]: routeOf(
+    200,
+    { path: DeploymentPath, query: PageQuery, body: EmptyBody },
+    ({ path, query }, { deps }) => getDeployment(path.CertName, path.DeploymentId, query, deps),
+  ),
+  [`DELETE ${collection}/{DeploymentId}`]: routeOf(
+    200,
+    { path: DeploymentPath, query: DeleteQuery, body: EmptyBody },
+    ({ path, query }, { deps }) =>
+      deleteDeployment(path.CertName, path.DeploymentId, query.Force === 'true', deps),
+  ),
+  [`POST ${collection}/{DeploymentId}/rollouts`]: routeOf(
+    202,
+    { path: DeploymentPath, ...nothing },
+    ({ path }, { correlationId, deps }) =>
+      startRollout(path.CertName, path.DeploymentId, correlationId, deps),
+  ),
+  'POST /certificates/{CertName}/renewals': routeOf(
+    202,
+    { path: CertNamePath, query: EmptyQuery, body: RenewalBody },
+    ({ path, body }, { deps }) => renewCertificate(path.CertName, body, deps),
+  ),
+  'GET /deployments': routeOf(
+    200,
+    { path: EmptyPath, query: FleetQuery, body: EmptyBody },
+    ({ query }, { deps }) => listDeployments(undefined, query, deps),
+  ),
 };
 
 /**
@@ -84,16 +102,14 @@ export async function route(
   // API Gateway lets a client override its request id: only one of the expected form travels on.
   const given = event.requestContext?.requestId ?? '';
   const correlationId = /^[A-Za-z0-9-]{1,64}$/.test(given) ? given : requestId;
-  logFields({ CorrelationId: correlationId });
+  logFields({ ...event.pathParameters, CorrelationId: correlationId });
   try {
     const found = ROUTES[`${event.httpMethod} ${event.resource}`];
     if (!found) {
       throw new RequestRefused(404, 'There is no such resource.');
     }
-    const path = parsePath(event.pathParameters);
-    logFields(path);
-    const { status, body } = await found({ path, event, correlationId, deps });
-    return respond(status, { ...body, CorrelationId: correlationId });
+    const body = await found.answer(event, { correlationId, deps });
+    return respond(found.status, { ...body, CorrelationId: correlationId });
   } catch (error) {
     const refused = refusalOf(error);
     if (!refused) {

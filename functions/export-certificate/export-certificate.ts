@@ -19,7 +19,7 @@ import {
 } from '../shared/deployment.ts';
 import { CertificateNotDeployable } from '../shared/errors.ts';
 import type { Inventory } from '../shared/inventory.ts';
-import { currentDeployment } from '../shared/rollout.ts';
+import { openRollout } from '../shared/rollout.ts';
 import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
 
 export interface ExportCertificateDeps {
@@ -55,7 +55,7 @@ export async function exportCertificate(
   rollout: RolloutInput,
   deps: ExportCertificateDeps,
 ): Promise<StoredBundle> {
-  const deployment = await currentDeployment(deps.inventory, rollout);
+  const { deployment } = await openRollout(deps.inventory, rollout);
   const certificate = await deployable(rollout, deps);
   const { secretsManager } = await deps.connectTarget(deployment, sessionStatements(deployment, deps));
   return inTarget(deployment, async () => {

@@ -1,19 +1,22 @@
 import type { ACMClient } from '@aws-sdk/client-acm';
 import * as z from 'zod';
-import { type Certificate, describeDeployable, NotDeployable } from '../shared/certificate.ts';
-import type { Deployment } from '../shared/deployment.ts';
+import {
+  type Certificate,
+  describeDeployable,
+  isCertificateArn,
+  NotDeployable,
+} from '../shared/certificate.ts';
+import { type Deployment, timestamp } from '../shared/deployment.ts';
 import { RetryLater } from '../shared/errors.ts';
 import { inParallel } from '../shared/inventory.ts';
 import { logger } from '../shared/observed.ts';
-import { bringToSerial, type RolloutDeps } from '../shared/rollout.ts';
+import { bringToSerial, isActive, isBehind, type RolloutDeps } from '../shared/rollout.ts';
 
 /** The fields that are read of ACM's event; the meaning of the others is not certain. */
 const RenewalEvent = z.object({
   source: z.literal('aws.acm'),
   'detail-type': z.literal('ACM Certificate Available'),
-  id: z.string(),
-  account: z.string(),
-  region: z.string(),
+  id: z.string().regex(/^[A-Za-z0-9-]{1,64}$/, 'not the id of an event'),
   time: z.iso.datetime({ offset: true }),
   resources: z.array(z.string()).min(1),
   detail: z.object({ Action: z.literal('RENEWAL') }),
@@ -53,18 +56,20 @@ const AT_ONCE = 64;
 /**
  * Starts the rollout of a renewed certificate for every place where it is deployed.
  *
- * @throws RetryLater while ACM still shows the serial that is installed: Lambda calls again a minute later.
+ * @throws RetryLater while ACM still shows the serial that every deployment has: Lambda calls again a minute later.
  */
 export async function handleRenewal(event: unknown, deps: HandleRenewalDeps): Promise<RenewalOutcome> {
   const parsed = RenewalEvent.safeParse(event);
   if (!parsed.success) {
-    const reason = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
+    // A foreign event may be large, and wrong in every element.
+    const issues = parsed.error.issues.slice(0, 5);
+    const reason = issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
     return ignore(`not the event of a renewal: ${reason}`);
   }
   const arn = parsed.data.resources[0] as string;
-  const [, , service, region, account] = arn.split(':');
-  if (service !== 'acm' || region !== deps.region || account !== deps.account) {
-    return ignore(`${arn} is not a certificate of account ${deps.account} in ${deps.region}`);
+  const [, , , region, account] = arn.split(':');
+  if (!isCertificateArn(arn) || region !== deps.region || account !== deps.account) {
+    return ignore(`${arn.slice(0, 200)} is not a certificate of account ${deps.account} in ${deps.region}`);
   }
   const { items: some } = await deps.inventory.fleet({ CertificateArn: arn }, 1);
   if (some.length === 0) {
@@ -106,23 +111,34 @@ async function describe(arn: string, deps: HandleRenewalDeps): Promise<Certifica
 }
 
 /**
- * The event may come before ACM shows the new serial: then no deployment is behind, and none has had a rollout
- * since the event. (An event that is delivered late, or again, finds rollouts that are newer than itself.)
+ * The event may come before ACM shows the new serial: then no deployment is behind, and none has had a rollout to
+ * this serial since the event. (An event that is delivered late, or again, finds such rollouts.)
+ *
+ * @throws RetryLater
  */
 async function refuseEarly(
   certificate: Certificate,
   event: RenewalEvent,
   deps: HandleRenewalDeps,
 ): Promise<void> {
-  for await (const deployment of deps.inventory.all({ CertificateArn: certificate.CertificateArn })) {
-    const since = deployment.Rollout?.ClaimedAt ?? deployment.LastRollout?.At ?? '';
-    if (deployment.Serial !== certificate.Serial || since >= event.time) {
+  const { CertificateArn, Serial } = certificate;
+  const eventTime = timestamp(new Date(event.time));
+  let active = false;
+  for await (const deployment of deps.inventory.all({ CertificateArn })) {
+    const { Rollout: claim, LastRollout: last } = deployment;
+    const since =
+      (claim?.Serial === Serial && claim.ClaimedAt >= eventTime) ||
+      (last?.Serial === Serial && last.At >= eventTime);
+    if (since || isBehind(deployment, Serial)) {
       return;
     }
+    active ||= isActive(deployment);
   }
-  throw new RetryLater(
-    `ACM still shows the serial ${certificate.Serial} of ${certificate.CertificateArn}, which is installed everywhere.`,
-  );
+  if (active) {
+    throw new RetryLater(
+      `ACM still shows the serial ${Serial} of ${CertificateArn}, which every deployment has.`,
+    );
+  }
 }
 
 /**

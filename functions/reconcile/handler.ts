@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ACMClient } from '@aws-sdk/client-acm';
 import { SNSClient } from '@aws-sdk/client-sns';
 import { SSMClient } from '@aws-sdk/client-ssm';
@@ -25,7 +26,7 @@ const openSession = targetSessionsFrom(env, 'reconcile');
 const deps = {
   ...rolloutDepsFrom(env),
   acm: traced(new ACMClient({})),
-  sns,
+  sleep,
   connectTarget: async (...session: Parameters<OpenSession>) => ({
     ssm: traced(new SSMClient(await openSession(...session))),
   }),

@@ -1,17 +1,25 @@
 import type { ACMClient } from '@aws-sdk/client-acm';
 import { DescribeExecutionCommand } from '@aws-sdk/client-sfn';
-import type { SNSClient } from '@aws-sdk/client-sns';
 import * as z from 'zod';
 import { type Certificate, describeDeployable, NotDeployable } from '../shared/certificate.ts';
-import { type Deployment, type NodeRecord, type RolloutOrder, STATUSES } from '../shared/deployment.ts';
+import {
+  type Deployment,
+  type NodeRecord,
+  type NodeResult,
+  type RolloutOrder,
+  STATUSES,
+  timestamp,
+} from '../shared/deployment.ts';
 import { isNamed } from '../shared/errors.ts';
-import { inParallel } from '../shared/inventory.ts';
-import { listNodes, type ManagedNode, obstacleOf } from '../shared/nodes.ts';
-import type { Notification } from '../shared/notification.ts';
+import { holdsVersion, inParallel } from '../shared/inventory.ts';
+import { listNodes, type ManagedNode, obstacleOf, summaryOf } from '../shared/nodes.ts';
+import { executionLink, type Notification, placeOf, placesOf } from '../shared/notification.ts';
 import { logger } from '../shared/observed.ts';
+import { type PaceDeps, paced } from '../shared/pace.ts';
 import {
   claimAndStart,
-  finishRollout,
+  closeAsFailed,
+  isActive,
   type RolloutDeps,
   resumeUnstarted,
   runningExecutionArn,
@@ -21,9 +29,8 @@ import { type ConnectTarget, inTarget } from '../shared/target-account.ts';
 /** What the two schedules send. */
 export const ReconcileEvent = z.object({ Task: z.enum(['nodes', 'certificates']) });
 
-export interface ReconcileDeps extends RolloutDeps {
+export interface ReconcileDeps extends RolloutDeps, PaceDeps {
   acm: ACMClient;
-  sns: SNSClient;
   connectTarget: ConnectTarget<'ssm'>;
   nodeRetentionDays: number;
   correlationId: string;
@@ -44,13 +51,19 @@ export interface Pass {
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 
-/** DescribeCertificate gives 10 a second: four at a time stay below at 400 ms and more a call. */
+/** DescribeCertificate gives 10 a second to the whole account: half of them are left to rollouts and callers. */
+const CERTIFICATES_PER_SECOND = 5;
+/** Certificates whose deployments are looked at side by side. */
 const CERTIFICATES_AT_ONCE = 4;
-/** SSM gives 3 a second and account: one sweep at a time in an account, a few accounts side by side. */
+/** DescribeInstanceInformation gives 3 a second to an account and Region. */
+const NODE_PAGES_PER_SECOND = 2;
+/** Accounts side by side; within one the tags come one after the other. */
 const TARGETS_AT_ONCE = 4;
 
 /** A start that was heard is not doubted before this. */
 const DOUBT_AFTER_MINUTES = 15;
+/** A node that a repair did not reach, although it was there, is tried again after this. */
+const NOT_REACHED_AGAIN_MINUTES = 60;
 
 /** A failed rollout is repeated after 15 minutes, then 30, 60 … and every 24 hours in the end. */
 function retryAt(deployment: Deployment): number {
@@ -59,21 +72,26 @@ function retryAt(deployment: Deployment): number {
   return Date.parse(deployment.LastRollout?.At ?? '1970-01-01') + minutes * MINUTE_MS;
 }
 
-export const EXPIRY_ALERT_DAYS = [30, 14, 7, 1];
+/** Days to expiry at which people are told; 0: it has expired. */
+export const EXPIRY_ALERT_DAYS = [30, 14, 7, 1, 0];
 
 /** Makes the promise true where events were lost, claims died or nodes changed. */
 export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileDeps): Promise<Pass> {
   const pass: Pass = { Examined: 0, Started: 0, Repaired: 0, Dropped: 0, Notified: 0, Errors: 0 };
-  const fleet: Deployment[] = [];
+  // By id: while the statuses are read one after the other, a deployment may change from one to the next.
+  const fleet = new Map<string, Deployment>();
   for (const Status of STATUSES) {
     for await (const deployment of deps.inventory.all({ Status })) {
-      if (!deployment.DryRunOnly && Status !== 'DELETING') {
-        fleet.push(deployment);
+      if (Status !== 'DELETING') {
+        fleet.set(deployment.DeploymentId, deployment);
       }
     }
   }
-  pass.Examined = fleet.length;
-  await (task === 'nodes' ? reconcileNodes(fleet, pass, deps) : reconcileCertificates(fleet, pass, deps));
+  const deployments = [...fleet.values()];
+  pass.Examined = deployments.length;
+  await (task === 'nodes'
+    ? reconcileNodes(deployments.filter(isActive), pass, deps)
+    : reconcileCertificates(deployments, pass, deps));
   return pass;
 }
 
@@ -87,30 +105,33 @@ async function guarded(pass: Pass, what: string, work: () => Promise<void>): Pro
   }
 }
 
-function groupBy<T>(items: T[], keyOf: (item: T) => string): Map<string, T[]> {
-  return Map.groupBy(items, keyOf);
-}
-
 // --- nodes -----------------------------------------------------------------------------------------------------
 
 /** One sweep for each account, Region and tag, for all deployments there. */
 async function reconcileNodes(fleet: Deployment[], pass: Pass, deps: ReconcileDeps): Promise<void> {
-  const targets = groupBy(fleet, (d) => [d.TargetAccount, d.TargetRegion].join('/'));
+  const targets = Map.groupBy(fleet, (d) => `${d.TargetAccount}/${d.TargetRegion}`);
   await inParallel(targets, TARGETS_AT_ONCE, async ([target, deployments]) => {
-    const tags = groupBy(deployments, (d) => `${d.TargetTagKey}=${d.TargetTagValue}`);
+    const pace = paced(NODE_PAGES_PER_SECOND, deps);
+    // Keys and values may hold every character that could stand between them.
+    const tags = Map.groupBy(deployments, (d) => JSON.stringify([d.TargetTagKey, d.TargetTagValue]));
     for (const [tag, sharing] of tags) {
-      await guarded(pass, `the nodes tagged ${tag} in ${target}`, () => sweep(sharing, pass, deps));
+      await guarded(pass, `the nodes tagged ${tag} in ${target}`, () => sweep(sharing, pace, pass, deps));
     }
   });
 }
 
-async function sweep(sharing: Deployment[], pass: Pass, deps: ReconcileDeps): Promise<void> {
+async function sweep(
+  sharing: Deployment[],
+  pace: () => Promise<void>,
+  pass: Pass,
+  deps: ReconcileDeps,
+): Promise<void> {
   const [first] = sharing as [Deployment];
   const { ssm } = await deps.connectTarget(first, [
     // DescribeInstanceInformation has no resource level.
     { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
   ]);
-  const nodes = await inTarget(first, () => listNodes(ssm, first));
+  const nodes = await inTarget(first, () => listNodes(ssm, first, pace));
   for (const deployment of sharing) {
     await guarded(pass, deployment.DeploymentId, () => reconcileNodesOf(deployment, nodes, pass, deps));
   }
@@ -122,47 +143,107 @@ async function reconcileNodesOf(
   pass: Pass,
   deps: ReconcileDeps,
 ): Promise<void> {
-  const records = await deps.inventory.allNodes(deployment.DeploymentId);
-  await dropGone(deployment, nodes, records, pass, deps);
-  if (deployment.Rollout || deps.now().getTime() < dueAt(deployment)) {
+  const known = await deps.inventory.allNodes(deployment.DeploymentId);
+  const records = await followDepartures(deployment, nodes, known, pass, deps);
+  if (deployment.Rollout) {
     return;
   }
-  const holds = new Set(
-    records
-      .filter((record) => record.VersionId === deployment.VersionId && !isOpen(record))
-      .map((record) => record.NodeId),
-  );
-  const lacking = nodes.filter((node) => !obstacleOf(node) && !holds.has(node.NodeId));
-  if (lacking.length > 0) {
-    await start(deployment, deployment.LastRollout?.Serial ?? '', pass, deps);
+  const byId = new Map(records.map((record) => [record.NodeId, record]));
+  // WAITING: a newer version may be ready than the one that nodes which have left were recorded with.
+  const isServed = (record: NodeRecord | undefined) =>
+    record !== undefined &&
+    deployment.Status !== 'WAITING' &&
+    holdsVersion(record.Outcome) &&
+    record.VersionId === deployment.VersionId;
+  const reached = records.some((record) => record.RolloutNumber === deployment.LastRollout?.Number);
+  const isDue = (node: ManagedNode) =>
+    deps.now().getTime() >= dueAt(deployment, byId.get(node.NodeId), reached);
+  const lacking = nodes.filter((node) => !obstacleOf(node) && !isServed(byId.get(node.NodeId)));
+  if (lacking.some(isDue)) {
+    await start(deployment, deployment.LastRollout?.Serial ?? deployment.Serial, pass, deps);
+    return;
+  }
+  const strangers = nodes.filter((node) => obstacleOf(node) && !byId.has(node.NodeId));
+  if (strangers.length > 0) {
+    await nameStrangers(deployment, strangers, deps);
+    pass.Repaired += 1;
+  } else if (deployment.Status === 'DEGRADED' && lacking.length === 0 && records.every(isServed)) {
+    // The nodes that made it so have gone for good.
+    await deps.inventory.settle(deployment, records.length > 0 ? 'INSTALLED' : 'WAITING');
+    pass.Repaired += 1;
   }
 }
 
-const isOpen = (record: NodeRecord) => record.Outcome !== 'installed' && record.Outcome !== 'unchanged';
+/**
+ * When a node that lacks the version may be served. At once, unless an attempt has failed already: what is broken
+ * is not hammered, and a new node beside a broken one does not wait.
+ *
+ * @param reached whether the last rollout came as far as the nodes.
+ */
+function dueAt(deployment: Deployment, record: NodeRecord | undefined, reached: boolean): number {
+  const isNew = record?.Outcome === undefined || ['offline', 'unsupported'].includes(record.Outcome);
+  if (deployment.Status === 'FAILED') {
+    return isNew && reached ? 0 : retryAt(deployment);
+  }
+  if (record?.Outcome === 'not-reached' && deployment.LastRollout?.Cause === 'RECONCILE') {
+    return Date.parse(record.At ?? '1970-01-01') + NOT_REACHED_AGAIN_MINUTES * MINUTE_MS;
+  }
+  return 0;
+}
 
-const dueAt = (deployment: Deployment) => (deployment.Status === 'FAILED' ? retryAt(deployment) : 0);
+/** Notes nodes that are listed with the tag, cannot be served, and came after the last rollout. */
+async function nameStrangers(
+  deployment: Deployment,
+  nodes: ManagedNode[],
+  deps: ReconcileDeps,
+): Promise<void> {
+  const results = nodes.map((node) => ({ NodeId: node.NodeId, ...obstacleOf(node) }) as NodeResult);
+  await deps.inventory.recordNodes(deployment.DeploymentId, deployment.RolloutNumber, results);
+  if (deployment.Status !== 'FAILED') {
+    await deps.inventory.settle(deployment, 'DEGRADED', summaryOf(results));
+  }
+}
 
-/** Forgets nodes that Systems Manager has not listed for NodeRetentionDays. */
-async function dropGone(
+/**
+ * Notes which nodes Systems Manager does not list any more, and forgets those that it has not listed for
+ * NodeRetentionDays. A healthy fleet costs no write here.
+ *
+ * @returns the records of the nodes that are remembered.
+ */
+async function followDepartures(
   deployment: Deployment,
   nodes: ManagedNode[],
   records: NodeRecord[],
   pass: Pass,
   deps: ReconcileDeps,
-): Promise<void> {
-  const present = new Set(nodes.map((node) => node.NodeId));
-  const before = new Date(deps.now().getTime() - deps.nodeRetentionDays * DAY_MS).toISOString();
-  const gone = records.filter((record) => !present.has(record.NodeId) && record.At < before);
-  if (gone.length > 0) {
-    await deps.inventory.dropNodes(
-      deployment.DeploymentId,
-      gone.map((record) => record.NodeId),
-    );
-    pass.Dropped += gone.length;
-  }
+): Promise<NodeRecord[]> {
+  const listed = new Set(nodes.map((node) => node.NodeId));
+  const before = timestamp(new Date(deps.now().getTime() - deps.nodeRetentionDays * DAY_MS));
+  const idsOf = (chosen: NodeRecord[]) => chosen.map((record) => record.NodeId);
+  const absent = records.filter((record) => !listed.has(record.NodeId));
+  const gone = absent.filter((record) => record.MissingSince !== undefined && record.MissingSince <= before);
+  const id = deployment.DeploymentId;
+  await deps.inventory.noteMissing(id, idsOf(absent.filter((record) => !record.MissingSince)), true);
+  await deps.inventory.noteMissing(
+    id,
+    idsOf(records.filter((record) => record.MissingSince && listed.has(record.NodeId))),
+    false,
+  );
+  await deps.inventory.dropNodes(id, idsOf(gone));
+  pass.Dropped += gone.length;
+  return records.filter((record) => !gone.includes(record));
 }
 
-async function start(deployment: Deployment, serial: string, pass: Pass, deps: ReconcileDeps): Promise<void> {
+/** @param serial undefined while none is known: then the other schedule, which asks ACM, starts it. */
+async function start(
+  deployment: Deployment,
+  serial: string | undefined,
+  pass: Pass,
+  deps: ReconcileDeps,
+): Promise<void> {
+  if (serial === undefined) {
+    return;
+  }
   const rollout: RolloutOrder = {
     CertificateArn: deployment.CertificateArn,
     Serial: serial,
@@ -178,19 +259,28 @@ async function start(deployment: Deployment, serial: string, pass: Pass, deps: R
 
 /** One DescribeCertificate for each certificate, for all its deployments. */
 async function reconcileCertificates(fleet: Deployment[], pass: Pass, deps: ReconcileDeps): Promise<void> {
-  await inParallel(
-    groupBy(fleet, (d) => d.CertificateArn),
-    CERTIFICATES_AT_ONCE,
-    ([arn, deployments]) =>
-      guarded(pass, arn, async () => {
-        const certificate = await describe(arn, deps);
-        for (const deployment of deployments) {
-          await guarded(pass, deployment.DeploymentId, () =>
-            reconcileDeployment(deployment, certificate, pass, deps),
-          );
-        }
-      }),
-  );
+  const pace = paced(CERTIFICATES_PER_SECOND, deps);
+  const certificates = Map.groupBy(fleet, (d) => d.CertificateArn);
+  await inParallel(certificates, CERTIFICATES_AT_ONCE, async ([arn, all]) => {
+    // Claims are revived whatever ACM says, and those of dry runs too.
+    for (const deployment of all.filter((d) => d.Rollout)) {
+      await guarded(pass, deployment.DeploymentId, () => reviveClaim(deployment, pass, deps));
+    }
+    const deployments = all.filter(isActive);
+    if (deployments.length === 0) {
+      return;
+    }
+    await guarded(pass, arn, async () => {
+      await pace();
+      const certificate = await describe(arn, deps);
+      for (const deployment of deployments.filter((d) => !d.Rollout)) {
+        await guarded(pass, deployment.DeploymentId, () =>
+          reconcileDeployment(deployment, certificate, pass, deps),
+        );
+      }
+      await warnOfExpiry(arn, deployments, certificate, pass, deps);
+    });
+  });
 }
 
 /** The certificate, or why it can no longer be delivered. */
@@ -211,11 +301,6 @@ async function reconcileDeployment(
   pass: Pass,
   deps: ReconcileDeps,
 ): Promise<void> {
-  await warnOfExpiry(deployment, certificate, pass, deps);
-  if (deployment.Rollout) {
-    await reviveClaim(deployment, pass, deps);
-    return;
-  }
   if (deployment.Pending) {
     if (await claimAndStart(deployment, deployment.Pending, deps)) {
       pass.Started += 1;
@@ -225,12 +310,16 @@ async function reconcileDeployment(
   if (typeof certificate === 'string') {
     return;
   }
-  const tried = deployment.LastRollout?.Serial === certificate.Serial;
-  const behind = deployment.Serial !== certificate.Serial;
-  const failed = deployment.Status === 'FAILED' && tried;
-  // WAITING has no serial yet: its nodes are looked for by the other schedule.
-  const waits = deployment.Status === 'WAITING' && tried;
-  if ((behind && !waits && !failed) || (failed && deps.now().getTime() >= retryAt(deployment))) {
+  const { Status, LastRollout: last } = deployment;
+  const tried = last?.Serial === certificate.Serial;
+  if (Status === 'FAILED' && last && deps.now().getTime() < retryAt(deployment)) {
+    return;
+  }
+  // Where no node could be reached with this serial, the other schedule looks for nodes that can.
+  const waits = tried && (Status === 'WAITING' || Status === 'DEGRADED');
+  const behind = deployment.Serial !== certificate.Serial && !waits;
+  // ROLLING_OUT without a rollout: somebody wrote into the table by hand.
+  if (behind || Status === 'FAILED' || Status === 'ROLLING_OUT') {
     await start(deployment, certificate.Serial, pass, deps);
   }
 }
@@ -246,26 +335,28 @@ async function reviveClaim(deployment: Deployment, pass: Pass, deps: ReconcileDe
   if (Date.parse(startedAt) + DOUBT_AFTER_MINUTES * MINUTE_MS > deps.now().getTime()) {
     return;
   }
-  const executionArn = runningExecutionArn(deps.stateMachineArn, deployment);
-  const status = await executionStatus(executionArn, deps);
+  const ExecutionArn = runningExecutionArn(deps.stateMachineArn, deployment);
+  const status = await executionStatus(ExecutionArn, deps);
   if (status === 'RUNNING' || status === 'PENDING_REDRIVE') {
     return;
   }
-  await finishRollout(
-    deployment,
-    deployment.RolloutNumber,
-    {
-      Status: 'FAILED',
-      ExecutionArn: executionArn,
-      LastError: `The execution ended as ${status} and nothing recorded it.`,
-    },
-    deps,
-  ).catch((error: unknown) => {
-    if (!isNamed(error, 'RolloutSuperseded')) {
-      throw error;
+  const LastError = `The execution ended as ${status} and nothing recorded it.`;
+  const isDryRun = deployment.Rollout?.Cause === 'DRY_RUN';
+  if (await closeAsFailed(deployment, deployment.RolloutNumber, { ExecutionArn, LastError }, deps)) {
+    pass.Repaired += 1;
+    if (!isDryRun) {
+      await deps.notifyOnce(`rollout#${ExecutionArn}`, {
+        Subject: `Rollout of ${deployment.CertName} lost: ${deployment.TargetTagKey}=${deployment.TargetTagValue}`,
+        What: `The rollout of certificate ${deployment.CertName} (${deployment.CertificateArn}) ended as ${status} and nothing recorded it. The nodes that were not changed go on serving what they served.`,
+        Where: placeOf(deployment),
+        Since: startedAt,
+        WhatToDo:
+          'The next attempt follows by itself. If it fails too, open the execution and read the failed step.',
+        Link: executionLink(ExecutionArn),
+      });
+      pass.Notified += 1;
     }
-  });
-  pass.Repaired += 1;
+  }
 }
 
 async function executionStatus(executionArn: string, deps: ReconcileDeps): Promise<string> {
@@ -279,43 +370,123 @@ async function executionStatus(executionArn: string, deps: ReconcileDeps): Promi
   }
 }
 
+// --- expiry ----------------------------------------------------------------------------------------------------
+
+/**
+ * Tells people, for all deployments of a certificate at once, what stands between them and a longer life: that
+ * the expiry comes near, once at each of EXPIRY_ALERT_DAYS, and that ACM will not renew it, once a day.
+ */
 async function warnOfExpiry(
-  deployment: Deployment,
+  arn: string,
+  deployments: Deployment[],
   certificate: Certificate | string,
   pass: Pass,
   deps: ReconcileDeps,
 ): Promise<void> {
-  const remaining = (Date.parse(deployment.NotAfter) - deps.now().getTime()) / DAY_MS;
-  const renewed = typeof certificate !== 'string' && certificate.Serial !== deployment.Serial;
-  const reason = renewed ? 'the renewed certificate is not installed yet' : renewalProblem(certificate);
-  const threshold = EXPIRY_ALERT_DAYS.filter((days) => remaining <= days).at(-1);
-  if (threshold === undefined && (renewed || reason === undefined)) {
-    return;
+  const problem = renewalProblem(certificate, deployments, deps.now());
+  const due = deployments.flatMap((deployment) => {
+    const days = alertDaysOf(deployment, deps.now());
+    return days === undefined ? [] : [{ deployment, days, renewed: isRenewed(deployment, certificate) }];
+  });
+  const groups = Map.groupBy(
+    due,
+    ({ days, renewed }) => `${days}#${renewed ? 'not-installed' : 'not-renewed'}`,
+  );
+  for (const [group, members] of groups) {
+    const [{ deployment: first, days, renewed }] = members as [(typeof due)[number]];
+    await deps.notifyOnce(
+      `expiry#${first.DeploymentId}#${group}`,
+      expiryAlert(
+        arn,
+        renewed,
+        members.map((member) => member.deployment),
+        problem,
+        deps.now(),
+      ),
+    );
+    pass.Notified += 1;
+    for (const { deployment } of members) {
+      await deps.inventory.noteExpiryAlert(deployment, days);
+    }
   }
-  const days = Math.max(0, Math.floor(remaining));
-  await deps.notifyOnce(`expiry#${deployment.DeploymentId}#${threshold ?? 'renewal'}`, {
-    Subject: `${deployment.CertName} expires in ${days} days: ${deployment.TargetTagKey}=${deployment.TargetTagValue}`,
-    What: `The certificate that these nodes serve expires at ${deployment.NotAfter}, in ${days} days, and ${reason ?? 'ACM has not renewed it yet'}. Certificate: ${deployment.CertificateArn}. ${deployment.LastError ?? ''}`,
-    Where: `account ${deployment.TargetAccount}, Region ${deployment.TargetRegion}, nodes tagged ${deployment.TargetTagKey}=${deployment.TargetTagValue}, deployment ${deployment.DeploymentId}`,
-    Since: deployment.UpdatedAt,
+  const told = due.some(({ renewed }) => !renewed);
+  if (problem && !told) {
+    await deps.notifyOnce(`renewal#${arn}`, {
+      Subject: `Certificate ${(deployments[0] as Deployment).CertName} will not be renewed`,
+      What: `${problem} It expires at ${earliest(deployments).NotAfter}. Certificate: ${arn}`,
+      Where: placesOf(deployments),
+      Since: timestamp(deps.now()),
+      WhatToDo: REQUEST_OR_VALIDATE,
+    });
+    pass.Notified += 1;
+  }
+}
+
+const REQUEST_OR_VALIDATE =
+  'Open the certificate in ACM: complete its validation, or request a new one and POST the deployments with its ARN.';
+
+const earliest = (deployments: Deployment[]) =>
+  deployments.toSorted((a, b) => (a.NotAfter < b.NotAfter ? -1 : 1))[0] as Deployment;
+
+/** The alert that is due for what the deployment's nodes serve; undefined when it was given already. */
+function alertDaysOf(deployment: Deployment, now: Date): number | undefined {
+  const { NotAfter, ExpiryAlert: given } = deployment;
+  const remaining = (Date.parse(NotAfter) - now.getTime()) / DAY_MS;
+  const days = EXPIRY_ALERT_DAYS.filter((threshold) => remaining <= threshold).at(-1);
+  const isGiven =
+    given !== undefined && given.NotAfter === NotAfter && days !== undefined && given.Days <= days;
+  return isGiven ? undefined : days;
+}
+
+/** Whether ACM has a newer version than the one that is served, or is ready for the nodes that will come. */
+function isRenewed(deployment: Deployment, certificate: Certificate | string): boolean {
+  const newest = deployment.Status === 'WAITING' ? deployment.LastRollout?.Serial : deployment.Serial;
+  return typeof certificate !== 'string' && certificate.Serial !== newest;
+}
+
+function expiryAlert(
+  arn: string,
+  renewed: boolean,
+  deployments: Deployment[],
+  problem: string | undefined,
+  now: Date,
+): Notification {
+  const first = earliest(deployments);
+  const days = Math.floor((Date.parse(first.NotAfter) - now.getTime()) / DAY_MS);
+  const when = days < 0 ? 'has expired' : `expires in ${days} days`;
+  const reason = renewed
+    ? 'ACM has renewed it, but the new version is not installed yet.'
+    : (problem ?? 'ACM has not renewed it yet.');
+  return {
+    Subject: `${first.CertName} ${when}: ${first.TargetTagKey}=${first.TargetTagValue}${deployments.length > 1 ? ` and ${deployments.length - 1} more` : ''}`,
+    What: `What these nodes serve ${when}, at ${first.NotAfter}. ${reason} ${first.LastError ?? ''} Certificate: ${arn}`,
+    Where: placesOf(deployments),
+    Since: first.LastRollout?.At ?? first.UpdatedAt,
     WhatToDo: renewed
       ? 'Read the last error above and the node errors (GET the deployment), correct the cause, then POST …/rollouts.'
-      : 'Open the certificate in ACM: complete its validation, or request a new one and POST the deployment with its ARN.',
-  });
-  pass.Notified += 1;
+      : REQUEST_OR_VALIDATE,
+    ...(renewed && first.LastRollout ? { Link: executionLink(first.LastRollout.ExecutionArn) } : {}),
+  };
 }
 
 /** Why ACM will not renew the certificate by itself; undefined when it will. */
-function renewalProblem(certificate: Certificate | string): string | undefined {
+function renewalProblem(
+  certificate: Certificate | string,
+  deployments: Deployment[],
+  now: Date,
+): string | undefined {
   if (typeof certificate === 'string') {
     return certificate;
   }
   const { RenewalEligibility, RenewalSummary } = certificate.detail;
   if (RenewalSummary?.RenewalStatus === 'FAILED') {
-    return `ACM failed to renew it: ${RenewalSummary.RenewalStatusReason ?? 'no reason given'}`;
+    return `ACM failed to renew it: ${RenewalSummary.RenewalStatusReason ?? 'no reason given'}.`;
   }
   if (RenewalSummary?.RenewalStatus === 'PENDING_VALIDATION') {
-    return 'ACM waits for its validation before it can renew it';
+    return 'ACM waits for its validation before it can renew it.';
   }
-  return RenewalEligibility === 'INELIGIBLE' ? 'ACM does not plan to renew it' : undefined;
+  // A certificate becomes eligible by its first export, so one that is new here is not judged yet.
+  const yesterday = timestamp(new Date(now.getTime() - DAY_MS));
+  const isExported = deployments.some(({ LastRollout: last }) => last !== undefined && last.At <= yesterday);
+  return RenewalEligibility === 'INELIGIBLE' && isExported ? 'ACM does not plan to renew it.' : undefined;
 }

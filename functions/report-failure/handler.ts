@@ -3,7 +3,7 @@ import { readEnvironment } from '../shared/environment.ts';
 import { count, observed, traced } from '../shared/observed.ts';
 import { once } from '../shared/once.ts';
 import { rolloutDepsFrom } from '../shared/rollout-clients.ts';
-import { ReportedEvent, reportFailure } from './report-failure.ts';
+import { handleFailure, type ReportedEvent, reportFailure } from './report-failure.ts';
 
 const env = readEnvironment([
   'INVENTORY_TABLE',
@@ -17,11 +17,17 @@ const deps = {
   topicArn: env.NOTIFICATION_TOPIC_ARN,
 };
 
-/** EventBridge delivers at least once; a person is told once. */
-const reportOnce = once(env.IDEMPOTENCY_TABLE, 'id', (event: ReportedEvent) => reportFailure(event, deps));
+const reportOnce = once(env.IDEMPOTENCY_TABLE, 'Key', (cause: { Key: string; Event: ReportedEvent }) =>
+  reportFailure(cause.Event, deps),
+);
 
 export const handler = observed(async (event: object, context) => {
-  const report = await reportOnce(ReportedEvent.parse(event), context);
-  count('FailureReported');
+  const report = await handleFailure(event, {
+    ...deps,
+    onceForCause: (cause) => reportOnce(cause, context),
+  });
+  if ('Reported' in report) {
+    count('FailureReported');
+  }
   return report;
 });

@@ -1,64 +1,110 @@
 import type { SNSClient } from '@aws-sdk/client-sns';
 import * as z from 'zod';
+import { isCertificateArn } from '../shared/certificate.ts';
 import { type Deployment, parseExecutionName } from '../shared/deployment.ts';
-import { isNamed } from '../shared/errors.ts';
-import { executionLink, type Notification, notify } from '../shared/notification.ts';
-import { finishRollout, type RolloutDeps } from '../shared/rollout.ts';
+import { executionLink, type Notification, notify, placeOf, placesOf } from '../shared/notification.ts';
+import { logger } from '../shared/observed.ts';
+import { closeAsFailed, type RolloutDeps } from '../shared/rollout.ts';
 
 /** The fields that are read of an EventBridge event. */
-export const ReportedEvent = z.object({
-  id: z.string(),
-  source: z.enum(['aws.states', 'aws.acm']),
-  'detail-type': z.string(),
-  time: z.string(),
+const EventFields = {
+  id: z.string().min(1).max(256),
+  time: z.string().max(64),
   resources: z.array(z.string()).default([]),
+};
+
+/** Step Functions Execution Status Change (Step Functions developer guide). */
+const ExecutionEvent = z.object({
+  ...EventFields,
+  source: z.literal('aws.states'),
+  detail: z.object({
+    executionArn: z.string(),
+    name: z.string(),
+    status: z.string(),
+    input: z.string().nullish(),
+    error: z.string().nullish(),
+    cause: z.string().nullish(),
+  }),
+});
+
+/** ACM's warnings (ACM user guide, "EventBridge support"). */
+const WarningEvent = z.object({
+  ...EventFields,
+  source: z.literal('aws.acm'),
+  'detail-type': z.string(),
   detail: z.record(z.string(), z.unknown()),
 });
 
+const ReportedEvent = z.discriminatedUnion('source', [ExecutionEvent, WarningEvent]);
 export type ReportedEvent = z.infer<typeof ReportedEvent>;
+
+/** What people were told about, or why they were not. */
+export type Report = { Reported: string } | { Ignored: string };
 
 export interface ReportFailureDeps extends RolloutDeps {
   sns: SNSClient;
   topicArn: string;
+  /** Runs the work once for a cause: EventBridge delivers at least once, and a person is told once. */
+  onceForCause: (cause: { Key: string; Event: ReportedEvent }) => Promise<Report>;
 }
-
-/** Step Functions Execution Status Change (Step Functions developer guide). */
-const ExecutionDetail = z.object({
-  executionArn: z.string(),
-  name: z.string(),
-  status: z.string(),
-  error: z.string().nullish(),
-  cause: z.string().nullish(),
-});
 
 /**
  * Records the end of an execution that ended outside its own states (a fault, the top-level time-out, an abort)
- * and tells people, once, about any rollout that failed. Also turns ACM's warnings into messages.
+ * and tells people, once, about any rollout that failed. Also turns ACM's warnings into messages, one for each
+ * certificate, warning and day.
  */
-export function reportFailure(event: ReportedEvent, deps: ReportFailureDeps): Promise<{ Reported: string }> {
+export async function handleFailure(event: unknown, deps: ReportFailureDeps): Promise<Report> {
+  const parsed = ReportedEvent.safeParse(event);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    return ignore(`not an event of Step Functions or ACM: ${issue?.path.join('.')}: ${issue?.message}`);
+  }
+  const { data } = parsed;
+  const Key =
+    data.source === 'aws.states'
+      ? `${data.detail.executionArn}#${data.detail.status}`
+      : `${data['detail-type']}#${data.resources[0]}#${data.time.slice(0, 10)}`;
+  return deps.onceForCause({ Key, Event: data });
+}
+
+/** The work behind `onceForCause`. */
+export function reportFailure(
+  event: ReportedEvent,
+  deps: Omit<ReportFailureDeps, 'onceForCause'>,
+): Promise<Report> {
   return event.source === 'aws.acm' ? reportWarning(event, deps) : reportExecution(event, deps);
 }
 
-async function reportExecution(event: ReportedEvent, deps: ReportFailureDeps): Promise<{ Reported: string }> {
-  const { executionArn, name, status, error, cause } = ExecutionDetail.parse(event.detail);
+/** The reason is cut, as a foreign event may be large. */
+function ignore(reason: string): Report {
+  const Ignored = reason.slice(0, 500);
+  logger.info('Ignored', { Reason: Ignored });
+  return { Ignored };
+}
+
+type Deps = Omit<ReportFailureDeps, 'onceForCause'>;
+
+async function reportExecution(event: z.infer<typeof ExecutionEvent>, deps: Deps): Promise<Report> {
+  const { executionArn, name, status, error, cause, input } = event.detail;
   const rollout = parseExecutionName(name);
   if (!rollout) {
-    return { Reported: 'nothing: the execution was not started by this system' };
+    return ignore('the execution was not started by this system');
   }
   const deployment = await deps.inventory.get(rollout.deploymentId);
   if (!deployment || deployment.Status === 'DELETING') {
-    return { Reported: 'nothing: the deployment was deleted' };
+    return ignore('the deployment was deleted');
   }
   const reason = describeFailure(status, error ?? undefined, cause ?? undefined);
   if (deployment.Rollout && deployment.RolloutNumber === rollout.rolloutNumber) {
-    await closeClaim(deployment, rollout.rolloutNumber, executionArn, reason, deps);
+    await closeAsFailed(
+      deployment,
+      rollout.rolloutNumber,
+      { ExecutionArn: executionArn, LastError: reason },
+      deps,
+    );
   }
-  const last = deployment.LastRollout;
-  const dryRun =
-    deployment.Rollout?.Cause === 'DRY_RUN' ||
-    (last?.Number === rollout.rolloutNumber && last.Cause === 'DRY_RUN');
-  if (dryRun) {
-    return { Reported: 'nothing: whoever asked for the dry run sees its result' };
+  if (causeOf(deployment, rollout.rolloutNumber, input ?? '') === 'DRY_RUN') {
+    return ignore('whoever asked for the dry run sees its result');
   }
   await notify(deps.sns, deps.topicArn, {
     Subject: `Rollout of ${deployment.CertName} ${status}: ${deployment.TargetTagKey}=${deployment.TargetTagValue}`,
@@ -71,25 +117,13 @@ async function reportExecution(event: ReportedEvent, deps: ReportFailureDeps): P
   return { Reported: executionArn };
 }
 
-async function closeClaim(
-  deployment: Deployment,
-  rolloutNumber: number,
-  executionArn: string,
-  reason: string,
-  deps: ReportFailureDeps,
-): Promise<void> {
+/** Why the execution was started. Its input says so; Step Functions leaves a long input out of the event. */
+function causeOf(deployment: Deployment, rolloutNumber: number, input: string): unknown {
   try {
-    await finishRollout(
-      deployment,
-      rolloutNumber,
-      { Status: 'FAILED', ExecutionArn: executionArn, LastError: reason },
-      deps,
-    );
-  } catch (error) {
-    // It was closed in this moment by somebody else.
-    if (!isNamed(error, 'RolloutSuperseded')) {
-      throw error;
-    }
+    return (JSON.parse(input) as { Cause?: unknown }).Cause;
+  } catch {
+    const running = deployment.RolloutNumber === rolloutNumber ? deployment.Rollout?.Cause : undefined;
+    return running ?? (deployment.LastDryRun?.Number === rolloutNumber ? 'DRY_RUN' : undefined);
   }
 }
 
@@ -101,13 +135,17 @@ function describeFailure(status: string, error: string | undefined, cause: strin
   } catch {
     // Not JSON: the text of a Fail state.
   }
-  const texts = {
+  const texts: Record<string, string> = {
     TIMED_OUT: 'The execution reached its time limit.',
     ABORTED: 'The execution was stopped by hand.',
-  } as Record<string, string>;
-  const text = texts[status] ?? [error, message].filter((part) => part).join(': ');
+  };
+  const text = ownOf(texts, status) ?? [error, message].filter((part) => part).join(': ');
   return text.slice(0, 2000);
 }
+
+/** Names come from events: `constructor` is none of ours. */
+const ownOf = <T>(table: Record<string, T>, name: string): T | undefined =>
+  Object.hasOwn(table, name) ? table[name] : undefined;
 
 const ADVICE: Record<string, string> = {
   TargetAccessDenied:
@@ -124,12 +162,10 @@ const ADVICE: Record<string, string> = {
 };
 
 function adviceFor(error: string): string {
-  return ADVICE[error] ?? 'Open the execution, read the failed step, then POST …/rollouts to try again.';
+  return (
+    ownOf(ADVICE, error) ?? 'Open the execution, read the failed step, then POST …/rollouts to try again.'
+  );
 }
-
-const placeOf = (deployment: Deployment) =>
-  `account ${deployment.TargetAccount}, Region ${deployment.TargetRegion}, nodes tagged ` +
-  `${deployment.TargetTagKey}=${deployment.TargetTagValue}, deployment ${deployment.DeploymentId}`;
 
 /** ACM's own warnings by detail-type (ACM user guide, "EventBridge support"). */
 const WARNINGS: Record<string, { what: string; whatToDo: string }> = {
@@ -151,21 +187,21 @@ const WARNINGS: Record<string, { what: string; whatToDo: string }> = {
   },
 };
 
-async function reportWarning(event: ReportedEvent, deps: ReportFailureDeps): Promise<{ Reported: string }> {
-  const warning = WARNINGS[event['detail-type']];
-  const arn = event.resources[0];
-  if (!warning || !arn) {
-    return { Reported: `nothing: ${event['detail-type']} is not a warning of ACM with a certificate` };
+async function reportWarning(event: z.infer<typeof WarningEvent>, deps: Deps): Promise<Report> {
+  const warning = ownOf(WARNINGS, event['detail-type']);
+  const arn = event.resources[0] ?? '';
+  if (!warning || !isCertificateArn(arn)) {
+    return ignore(`${event['detail-type']} is not a warning of ACM about a certificate`);
   }
   const { items: deployments } = await deps.inventory.fleet({ CertificateArn: arn }, 100);
   if (deployments.length === 0) {
-    return { Reported: 'nothing: the certificate is not deployed by this system' };
+    return ignore('the certificate is not deployed by this system');
   }
   const days = event.detail.DaysToExpiry;
   const notification: Notification = {
     Subject: `${event['detail-type']}: ${deployments[0]?.CertName}`,
     What: `${warning.what}${typeof days === 'number' ? ` ${days} days remain.` : ''} Certificate: ${arn}`,
-    Where: deployments.slice(0, 10).map(placeOf).join('; ') + (deployments.length > 10 ? '; and more' : ''),
+    Where: placesOf(deployments),
     Since: event.time,
     WhatToDo: warning.whatToDo,
   };

@@ -7,6 +7,12 @@ import {
 import { normaliseSerial, timestamp } from './deployment.ts';
 import { isNamed } from './errors.ts';
 
+/** Bounded, as it is also a key in the inventory. */
+export const CERTIFICATE_ARN =
+  /^arn:aws[a-z-]{0,20}:acm:[a-z0-9-]{1,30}:[0-9]{12}:certificate\/[A-Za-z0-9-]{1,64}$/;
+
+export const isCertificateArn = (text: string) => CERTIFICATE_ARN.test(text);
+
 /** What the system needs to know of an ACM certificate. */
 export interface Certificate {
   CertificateArn: string;

@@ -79,14 +79,20 @@ export interface Deployment extends Order {
   Rollout?: Claim;
   /** What arrived while a rollout was running: started when that ends. */
   Pending?: RolloutOrder;
+  /** The last rollout that was no dry run. */
   LastRollout?: LastRollout;
+  LastDryRun?: LastRollout;
   /** Rollouts that failed since the last one that did not. */
   Failures?: number;
-  /** Serial, version and expiry of what the nodes serve; NotAfter before the first install: of the certificate. */
+  /** Serial, version and expiry of what the nodes serve. While none serves it, NotAfter is of what is ready. */
   Serial?: string;
   VersionId?: string;
   NotAfter: string;
   LastError?: string;
+  /** The last alert, in days before the expiry, for the version that expires at NotAfter. */
+  ExpiryAlert?: { NotAfter: string; Days: number };
+  /** When ACM was last asked, through the API, to renew the certificate. */
+  RenewalRequestedAt?: string;
   CreatedAt: string;
   UpdatedAt: string;
 }
@@ -113,12 +119,15 @@ export interface NodeResult {
   Error?: string;
 }
 
-export interface NodeRecord extends NodeResult {
+export interface NodeRecord extends Omit<NodeResult, 'Outcome'> {
   DeploymentId: string;
-  RolloutNumber: number;
-  At: string;
-  /** What the last dry run found, beside what is installed. */
-  DryRun?: { Outcome: NodeOutcome; Error?: string; At: string };
+  Outcome?: NodeOutcome;
+  RolloutNumber?: number;
+  At?: string;
+  /** Since when Systems Manager does not list it with the tag. */
+  MissingSince?: string;
+  /** What the last dry run found, beside what is installed; a node that has only this has no Outcome. */
+  DryRun?: { Outcome: NodeOutcome; Error?: string; At: string; RolloutNumber: number };
 }
 
 /** Input of the state machine: references only, as its history is kept for 90 days. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   BatchWriteCommand,
   type DynamoDBDocumentClient,
@@ -12,6 +13,7 @@ import type {
   Claim,
   Deployment,
   LastRollout,
+  NodeOutcome,
   NodeRecord,
   NodeResult,
   Order,
@@ -47,12 +49,20 @@ export interface RolloutResult {
   Status: Exclude<Status, 'ROLLING_OUT' | 'DELETING'>;
   ExecutionArn: string;
   LastError?: string;
-  /** What the nodes serve now; absent when the rollout did not bring them to its serial. */
-  Served?: { Serial: string; VersionId: string; NotAfter: string };
+  /** The version that was exported, where the rollout came so far. */
+  Exported?: { Serial: string; VersionId: string; NotAfter: string };
+  /** Whether nodes serve that version now. */
+  Served?: boolean;
 }
+
+/** Whether a node with this outcome serves the rollout's version. */
+export const holdsVersion = (outcome: NodeOutcome | undefined) =>
+  outcome === 'installed' || outcome === 'unchanged';
 
 const isDeployment = 'attribute_exists(CertName)';
 const isLive = `${isDeployment} AND #Status <> :deleting`;
+/** An index may lag behind: nothing starts with a certificate that the deployment was moved away from. */
+const isOrdered = 'CertificateArn = :ordered';
 
 /**
  * The inventory: one item a deployment (`Item` = deployment) and one a node (`node#<id>`). Only deployment
@@ -86,9 +96,12 @@ export class Inventory {
       ExpressionAttributeValues: { ':id': deploymentId, ':node': 'node#' },
       ConsistentRead: true,
       Limit: limit,
-      ExclusiveStartKey: decodeToken(token)?.key,
+      ExclusiveStartKey: decodeToken(token, deploymentId)?.key,
     });
-    return { items: page.items as unknown as NodeRecord[], ...nextToken({ key: page.lastKey }) };
+    return {
+      items: page.items as unknown as NodeRecord[],
+      ...nextToken({ key: page.lastKey }, deploymentId),
+    };
   }
 
   /** Every node record of a deployment. */
@@ -104,11 +117,12 @@ export class Inventory {
    * @throws InvalidToken for a token that this method did not make for the same filter.
    */
   async fleet(filter: FleetFilter, limit: number, token?: string): Promise<Page<Deployment>> {
-    const position = decodeToken(token) ?? {};
+    const question = questionOf(filter);
+    const position = decodeToken(token, question) ?? {};
     const statuses = filter.Status ? [filter.Status] : STATUSES;
     if (filter.CertName || filter.CertificateArn || filter.TargetAccount) {
       const page = await this.fleetQuery(filter, limit, position.key);
-      return { items: page.items, ...nextToken({ key: page.lastKey }) };
+      return { items: page.items, ...nextToken({ key: page.lastKey }, question) };
     }
     const items: Deployment[] = [];
     let { status = 0, key } = position;
@@ -127,7 +141,7 @@ export class Inventory {
         break;
       }
     }
-    return status < statuses.length ? { items, ...nextToken({ status, key }) } : { items };
+    return status < statuses.length ? { items, ...nextToken({ status, key }, question) } : { items };
   }
 
   /** Every deployment that fits the filter, page by page. */
@@ -182,8 +196,8 @@ export class Inventory {
   }
 
   /**
-   * Claims a dry run. A deployment that exists keeps its order and status; a new one is registered for dry runs
-   * only. Undefined when a rollout is running or the deployment is being deleted.
+   * Claims a dry run. A deployment that was registered keeps its order and status; any other is noted for dry runs
+   * only, with the order that is tried. Undefined when a rollout is running or the deployment is being deleted.
    */
   async claimDryRun(
     deploymentId: string,
@@ -193,13 +207,14 @@ export class Inventory {
   ): Promise<Deployment | undefined> {
     const { Options, MaxConcurrency, MaxErrors } = order;
     const trial = { ...rollout, Trial: { Options, MaxConcurrency, MaxErrors } };
-    const now = timestamp(this.now());
-    if (await this.get(deploymentId)) {
+    const current = await this.get(deploymentId);
+    if (current && !current.DryRunOnly) {
       return this.claimWith(deploymentId, trial, { condition: isLive, status: null });
     }
     return this.claimWith(deploymentId, trial, {
-      set: { ...order, CreatedAt: now, NotAfter: certificateNotAfter, DryRunOnly: true },
-      condition: `attribute_not_exists(CertName)`,
+      set: { ...order, NotAfter: certificateNotAfter, DryRunOnly: true },
+      setOnce: { CreatedAt: timestamp(this.now()) },
+      condition: `(attribute_not_exists(CertName) OR (attribute_exists(DryRunOnly) AND #Status <> :deleting))`,
       status: 'WAITING',
     });
   }
@@ -213,19 +228,38 @@ export class Inventory {
    */
   claim(deployment: Deployment, rollout: RolloutOrder): Promise<Deployment | undefined> {
     return this.claimWith(deployment.DeploymentId, rollout, {
-      condition: `${isLive} AND RolloutNumber = :seen`,
-      values: { ':seen': deployment.RolloutNumber },
+      condition: `${isLive} AND RolloutNumber = :seen AND ${isOrdered}`,
+      values: { ':seen': deployment.RolloutNumber, ':ordered': rollout.CertificateArn },
     });
   }
 
-  /** Notes a rollout that is to start when the running one ends. False when none is running any more. */
+  /**
+   * Notes a rollout that is to start when the running one ends. False when none is running any more, when the
+   * deployment was moved to another certificate meanwhile, or when a request waits already: that one brings the
+   * newest version too.
+   */
   async queue(deployment: Deployment, rollout: RolloutOrder): Promise<boolean> {
     const updated = await this.update(deployment.DeploymentId, {
       set: { Pending: rollout },
-      condition: `${isLive} AND attribute_exists(Rollout) AND RolloutNumber = :seen`,
-      values: { ':seen': deployment.RolloutNumber, ':deleting': 'DELETING' },
+      condition: `${isLive} AND attribute_exists(Rollout) AND RolloutNumber = :seen AND ${isOrdered} AND (attribute_not_exists(Pending) OR Pending.Cause = :renewal)`,
+      values: {
+        ':seen': deployment.RolloutNumber,
+        ':ordered': rollout.CertificateArn,
+        ':deleting': 'DELETING',
+        ':renewal': 'RENEWAL',
+      },
     });
     return updated !== undefined;
+  }
+
+  /** Drops what waits to be started, where no rollout is running: it is done already. */
+  async unqueue(deployment: Deployment): Promise<void> {
+    await this.update(deployment.DeploymentId, {
+      set: { UpdatedAt: timestamp(this.now()) },
+      remove: ['Pending'],
+      condition: `${isLive} AND attribute_not_exists(Rollout) AND RolloutNumber = :seen`,
+      values: { ':seen': deployment.RolloutNumber, ':deleting': 'DELETING' },
+    });
   }
 
   /** Notes on the running claim what was started for it. Undefined when the rollout is superseded. */
@@ -256,28 +290,25 @@ export class Inventory {
       return undefined;
     }
     const now = timestamp(this.now());
+    const { Status, ExecutionArn, LastError, Exported, Served = false } = result;
     const last: LastRollout = {
       Number: rolloutNumber,
-      Serial: claim.Serial,
+      Serial: Exported?.Serial ?? claim.Serial,
       Cause: claim.Cause,
       CorrelationId: claim.CorrelationId,
-      ExecutionArn: result.ExecutionArn,
-      Status: result.Status,
+      ExecutionArn,
+      Status,
       At: now,
-      ...(result.LastError === undefined ? {} : { Error: result.LastError }),
+      ...(LastError === undefined ? {} : { Error: LastError }),
     };
-    const dryRun = claim.Cause === 'DRY_RUN';
-    const failures = result.Status === 'FAILED' ? (deployment.Failures ?? 0) + 1 : 0;
+    const change = claim.Cause === 'DRY_RUN' ? { set: { LastDryRun: last } } : endOfRollout(deployment, last);
+    const versions = Served ? Exported : undefined;
+    // While no node serves anything, what counts is the version that is ready for them.
+    const idle = deployment.Serial === undefined || Status === 'WAITING';
+    const expiry = Exported && idle && claim.Cause !== 'DRY_RUN' ? { NotAfter: Exported.NotAfter } : {};
     return this.update(deployment.DeploymentId, {
-      // A dry run says nothing about what the nodes serve: its result stands in LastRollout alone.
-      set: {
-        LastRollout: last,
-        UpdatedAt: now,
-        ...(dryRun
-          ? {}
-          : { Status: result.Status, Failures: failures, LastError: result.LastError, ...result.Served }),
-      },
-      remove: ['Rollout', ...(dryRun || result.LastError !== undefined ? [] : ['LastError'])],
+      set: { ...change.set, ...expiry, ...versions, UpdatedAt: now },
+      remove: ['Rollout', ...(change.remove ?? [])],
       condition: `${isLive} AND attribute_exists(Rollout) AND RolloutNumber = :number`,
       values: { ':number': rolloutNumber, ':deleting': 'DELETING' },
     });
@@ -293,31 +324,99 @@ export class Inventory {
     const now = timestamp(this.now());
     await inParallel(results, NODE_WRITES_AT_ONCE, async (result) => {
       const { NodeId, Outcome, Error: error, ExitCode, Step, Serial, VersionId } = result;
+      // A dry run says nothing about what a node serves: what it found stands beside that.
       const set = dryRun
-        ? { DryRun: { Outcome, At: now, ...(error === undefined ? {} : { Error: error }) } }
+        ? { DryRun: { Outcome, At: now, RolloutNumber: rolloutNumber, ...(error ? { Error: error } : {}) } }
         : {
             Outcome,
             At: now,
             RolloutNumber: rolloutNumber,
-            ...(Outcome === 'installed' || Outcome === 'unchanged' ? { Serial, VersionId } : {}),
+            ...(holdsVersion(Outcome) ? { Serial, VersionId } : {}),
             ...(error === undefined ? {} : { Error: error, ExitCode, Step }),
           };
+      const ofFailure = ['Error', 'ExitCode', 'Step'].filter(
+        (name) => (set as Record<string, unknown>)[name] === undefined,
+      );
       await this.update(
         deploymentId,
         {
           set: { NodeId, ...set },
-          remove: dryRun || error !== undefined ? [] : ['Error', 'ExitCode', 'Step'],
-          condition: 'attribute_not_exists(RolloutNumber) OR RolloutNumber <= :number',
+          remove: dryRun ? [] : [...ofFailure, 'MissingSince'],
+          condition: dryRun
+            ? 'attribute_not_exists(DryRun) OR DryRun.RolloutNumber <= :number'
+            : 'attribute_not_exists(RolloutNumber) OR RolloutNumber <= :number',
           values: { ':number': rolloutNumber },
         },
-        `node#${NodeId}`,
+        nodeItem(NodeId),
       );
     });
   }
 
+  /** Notes since when nodes are not listed any more, or that they are listed again. */
+  async noteMissing(deploymentId: string, nodeIds: readonly string[], missing: boolean): Promise<void> {
+    const now = timestamp(this.now());
+    await inParallel(nodeIds, NODE_WRITES_AT_ONCE, (nodeId) =>
+      this.update(
+        deploymentId,
+        {
+          set: { NodeId: nodeId },
+          ...(missing ? { setOnce: { MissingSince: now } } : { remove: ['MissingSince'] }),
+          condition: 'attribute_exists(NodeId)',
+        },
+        nodeItem(nodeId),
+      ),
+    );
+  }
+
   /** Drops the records of nodes that are gone. */
   dropNodes(deploymentId: string, nodeIds: readonly string[]): Promise<void> {
-    return this.deleteItems(nodeIds.map((id) => ({ DeploymentId: deploymentId, Item: `node#${id}` })));
+    return this.deleteItems(nodeIds.map((id) => ({ DeploymentId: deploymentId, Item: nodeItem(id) })));
+  }
+
+  /**
+   * Changes the status of a deployment without a rollout, after its nodes came or went. False when a rollout was
+   * claimed meanwhile.
+   */
+  async settle(
+    deployment: Deployment,
+    status: 'INSTALLED' | 'WAITING' | 'DEGRADED',
+    lastError?: string,
+  ): Promise<boolean> {
+    const updated = await this.update(deployment.DeploymentId, {
+      set: { Status: status, LastError: lastError, UpdatedAt: timestamp(this.now()) },
+      remove: lastError === undefined ? ['LastError'] : [],
+      condition: `${isLive} AND attribute_not_exists(Rollout) AND RolloutNumber = :seen`,
+      values: { ':seen': deployment.RolloutNumber, ':deleting': 'DELETING' },
+    });
+    return updated !== undefined;
+  }
+
+  /** Remembers the last expiry alert of the version that is served now. */
+  async noteExpiryAlert(deployment: Deployment, days: number): Promise<void> {
+    await this.update(deployment.DeploymentId, {
+      set: { ExpiryAlert: { NotAfter: deployment.NotAfter, Days: days } },
+      condition: `${isDeployment} AND NotAfter = :expiry`,
+      values: { ':expiry': deployment.NotAfter },
+    });
+  }
+
+  /** Notes that ACM is asked for a renewal. False where it was asked after `since` already. */
+  async noteRenewalRequest(deploymentId: string, since: string): Promise<boolean> {
+    const updated = await this.update(deploymentId, {
+      set: { RenewalRequestedAt: timestamp(this.now()) },
+      condition: `${isDeployment} AND (attribute_not_exists(RenewalRequestedAt) OR RenewalRequestedAt <= :since)`,
+      values: { ':since': since },
+    });
+    return updated !== undefined;
+  }
+
+  /** Takes the note back: ACM refused. */
+  async dropRenewalRequest(deploymentId: string): Promise<void> {
+    await this.update(deploymentId, {
+      set: { UpdatedAt: timestamp(this.now()) },
+      remove: ['RenewalRequestedAt'],
+      condition: isDeployment,
+    });
   }
 
   /** Marks a deployment as being deleted: from here on nothing starts for it. Undefined when there is none. */
@@ -466,6 +565,10 @@ export class Inventory {
 /** A page token that was altered or made for another question. */
 export class InvalidToken extends Error {
   override name = 'InvalidToken';
+
+  constructor() {
+    super('not one that this API gave out for this request');
+  }
 }
 
 type Key = Record<string, unknown>;
@@ -481,7 +584,17 @@ interface Change {
   values?: Record<string, unknown>;
 }
 
+/** A rollout that failed is counted, so that the next attempts come at growing distance. */
+function endOfRollout(deployment: Deployment, last: LastRollout): { set: Change['set']; remove?: string[] } {
+  const Failures = last.Status === 'FAILED' ? (deployment.Failures ?? 0) + 1 : 0;
+  return {
+    set: { LastRollout: last, Status: last.Status, Failures, LastError: last.Error },
+    ...(last.Error === undefined ? { remove: ['LastError'] } : {}),
+  };
+}
+
 const deploymentKey = (deploymentId: string) => ({ DeploymentId: deploymentId, Item: 'deployment' });
+const nodeItem = (nodeId: string) => `node#${nodeId}`;
 
 /** Writes an UpdateExpression with every attribute name as a placeholder; `A.B` is a path into a map. */
 function expressionsFor(
@@ -543,30 +656,50 @@ function chooseIndex(filter: FleetFilter): {
   return { index: 'StatusIndex', key: 'Status', sorted: true };
 }
 
-function nextToken(position: Position): { nextToken?: string } {
+/**
+ * What a page token belongs to. The bound on NotAfter moves with the clock from page to page, so only its presence
+ * counts.
+ */
+function questionOf(filter: FleetFilter): string {
+  const { CertName, CertificateArn, Status, TargetAccount, NotAfterAtMost } = filter;
+  return JSON.stringify([CertName, CertificateArn, Status, TargetAccount, NotAfterAtMost !== undefined]);
+}
+
+/** Ties a token to its question: with another one it would skip what it never showed. */
+const markOf = (question: string) => createHash('sha256').update(question).digest('base64url').slice(0, 8);
+
+function nextToken(position: Position, question: string): { nextToken?: string } {
   if (position.key === undefined && !position.status) {
     return {};
   }
-  return { nextToken: Buffer.from(JSON.stringify(position)).toString('base64url') };
+  const token = JSON.stringify({ ...position, mark: markOf(question) });
+  return { nextToken: Buffer.from(token).toString('base64url') };
 }
 
-function decodeToken(token: string | undefined): Position | undefined {
+/** Keys are strings only; anything else in their place would reach DynamoDB as another type. */
+const isKey = (value: unknown): value is Key =>
+  typeof value === 'object' &&
+  value !== null &&
+  !Array.isArray(value) &&
+  Object.values(value).every((part) => typeof part === 'string');
+
+function decodeToken(token: string | undefined, question: string): Position | undefined {
   if (token === undefined) {
     return undefined;
   }
   try {
-    const position = JSON.parse(Buffer.from(token, 'base64url').toString()) as Position;
-    const { status = 0, key = {} } = position;
-    // Keys are strings only; a number or object in their place would reach DynamoDB as another type.
-    const valid =
-      Number.isInteger(status) && status >= 0 && Object.values(key).every((part) => typeof part === 'string');
-    if (valid) {
-      return position;
+    const { status, key, mark } = JSON.parse(Buffer.from(token, 'base64url').toString());
+    const known =
+      mark === markOf(question) &&
+      (status === undefined || (Number.isInteger(status) && status >= 0 && status < STATUSES.length)) &&
+      (key === undefined || isKey(key));
+    if (known) {
+      return { status, key };
     }
   } catch {
     // Falls through: not a token of ours.
   }
-  throw new InvalidToken('NextToken is not one that this API gave out for this request.');
+  throw new InvalidToken();
 }
 
 async function* pages<T>(read: (token: string | undefined) => Promise<Page<T>>): AsyncGenerator<T> {

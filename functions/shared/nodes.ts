@@ -3,7 +3,7 @@ import {
   paginateDescribeInstanceInformation,
   type SSMClient,
 } from '@aws-sdk/client-ssm';
-import type { Target } from './deployment.ts';
+import type { NodeResult, Target } from './deployment.ts';
 
 /** A managed node that carries the tag, as Systems Manager knows it. */
 export interface ManagedNode {
@@ -25,15 +25,25 @@ export const OLDEST_AGENT = '3.3.2746.0';
  * Every managed node that carries the target's tag. Terminated and stopped nodes are not listed.
  * A tag filter cannot be combined with other filters (API reference of DescribeInstanceInformation), so the
  * caller looks at state and platform itself.
+ *
+ * @param beforePage awaited before each call.
  */
-export async function listNodes(ssm: SSMClient, target: Target): Promise<ManagedNode[]> {
+export async function listNodes(
+  ssm: SSMClient,
+  target: Target,
+  beforePage: () => Promise<void> = async () => {},
+): Promise<ManagedNode[]> {
   const pages = paginateDescribeInstanceInformation(
     { client: ssm, pageSize: 50 },
     { Filters: [{ Key: `tag:${target.TargetTagKey}`, Values: [target.TargetTagValue] }] },
   );
   const nodes: ManagedNode[] = [];
+  await beforePage();
   for await (const page of pages) {
     nodes.push(...(page.InstanceInformationList ?? []).map(managedNode));
+    if (page.NextToken) {
+      await beforePage();
+    }
   }
   return nodes;
 }
@@ -81,4 +91,11 @@ function compareVersions(left: string, right: string): number {
     }
   }
   return 0;
+}
+
+/** What went wrong on which nodes, in a line. Names at most five: the inventory has them all. */
+export function summaryOf(results: readonly NodeResult[]): string {
+  const named = results.slice(0, 5).map((result) => `${result.NodeId}: ${result.Error ?? result.Outcome}`);
+  const more = results.length - named.length;
+  return `${named.join(' ')}${more > 0 ? ` And ${more} more.` : ''}`.slice(0, 2000);
 }

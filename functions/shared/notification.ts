@@ -1,4 +1,5 @@
 import { PublishCommand, type SNSClient } from '@aws-sdk/client-sns';
+import type { Deployment } from './deployment.ts';
 
 /** What a person who is woken by it needs, in this order. */
 export interface Notification {
@@ -29,6 +30,19 @@ export async function notify(sns: SNSClient, topicArn: string, notification: Not
       Subject: Subject.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 100),
       Message: lines.join('\n\n'),
     }),
+  );
+}
+
+/** A deployment as a person finds it. */
+export const placeOf = (deployment: Deployment) =>
+  `account ${deployment.TargetAccount}, Region ${deployment.TargetRegion}, nodes tagged ` +
+  `${deployment.TargetTagKey}=${deployment.TargetTagValue}, deployment ${deployment.DeploymentId}`;
+
+/** Names at most ten deployments: a certificate may have thousands, and an SMS or e-mail is for people. */
+export function placesOf(deployments: readonly Deployment[]): string {
+  const named = deployments.slice(0, 10).map(placeOf);
+  return [...named, ...(deployments.length > 10 ? ['and more: GET /deployments has them all'] : [])].join(
+    '; ',
   );
 }
 

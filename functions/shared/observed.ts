@@ -34,12 +34,16 @@ export function count(name: string, value = 1): void {
   metrics.addMetric(name, MetricUnit.Count, value);
 }
 
-/** Adds the rollout's fields to every further log line of this invocation. */
-export function logFields(source: object): void {
-  const fields = source as Record<string, unknown>;
-  const found = LOGGED_FIELDS.filter((name) => fields[name] !== undefined);
+/** Adds the rollout's fields to every further log line of this invocation; an event may be anything. */
+export function logFields(source: unknown): void {
+  const fields = Object(source) as Record<string, unknown>;
+  const found = LOGGED_FIELDS.filter((name) => isShort(fields[name]));
   logger.appendKeys(Object.fromEntries(found.map((name) => [name, fields[name]])));
 }
+
+/** An ARN of a certificate is the longest of these fields. */
+const isShort = (value: unknown) =>
+  typeof value === 'number' || (typeof value === 'string' && value.length <= 200);
 
 /**
  * A Lambda handler with logs, traces and metrics. Neither event nor response is logged or traced, so that no

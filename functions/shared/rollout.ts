@@ -2,13 +2,18 @@ import { DescribeExecutionCommand, type SFNClient, StartExecutionCommand } from 
 import {
   type Deployment,
   executionNameOf,
+  type LastRollout,
   type RolloutInput,
   type RolloutOrder,
   type Status,
   timestamp,
 } from './deployment.ts';
-import { isNamed, RolloutSuperseded } from './errors.ts';
+import { isNamed, RetryLater, RolloutSuperseded } from './errors.ts';
 import type { Inventory, RolloutResult } from './inventory.ts';
+import { logger } from './observed.ts';
+
+/** Rounds against rollouts that begin or end meanwhile; two suffice unless rollouts take no time. */
+const ROUNDS = 5;
 
 export interface RolloutDeps {
   inventory: Inventory;
@@ -70,11 +75,13 @@ export async function startClaimed(deployment: Deployment, deps: RolloutDeps): P
     }
     const { status } = await deps.sfn.send(new DescribeExecutionCommand({ executionArn }));
     if (status !== 'RUNNING' && status !== 'PENDING_REDRIVE' && status !== 'SUCCEEDED') {
-      await deps.inventory.finish(deployment, deployment.RolloutNumber, {
-        Status: 'FAILED',
-        ExecutionArn: executionArn,
-        LastError: `Execution ${name} had ended as ${status} before it could be recorded.`,
-      });
+      const LastError = `Execution ${name} had ended as ${status} before it could be recorded.`;
+      await closeAsFailed(
+        deployment,
+        deployment.RolloutNumber,
+        { ExecutionArn: executionArn, LastError },
+        deps,
+      );
       return undefined;
     }
   }
@@ -105,33 +112,58 @@ export async function claimAndStart(
 }
 
 /**
- * Starts a rollout to a new serial, unless the deployment serves it, is on its way to it, or has failed on its way
- * to it (what failed is repeated by reconcile, with growing distance). Behind another rollout it waits.
+ * Whether a deployment still needs a rollout to a serial: not when it serves it, is on its way to it, or has failed
+ * on its way to it (what failed is repeated by reconcile, with growing distance).
+ */
+export function isBehind(deployment: Deployment, serial: string): boolean {
+  const { Rollout: claim, LastRollout: last } = deployment;
+  const served = deployment.Serial === serial;
+  const underway = claim && claim.Cause !== 'DRY_RUN' && claim.Serial === serial;
+  return isActive(deployment) && !served && !underway && last?.Serial !== serial;
+}
+
+/** False for what is only tried out, or about to be deleted. */
+export function isActive(deployment: Deployment): boolean {
+  return !deployment.DryRunOnly && deployment.Status !== 'DELETING';
+}
+
+/**
+ * Starts a rollout to a new serial where the deployment is behind it. Behind another rollout it waits.
  *
+ * @param deployment as an index showed it, which may be old by now: every write is conditional, and what is lost to
+ *   somebody faster is looked at again.
  * @returns whether a rollout was started.
+ * @throws RetryLater when others are faster each time.
  */
 export async function bringToSerial(
   deployment: Deployment,
   rollout: RolloutOrder,
   deps: RolloutDeps,
 ): Promise<boolean> {
-  const { Serial } = rollout;
-  const tried = deployment.LastRollout?.Serial === Serial && deployment.LastRollout.Cause !== 'DRY_RUN';
-  if (deployment.DryRunOnly || deployment.Status === 'DELETING') {
-    return false;
+  let current: Deployment | undefined = deployment;
+  for (let round = 0; round < ROUNDS; round += 1) {
+    if (current?.CertificateArn !== rollout.CertificateArn || !isActive(current)) {
+      return false;
+    }
+    if (!isBehind(current, rollout.Serial)) {
+      await resumeUnstarted(current, deps);
+      return false;
+    }
+    if (current.Rollout) {
+      await resumeUnstarted(current, deps);
+      // What waits already brings the newest serial too.
+      if (current.Pending || (await deps.inventory.queue(current, rollout))) {
+        return false;
+      }
+    } else {
+      const claimed = await deps.inventory.claim(current, rollout);
+      if (claimed) {
+        return (await startClaimed(claimed, deps)) !== undefined;
+      }
+    }
+    current = await deps.inventory.get(deployment.DeploymentId);
   }
-  if (deployment.Rollout && deployment.Rollout.Cause !== 'DRY_RUN' && deployment.Rollout.Serial === Serial) {
-    await resumeUnstarted(deployment, deps);
-    return false;
-  }
-  if (deployment.Rollout) {
-    await deps.inventory.queue(deployment, rollout);
-    return false;
-  }
-  if (deployment.Serial === Serial || tried) {
-    return false;
-  }
-  return (await claimAndStart(deployment, rollout, deps)) !== undefined;
+  throw new RetryLater(`Other rollouts of ${deployment.DeploymentId} begin and end too fast.`);
 }
 
 /**
@@ -149,22 +181,64 @@ export async function finishRollout(
   if (!finished) {
     throw new RolloutSuperseded(`Rollout ${rolloutNumber} of ${deployment.DeploymentId} had ended already.`);
   }
-  if (finished.Pending) {
-    await claimAndStart(finished, finished.Pending, deps);
-  }
+  await startPending(finished, deps);
   return finished;
 }
 
+/** Closes a claim whose execution ended without recording it. False when somebody else was faster. */
+export async function closeAsFailed(
+  deployment: Deployment,
+  rolloutNumber: number,
+  ended: { ExecutionArn: string; LastError: string },
+  deps: RolloutDeps,
+): Promise<boolean> {
+  try {
+    await finishRollout(deployment, rolloutNumber, { Status: 'FAILED', ...ended }, deps);
+    return true;
+  } catch (error) {
+    if (isNamed(error, 'RolloutSuperseded')) {
+      return false;
+    }
+    throw error;
+  }
+}
+
 /**
- * The deployment that a running rollout works for.
+ * Starts what waited for a rollout to end. A failure here is not one of the rollout that ended, so it is only
+ * logged: reconcile starts what still waits.
+ */
+export async function startPending(deployment: Deployment, deps: RolloutDeps): Promise<void> {
+  try {
+    const { Pending: pending } = deployment;
+    if (deployment.Rollout) {
+      await resumeUnstarted(deployment, deps);
+    } else if (pending && pending.Cause === 'RENEWAL' && pending.Serial === deployment.Serial) {
+      // The rollout that ended had found the new serial by itself.
+      await deps.inventory.unqueue(deployment);
+    } else if (pending) {
+      await claimAndStart(deployment, pending, deps);
+    }
+  } catch (error) {
+    logger.error('The rollout that waited could not be started', error as Error);
+  }
+}
+
+/**
+ * The deployment that a running rollout works for, and the rollout's end where it was recorded already: then an
+ * earlier attempt of the same task did the work and was not heard.
  *
  * @throws RolloutSuperseded when the deployment is gone, is being deleted, or has another rollout by now.
  */
-export async function currentDeployment(
+export async function openRollout(
   inventory: Inventory,
   rollout: { DeploymentId: string; RolloutNumber: number },
-): Promise<Deployment> {
+): Promise<{ deployment: Deployment; ended?: LastRollout }> {
   const deployment = await inventory.get(rollout.DeploymentId);
+  const isThis = (last: LastRollout | undefined) => last?.Number === rollout.RolloutNumber;
+  const ended = [deployment?.LastRollout, deployment?.LastDryRun].find(isThis);
+  if (deployment && ended) {
+    return { deployment, ended };
+  }
   const superseded =
     !deployment?.Rollout ||
     deployment.Status === ('DELETING' satisfies Status) ||
@@ -174,5 +248,5 @@ export async function currentDeployment(
       `Rollout ${rollout.RolloutNumber} is not the current one of deployment ${rollout.DeploymentId}.`,
     );
   }
-  return deployment;
+  return { deployment };
 }

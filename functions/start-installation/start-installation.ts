@@ -1,20 +1,23 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type SSMClient, StartAutomationExecutionCommand } from '@aws-sdk/client-ssm';
 import type { StoredBundle } from '../export-certificate/export-certificate.ts';
+import { stopAutomation } from '../shared/automation.ts';
 import {
   type Deployment,
   executionNameOf,
+  type LastRollout,
   type NodeResult,
   type RolloutInput,
   timestamp,
 } from '../shared/deployment.ts';
-import { isNamed } from '../shared/errors.ts';
-import { listNodes, type ManagedNode, obstacleOf } from '../shared/nodes.ts';
+import { isNamed, RolloutSuperseded } from '../shared/errors.ts';
+import { listNodes, type ManagedNode, obstacleOf, summaryOf } from '../shared/nodes.ts';
 import {
-  currentDeployment,
   finishRollout,
+  openRollout,
   type RolloutDeps,
   runningExecutionArn,
+  startPending,
 } from '../shared/rollout.ts';
 import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
 
@@ -54,7 +57,15 @@ export async function startInstallation(
   input: StartInstallationInput,
   deps: StartInstallationDeps,
 ): Promise<Installation> {
-  const deployment = await currentDeployment(deps.inventory, input);
+  const { deployment, ended } = await openRollout(deps.inventory, input);
+  if (ended) {
+    await startPending(deployment, deps);
+    return installationOf(ended);
+  }
+  const noted = deployment.Rollout?.AutomationExecutionId;
+  if (noted) {
+    return inProgress(noted, deps);
+  }
   const { ssm } = await deps.connectTarget(deployment, sessionStatements(deployment, deps));
   return inTarget(deployment, async () => {
     const nodes = await listNodes(ssm, deployment);
@@ -63,19 +74,37 @@ export async function startInstallation(
       return endWithoutNodes(deployment, input, nodes, deps);
     }
     const canary = chooseCanary(ready, input.RolloutNumber);
-    const automationExecutionId = await startAutomation(ssm, deployment, input, canary, deps);
-    await deps.inventory.note(deployment.DeploymentId, input.RolloutNumber, {
-      AutomationExecutionId: automationExecutionId,
+    const AutomationExecutionId = await startAutomation(ssm, deployment, input, canary, deps);
+    const current = await deps.inventory.note(deployment.DeploymentId, input.RolloutNumber, {
+      AutomationExecutionId,
     });
-    const deadline = new Date(deps.now().getTime() + deps.timeoutMinutes * 60_000);
-    return {
-      Status: 'IN_PROGRESS',
-      AutomationExecutionId: automationExecutionId,
-      Deadline: timestamp(deadline),
-      Polls: 0,
-      WaitSeconds: FIRST_WAIT_SECONDS,
-    };
+    if (!current || current.Status === 'DELETING') {
+      // Whoever deleted the deployment, or closed its rollout, did not know of this Automation yet.
+      await stopAutomation(ssm, AutomationExecutionId);
+      throw new RolloutSuperseded(
+        `Rollout ${input.RolloutNumber} of ${deployment.DeploymentId} was ended while its installation started.`,
+      );
+    }
+    return inProgress(AutomationExecutionId, deps);
   });
+}
+
+function inProgress(AutomationExecutionId: string, deps: StartInstallationDeps): Installation {
+  const deadline = new Date(deps.now().getTime() + deps.timeoutMinutes * 60_000);
+  return {
+    Status: 'IN_PROGRESS',
+    AutomationExecutionId,
+    Deadline: timestamp(deadline),
+    Polls: 0,
+    WaitSeconds: FIRST_WAIT_SECONDS,
+  };
+}
+
+/** A recorded end as the state machine wants it. */
+export function installationOf(ended: LastRollout): Installation {
+  return ended.Status === 'FAILED'
+    ? { Status: 'FAILED', Error: ended.Error ?? '' }
+    : { Status: ended.Status as 'INSTALLED' | 'DEGRADED' | 'WAITING' };
 }
 
 /** Another one each time, so that one broken node cannot hold up the others for ever. */
@@ -93,7 +122,9 @@ async function endWithoutNodes(
   const results = nodes.map(
     (node): NodeResult => ({ NodeId: node.NodeId, ...obstacleOf(node) }) as NodeResult,
   );
-  await deps.inventory.recordNodes(deployment.DeploymentId, input.RolloutNumber, results);
+  const dryRun = input.Cause === 'DRY_RUN';
+  await deps.inventory.recordNodes(deployment.DeploymentId, input.RolloutNumber, results, dryRun);
+  const { Serial, VersionId, NotAfter } = input.Bundle;
   const Status = nodes.length === 0 ? 'WAITING' : 'DEGRADED';
   await finishRollout(
     deployment,
@@ -101,14 +132,8 @@ async function endWithoutNodes(
     {
       Status,
       ExecutionArn: runningExecutionArn(deps.stateMachineArn, deployment),
-      ...(nodes.length === 0
-        ? {}
-        : {
-            LastError: results
-              .map((result) => `${result.NodeId}: ${result.Error}`)
-              .join(' ')
-              .slice(0, 1000),
-          }),
+      Exported: { Serial, VersionId, NotAfter },
+      ...(nodes.length === 0 ? {} : { LastError: summaryOf(results) }),
     },
     deps,
   );
@@ -198,6 +223,12 @@ function sessionStatements(
       Effect: 'Allow',
       Action: ['ssm:StartAutomationExecution'],
       Resource: [arns.fleetDocument, arns.fleetDocumentDefinition, arns.automationExecutions],
+    },
+    // Only what it has just started itself, when the deployment was deleted meanwhile.
+    {
+      Effect: 'Allow',
+      Action: ['ssm:StopAutomationExecution'],
+      Resource: arns.automationExecutions,
     },
     {
       Effect: 'Allow',

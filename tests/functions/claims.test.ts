@@ -1,0 +1,443 @@
+import { QueryCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { inParallel } from '../../functions/shared/inventory.ts';
+import { bringToSerial, claimAndStart } from '../../functions/shared/rollout.ts';
+import { awsError } from './support/fake-service.ts';
+import { type Database, startDatabase } from './support/inventory-table.ts';
+import { System } from './support/system.ts';
+
+let database: Database;
+let system: System;
+let arn: string;
+beforeAll(async () => {
+  database = await startDatabase();
+});
+afterAll(() => database.stop());
+beforeEach(async () => {
+  system = new System(database, await database.createTable());
+  arn = await system.acm.issue('web');
+  system.target().ssm.addNode('i-1');
+});
+
+const namesOf = (started: System) => [...started.sfn.executions.values()].map(({ name }) => name);
+const nodeOf = (started: System) => started.target().ssm.nodes[0];
+
+/** Registers `web-prod` and runs its first rollout to the end. */
+async function installed(): Promise<string> {
+  const { body } = await system.register({ CertificateArn: arn });
+  await system.runAll();
+  return body.DeploymentId;
+}
+
+describe('two requests at once', () => {
+  test('start one rollout, whichever comes first: a thousand races', async () => {
+    const started = new Map<string, Set<string>>();
+    await inParallel(Array.from({ length: 1000 }, (_, race) => race).values(), 25, async (race) => {
+      const body = { CertificateArn: arn, TargetTagValue: `race-${race}` };
+      const answers = await Promise.all([system.register(body), system.register(body)]);
+      const id = answers[0].body.DeploymentId;
+      expect(answers.map(({ status }) => status)).toEqual([202, 202]);
+      started.set(id, new Set(answers.map((answer) => answer.body.ExecutionArn)));
+    });
+    expect(started.size).toBe(1000);
+    // Both callers were told of the same execution, and there is no other.
+    expect([...started.values()].every((arns) => arns.size === 1)).toBe(true);
+    expect(new Set(namesOf(system)).size).toBe(1000);
+    expect(namesOf(system).every((name) => name.endsWith('-1'))).toBe(true);
+  });
+
+  test('with different options are both honoured, one after the other', async () => {
+    const [first, second] = await Promise.all([
+      system.register({ CertificateArn: arn, VerifyPort: 443 }),
+      system.register({ CertificateArn: arn, VerifyPort: 8443 }),
+    ]);
+    expect([first.status, second.status]).toEqual([202, 202]);
+    expect(system.sfn.running()).toHaveLength(1);
+    await system.runAll();
+    const deployment = await system.deployment(first.body.DeploymentId);
+    expect(deployment).toMatchObject({ RolloutNumber: 2, Status: 'INSTALLED' });
+    expect(nodeOf(system)?.installed?.options).toBe(`|${deployment.Options.VerifyPort}|decrypted`);
+  });
+
+  test('of which one is a renewal: the newer serial is served in the end', async () => {
+    const id = await installed();
+    const serial = await system.acm.renew(arn);
+    await Promise.all([system.rollouts(id), system.renewal(arn), system.renewal(arn)]);
+    await system.runAll();
+    expect(await system.deployment(id)).toMatchObject({ Serial: serial, RolloutNumber: 2 });
+  });
+});
+
+describe('a start that went wrong', () => {
+  test('a crash between claim and start: the same request again starts that very rollout', async () => {
+    system.sfn.failNext('StartExecution', awsError('ServiceUnavailable', '', 'server'));
+    const crashed = await system.register({ CertificateArn: arn });
+    expect(crashed).toMatchObject({
+      status: 202,
+      body: { Warnings: [expect.stringContaining('could not be started yet')] },
+    });
+    expect(crashed.body.ExecutionArn).toBeUndefined();
+    const repeated = await system.register({ CertificateArn: arn });
+    expect(repeated.body.ExecutionArn).toMatch(/-1$/);
+    expect(namesOf(system)).toHaveLength(1);
+  });
+
+  test('a crash between claim and start: reconcile starts it, and nobody else is needed', async () => {
+    system.sfn.failNext('StartExecution', awsError('ServiceUnavailable', '', 'server'));
+    const { body } = await system.register({ CertificateArn: arn });
+    await system.reconcile('certificates');
+    await system.runAll();
+    expect(await system.deployment(body.DeploymentId)).toMatchObject({
+      Status: 'INSTALLED',
+      RolloutNumber: 1,
+    });
+  });
+
+  test('a start that was made and not heard is not made twice', async () => {
+    system.sfn.failNext('StartExecution', awsError('TimeoutError'), 'after');
+    const { body } = await system.register({ CertificateArn: arn });
+    expect((await system.deployment(body.DeploymentId)).Rollout?.StartedAt).toBeUndefined();
+    await system.register({ CertificateArn: arn });
+    await system.reconcile('certificates');
+    expect(namesOf(system)).toHaveLength(1);
+    expect((await system.deployment(body.DeploymentId)).Rollout?.StartedAt).toBeDefined();
+    await system.runAll();
+    expect(await system.deployment(body.DeploymentId)).toMatchObject({
+      Status: 'INSTALLED',
+      RolloutNumber: 1,
+    });
+  });
+
+  test.each(['FAILED', 'TIMED_OUT', 'ABORTED'] as const)(
+    'a start that was not heard and ended as %s: the claim is closed as failed, and what waits starts',
+    async (status) => {
+      system.sfn.failNext('StartExecution', awsError('TimeoutError'), 'after');
+      const { body } = await system.register({ CertificateArn: arn });
+      const [execution] = system.sfn.running();
+      system.sfn.end(execution?.arn as string, status);
+      await system.inventory.queue(await system.deployment(body.DeploymentId), {
+        CertificateArn: arn,
+        Serial: system.acm.serialOf(arn),
+        Cause: 'REQUEST',
+        CorrelationId: 'waits',
+      });
+      await system.reconcile('certificates');
+      const deployment = await system.deployment(body.DeploymentId);
+      expect(deployment).toMatchObject({
+        LastRollout: { Number: 1, Status: 'FAILED', Error: expect.stringContaining(status) },
+        RolloutNumber: 2,
+        Rollout: { CorrelationId: 'waits', StartedAt: expect.any(String) },
+      });
+      expect(deployment.Pending).toBeUndefined();
+    },
+  );
+
+  test('a start that was not heard, whose execution succeeded: it counts as started', async () => {
+    system.sfn.failNext('StartExecution', awsError('TimeoutError'), 'after');
+    const { body } = await system.register({ CertificateArn: arn });
+    const [execution] = system.sfn.running();
+    system.sfn.end(execution?.arn as string, 'SUCCEEDED');
+    await system.reconcile('certificates');
+    expect(await system.deployment(body.DeploymentId)).toMatchObject({
+      Rollout: { StartedAt: expect.any(String) },
+      RolloutNumber: 1,
+    });
+    // Succeeded, and recorded nothing: after a while the claim is closed and the work done again.
+    system.clock.advance({ minutes: 16 });
+    await system.reconcile('certificates');
+    system.clock.advance({ minutes: 16 });
+    await system.reconcile('certificates');
+    await system.runAll();
+    expect(await system.deployment(body.DeploymentId)).toMatchObject({
+      Status: 'INSTALLED',
+      RolloutNumber: 2,
+    });
+  });
+});
+
+describe('an older rollout', () => {
+  /** A rollout that another one has replaced while it ran: its execution goes on. */
+  async function superseded(state: 'Export' | 'Start' | 'Check') {
+    const { body } = await system.register({ CertificateArn: arn });
+    const old = system.sfn.running()[0]?.arn as string;
+    for (let steps = ['Export', 'Start', 'Check'].indexOf(state); steps > 0; steps -= 1) {
+      await system.step(old);
+    }
+    const deployment = await system.deployment(body.DeploymentId);
+    await system.inventory.finish(deployment, 1, { Status: 'FAILED', ExecutionArn: old });
+    await claimAndStart(
+      await system.deployment(body.DeploymentId),
+      { CertificateArn: arn, Serial: system.acm.serialOf(arn), Cause: 'REQUEST', CorrelationId: 'newer' },
+      system.deps(),
+    );
+    return { id: body.DeploymentId as string, old };
+  }
+
+  test.each(['Export', 'Start'] as const)('ends quietly in %s and changes nothing', async (state) => {
+    const { id, old } = await superseded(state);
+    // What finish recorded of it is another matter: here it never came so far.
+    await database.client.send(forget(id));
+    const before = await system.deployment(id);
+    const secretCalls = system.target().secretsManager.calls.length;
+    await system.step(old);
+    expect(system.sfn.executions.get(old)?.status).toBe('SUCCEEDED');
+    expect(system.target().secretsManager.calls).toHaveLength(secretCalls);
+    expect(system.target().ssm.automations.size).toBe(0);
+    expect(await system.deployment(id)).toEqual(before);
+  });
+
+  test('ends quietly in Check and writes over neither nodes nor status', async () => {
+    const { id, old } = await superseded('Check');
+    await database.client.send(forget(id));
+    await system.inventory.recordNodes(id, 2, [{ NodeId: 'i-1', Outcome: 'failed', Error: 'of the newer' }]);
+    const before = await system.deployment(id);
+    await system.step(old);
+    expect(system.sfn.executions.get(old)?.status).toBe('SUCCEEDED');
+    expect(await system.deployment(id)).toEqual(before);
+    expect(await system.inventory.allNodes(id)).toMatchObject([{ RolloutNumber: 2, Error: 'of the newer' }]);
+  });
+
+  test('cannot write its end, its notes or its nodes over those of a newer one', async () => {
+    const { id, old } = await superseded('Check');
+    const newer = await system.deployment(id);
+    await system.inventory.recordNodes(id, 2, [{ NodeId: 'i-1', Outcome: 'installed', Serial: '02' }]);
+    await system.inventory.recordNodes(id, 1, [{ NodeId: 'i-1', Outcome: 'installed', Serial: '01' }]);
+    await system.inventory.recordNodes(id, 2, [{ NodeId: 'i-1', Outcome: 'dry-run-passed' }], true);
+    await system.inventory.recordNodes(id, 1, [{ NodeId: 'i-1', Outcome: 'failed', Error: 'old' }], true);
+    expect(await system.inventory.note(id, 1, { AutomationExecutionId: 'old' })).toBeUndefined();
+    expect(
+      await system.inventory.finish(newer, 1, { Status: 'INSTALLED', ExecutionArn: old }),
+    ).toBeUndefined();
+    expect(await system.deployment(id)).toEqual(newer);
+    expect(await system.inventory.allNodes(id)).toMatchObject([
+      { Serial: '02', DryRun: { Outcome: 'dry-run-passed', RolloutNumber: 2 } },
+    ]);
+  });
+
+  const forget = (id: string) =>
+    updateOf(id, {
+      UpdateExpression: 'REMOVE LastRollout',
+      ConditionExpression: 'attribute_exists(CertName)',
+    });
+});
+
+describe('a request while another rollout runs', () => {
+  test('moves the deployment to another certificate as soon as the rollout has ended', async () => {
+    const other = await system.acm.issue('other');
+    const first = await system.register({ CertificateArn: arn });
+    await system.step(first.body.ExecutionArn);
+    const second = await system.register({ CertificateArn: other });
+    expect(second.body).toMatchObject({
+      DeploymentId: first.body.DeploymentId,
+      ExecutionArn: first.body.ExecutionArn,
+      Warnings: [expect.stringContaining('starts when it has ended')],
+    });
+    expect(system.sfn.running()).toHaveLength(1);
+    await system.runAll();
+    expect(await system.deployment(first.body.DeploymentId)).toMatchObject({
+      CertificateArn: other,
+      Serial: system.acm.serialOf(other),
+      Status: 'INSTALLED',
+      RolloutNumber: 2,
+    });
+    expect(nodeOf(system)?.installed?.Serial).toBe(system.acm.serialOf(other));
+  });
+
+  test('is not forgotten when the start of its own rollout fails', async () => {
+    const first = await system.register({ CertificateArn: arn });
+    await system.register({ CertificateArn: arn, VerifyPort: 8443 });
+    await system.step(first.body.ExecutionArn);
+    await system.step(first.body.ExecutionArn);
+    system.sfn.failNext('StartExecution', awsError('ServiceUnavailable', '', 'server'));
+    await system.step(first.body.ExecutionArn);
+    // The rollout that ended well is not blamed for it.
+    expect(system.sfn.executions.get(first.body.ExecutionArn)?.status).toBe('SUCCEEDED');
+    expect(system.messages()).toEqual([]);
+    await system.reconcile('certificates');
+    await system.runAll();
+    expect(nodeOf(system)?.installed?.options).toBe('|8443|decrypted');
+  });
+
+  test('survives a crash between the end of a rollout and the claim of the next', async () => {
+    const { body } = await system.register({ CertificateArn: arn });
+    await system.register({ CertificateArn: arn, VerifyPort: 8443 });
+    const deployment = await system.deployment(body.DeploymentId);
+    await system.inventory.finish(deployment, 1, { Status: 'INSTALLED', ExecutionArn: body.ExecutionArn });
+    system.sfn.end(body.ExecutionArn, 'SUCCEEDED');
+    await system.reconcile('certificates');
+    await system.runAll();
+    expect(nodeOf(system)?.installed?.options).toBe('|8443|decrypted');
+  });
+
+  test('for the same serial and options is answered with that rollout and starts no other', async () => {
+    const first = await system.register({ CertificateArn: arn });
+    const again = await system.register({ CertificateArn: arn });
+    const now = await system.rollouts(first.body.DeploymentId);
+    for (const answer of [again, now]) {
+      expect(answer).toMatchObject({
+        status: 202,
+        body: { ExecutionArn: first.body.ExecutionArn, Warnings: [] },
+      });
+    }
+    await system.runAll();
+    expect(namesOf(system)).toHaveLength(1);
+  });
+
+  test('that only wants to install again never displaces one that changes the options', async () => {
+    const { body } = await system.register({ CertificateArn: arn });
+    await system.register({ CertificateArn: arn, VerifyPort: 8443 });
+    const serial = await system.acm.renew(arn);
+    await system.renewal(arn);
+    await system.rollouts(body.DeploymentId);
+    expect((await system.deployment(body.DeploymentId)).Pending).toMatchObject({ Cause: 'REQUEST' });
+    await system.runAll();
+    expect(nodeOf(system)?.installed).toMatchObject({ Serial: serial, options: '|8443|decrypted' });
+  });
+
+  test('of a renewal whose serial the running rollout finds by itself starts no second rollout', async () => {
+    const { body } = await system.register({ CertificateArn: arn });
+    const serial = await system.acm.renew(arn);
+    await system.renewal(arn);
+    expect((await system.deployment(body.DeploymentId)).Pending).toMatchObject({ Cause: 'RENEWAL' });
+    await system.runAll();
+    const deployment = await system.deployment(body.DeploymentId);
+    expect(deployment).toMatchObject({ Serial: serial, RolloutNumber: 1, Status: 'INSTALLED' });
+    expect(deployment.Pending).toBeUndefined();
+  });
+});
+
+describe('what an index shows late', () => {
+  test('a renewal of the certificate that the deployment was moved away from starts nothing', async () => {
+    const id = await installed();
+    const stale = await system.deployment(id);
+    const other = await system.acm.issue('other');
+    await system.register({ CertificateArn: other });
+    const renewal = {
+      CertificateArn: arn,
+      Serial: await system.acm.renew(arn),
+      Cause: 'RENEWAL',
+      CorrelationId: 'late',
+    } as const;
+    // Once while the move is rolled out, once after.
+    expect(await bringToSerial(stale, renewal, system.deps())).toBe(false);
+    const moved = await system.deployment(id);
+    expect(await system.inventory.queue(moved, renewal)).toBe(false);
+    expect(moved.Pending).toBeUndefined();
+    await system.runAll();
+    expect(await bringToSerial(stale, renewal, system.deps())).toBe(false);
+    expect(nodeOf(system)?.installed?.Serial).toBe(system.acm.serialOf(other));
+  });
+
+  test('a renewal that saw no rollout waits for the one that began meanwhile', async () => {
+    const id = await installed();
+    const stale = await system.deployment(id);
+    const { body } = await system.rollouts(id);
+    await system.step(body.ExecutionArn);
+    const Serial = await system.acm.renew(arn);
+    const renewal = { CertificateArn: arn, Serial, Cause: 'RENEWAL', CorrelationId: 'late' } as const;
+    expect(await bringToSerial(stale, renewal, system.deps())).toBe(false);
+    await system.runAll();
+    expect(await system.deployment(id)).toMatchObject({ Serial, RolloutNumber: 3 });
+  });
+
+  test('a renewal that saw a rollout which has ended since starts its own', async () => {
+    const { body } = await system.register({ CertificateArn: arn });
+    const stale = await system.deployment(body.DeploymentId);
+    await system.runAll();
+    const Serial = await system.acm.renew(arn);
+    const renewal = { CertificateArn: arn, Serial, Cause: 'RENEWAL', CorrelationId: 'late' } as const;
+    expect(await bringToSerial(stale, renewal, system.deps())).toBe(true);
+    await system.runAll();
+    expect(await system.deployment(body.DeploymentId)).toMatchObject({ Serial, RolloutNumber: 2 });
+  });
+});
+
+describe('a deployment that is deleted', () => {
+  test.each([0, 1, 2])(
+    'after %d states of its rollout: the rollout stops, nothing is left behind',
+    async (states) => {
+      const { body } = await system.register({ CertificateArn: arn });
+      for (let state = 0; state < states; state += 1) {
+        await system.step(body.ExecutionArn);
+      }
+      expect((await system.remove(body.DeploymentId)).status).toBe(200);
+      expect(system.sfn.executions.get(body.ExecutionArn)?.status).toBe('ABORTED');
+      const { ssm, secretsManager } = system.target();
+      expect([...ssm.automations.values()].map((one) => one.AutomationExecutionStatus)).toEqual(
+        states === 2 ? ['Cancelled'] : [],
+      );
+      expect([...secretsManager.secrets.values()].every(({ deleted }) => deleted)).toBe(true);
+      // The event of the aborted execution wakes nobody.
+      const execution = system.sfn.executions.get(body.ExecutionArn);
+      await system.report(system.executionEvent(execution as never));
+      expect(system.messages()).toEqual([]);
+      expect(await system.inventory.get(body.DeploymentId)).toBeUndefined();
+      expect(await system.inventory.allNodes(body.DeploymentId)).toEqual([]);
+    },
+  );
+
+  test('while a function of its rollout is at work: the function finds out and stops what it began', async () => {
+    const { body } = await system.register({ CertificateArn: arn });
+    await system.step(body.ExecutionArn);
+    // The deletion comes after StartInstallation has looked, and before it notes the Automation.
+    let deleting: Promise<unknown> | undefined;
+    const { ssm } = system.target();
+    const start = ssm.StartAutomationExecution.bind(ssm);
+    ssm.StartAutomationExecution = (input) => {
+      deleting = system.inventory.markDeleting(body.DeploymentId);
+      return start(input);
+    };
+    const around = async <T>(call: () => Promise<T>): Promise<T> => {
+      await deleting;
+      return call();
+    };
+    await system.step(body.ExecutionArn, { around });
+    expect([...ssm.automations.values()].map((one) => one.AutomationExecutionStatus)).toEqual(['Cancelled']);
+    expect((await system.remove(body.DeploymentId)).status).toBe(200);
+  });
+
+  test('before its claimed rollout was started: nothing starts any more', async () => {
+    system.sfn.failNext('StartExecution', awsError('ServiceUnavailable', '', 'server'));
+    const { body } = await system.register({ CertificateArn: arn });
+    expect((await system.remove(body.DeploymentId)).status).toBe(200);
+    await system.reconcile('certificates');
+    await system.reconcile('nodes');
+    expect(namesOf(system)).toEqual([]);
+  });
+
+  test('and registered again counts its rollouts on, so that no name and no number is used twice', async () => {
+    const numbers: number[] = [];
+    for (let round = 0; round < 3; round += 1) {
+      const { body } = await system.register({ CertificateArn: arn });
+      await system.runAll();
+      numbers.push((await system.deployment(body.DeploymentId)).RolloutNumber);
+      await system.remove(body.DeploymentId);
+    }
+    expect(numbers).toEqual([1, 2, 3]);
+    expect(new Set(namesOf(system)).size).toBe(3);
+    expect(nodeOf(system)?.installed?.RolloutNumber).toBe(3);
+  });
+
+  test('leaves its number and nothing else', async () => {
+    const id = await installed();
+    await system.remove(id);
+    const { Items } = await database.client.send(queryOf(id));
+    expect(Items).toEqual([{ DeploymentId: id, Item: 'deployment', RolloutNumber: 1 }]);
+  });
+});
+
+function updateOf(id: string, update: object): never {
+  return new UpdateCommand({
+    TableName: system.table,
+    Key: { DeploymentId: id, Item: 'deployment' },
+    ...update,
+  }) as never;
+}
+
+function queryOf(id: string) {
+  return new QueryCommand({
+    TableName: system.table,
+    KeyConditionExpression: 'DeploymentId = :id',
+    ExpressionAttributeValues: { ':id': id },
+  });
+}
