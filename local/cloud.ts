@@ -199,7 +199,7 @@ class LocalCloud implements Cloud, Kernel {
     this.folder = this.#workFolder.path;
     this.clock = new CloudClock(timeScale);
     this.record = new Recorder(this.clock);
-    this.identities = new Identities(partition, this.clock);
+    this.identities = new Identities(partition, this.clock, (call) => this.record.calls.push(call));
     this.#timeScale = timeScale;
     this.#buildFolder = buildFolder;
     this.#report = options.report ?? ((failure) => process.stderr.write(`local cloud: ${failure}\n`));

@@ -1,6 +1,7 @@
-import { evaluate, type PolicyDocument, type Principal } from '../iam/evaluate.ts';
+import { type AccessRequest, evaluate, type PolicyDocument, type Principal } from '../iam/evaluate.ts';
 import { NotModelled } from '../iam/not-modelled.ts';
 import type { Clock } from './clock.ts';
+import type { RecordedCall } from './recording.ts';
 import { type Caller, parseArn, randomText, ServiceError } from './service.ts';
 
 /** Somebody with credentials: a user, a role session. */
@@ -87,10 +88,13 @@ export class Identities {
   readonly #roles = new Map<string, Role>();
   readonly #managedPolicies = new Map<string, PolicyDocument>();
   readonly #keys = new Map<string, AccessKey>();
+  readonly #record: (call: RecordedCall) => void;
 
-  constructor(partition: string, clock: Clock) {
+  /** `record` is told how every role was taken on by an AWS service, as CloudTrail is: AssumeRole by the service. */
+  constructor(partition: string, clock: Clock, record: (call: RecordedCall) => void = () => {}) {
     this.#partition = partition;
     this.#clock = clock;
+    this.#record = record;
   }
 
   createUser(
@@ -179,13 +183,26 @@ export class Identities {
       );
     if (!role) throw denied('the role does not exist');
     const principal: Principal = { account: '', arn: '', service, tags: {}, identityPolicies: [] };
-    const decision = evaluate(principal, {
+    const request: AccessRequest = {
       action: 'sts:AssumeRole',
       resource: role.arn,
       context,
       resourcePolicies: [role.trustPolicy],
       resourcePolicyKind: 'role trust policy',
       resourceAccount: role.account,
+    };
+    const decision = evaluate(principal, request);
+    this.#record({
+      at: this.#clock.now().toISOString(),
+      operation: 'sts.AssumeRole',
+      account: role.account,
+      region: '',
+      principalArn: service,
+      source: `aws ${service.split('.')[0]}`,
+      input: { RoleArn: roleArn, RoleSessionName: options.name },
+      principal,
+      decisions: [{ request, decision }],
+      ...(decision.allowed ? { status: 200 } : { status: 403, error: 'AccessDenied' }),
     });
     if (!decision.allowed) throw denied(decision.reason);
     return this.openSession(role, options);
