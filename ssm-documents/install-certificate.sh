@@ -197,10 +197,11 @@ check_tools() {
 # ---- one installation at a time ------------------------------------------------------------------
 
 only_roots() { # paths: they belong to root (in tests: to who runs them), and nobody else can write to them
-  local user mode
-  while read -r user mode; do
-    ((user == EUID && !(8#$mode & 8#022))) || return 1
-  done < <(stat -L -c '%u %a' "$@")
+  local facts owner_and_mode
+  facts=$(stat -L -c %u-%a "$@") || return 1
+  for owner_and_mode in $facts; do
+    ((${owner_and_mode%-*} == EUID && !(8#${owner_and_mode#*-} & 8#022))) || return 1
+  done
 }
 
 check_own_folders() { # paths: those that exist must be folders, not links to some, and only root's
@@ -405,9 +406,10 @@ parse_bundle() {
 }
 
 take_field() { # name: sets FIELD
-  local pattern="\"$1\"[[:space:]]*:[[:space:]]*\"([^\"]+)\""
+  local pattern="\"$1\"[[:space:]]*:[[:space:]]*\"([^\"]+)\"" escaped_slash='\/'
   [[ $BUNDLE =~ $pattern ]] || fail bundle-invalid "the bundle has no $1"
-  printf -v FIELD '%b' "${BASH_REMATCH[1]//'\/'//}" # the escapes of JSON, \n and \u002b among them, are also those of %b
+  FIELD=${BASH_REMATCH[1]//"$escaped_slash"//}
+  printf -v FIELD '%b' "$FIELD" # the other escapes of JSON, such as \n and \u002b, are also those of %b
   FIELD=${FIELD//$'\2'/\"}
   FIELD=${FIELD//$'\1'/\\}
 }

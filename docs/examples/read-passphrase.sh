@@ -35,6 +35,8 @@ if ! [[ $bundle =~ $pattern ]]; then
   echo "the bundle $secret_arn has no passphrase" >&2
   exit 1
 fi
-printf -v passphrase '%b' "${BASH_REMATCH[1]//'\/'//}"
+escaped_slash='\/'
+passphrase=${BASH_REMATCH[1]//"$escaped_slash"//}
+printf -v passphrase '%b' "$passphrase" # the other escapes of JSON are also those of %b
 passphrase=${passphrase//$'\2'/\"}
 printf '%s\n' "${passphrase//$'\1'/\\}"
