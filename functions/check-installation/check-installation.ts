@@ -145,8 +145,8 @@ async function reportedResults(
     )) {
       for (const invocation of page.CommandInvocations ?? []) {
         const result = resultOf(invocation, input);
-        // The fleet step finds the canary `unchanged`; what the canary step did is the news.
-        if (!(results.get(result.NodeId)?.Outcome === 'installed' && result.Outcome === 'unchanged')) {
+        // The fleet step finds the canary `unchanged`, or does not come to it; what the canary step did is the news.
+        if (results.get(result.NodeId)?.Outcome !== 'installed' || isFault(result)) {
           results.set(result.NodeId, result);
         }
       }
@@ -158,6 +158,13 @@ async function reportedResults(
 function resultOf(invocation: CommandInvocation, input: CheckInstallationInput): NodeResult {
   const { InstanceId: NodeId = '', StatusDetails = 'no status', CommandPlugins = [] } = invocation;
   const line = CommandPlugins.map((plugin) => parseResultLine(plugin.Output ?? '')).find((found) => found);
+  if (!line && StatusDetails === 'Terminated') {
+    return {
+      NodeId,
+      Outcome: 'not-reached',
+      Error: 'Not started: the installation had failed on as many nodes as MaxErrors allows.',
+    };
+  }
   if (!line) {
     return {
       NodeId,
@@ -172,14 +179,15 @@ function resultOf(invocation: CommandInvocation, input: CheckInstallationInput):
   return { NodeId, ...result } as NodeResult;
 }
 
+const isFault = ({ Outcome }: NodeResult) => Outcome === 'failed' || Outcome === 'rolled-back';
+
 /** Every node that carries the tag now, and every node that reported. */
 function resultsOf(nodes: ManagedNode[], reported: Map<string, NodeResult>): NodeResult[] {
   const results = new Map(reported);
   for (const node of nodes) {
     const result = reported.get(node.NodeId);
-    const succeeded = result && !['failed', 'rolled-back'].includes(result.Outcome);
     const obstacle = obstacleOf(node);
-    if (obstacle && !succeeded) {
+    if (obstacle && (!result || isFault(result) || result.Outcome === 'not-reached')) {
       results.set(node.NodeId, { NodeId: node.NodeId, ...obstacle });
     } else if (!result) {
       results.set(node.NodeId, {
@@ -204,7 +212,7 @@ interface Verdict {
 function judge(results: NodeResult[], execution: AutomationExecution, timedOut: boolean): Verdict {
   const withOutcome = (...outcomes: NodeOutcome[]) =>
     results.filter((node) => outcomes.includes(node.Outcome));
-  const failed = withOutcome('failed', 'rolled-back');
+  const failed = results.filter(isFault);
   const notReached = withOutcome('not-reached');
   const unreached = [...withOutcome('offline', 'unsupported'), ...notReached];
   const { AutomationExecutionStatus: status = 'unknown', FailureMessage: message = 'no message' } = execution;
