@@ -13,7 +13,6 @@ import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-sec
 import { GetParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
 import { expect, test } from '@jest/globals';
-import { fromInstanceMetadata } from '@smithy/credential-provider-imds';
 import { startCloud } from '../../../local/cloud.ts';
 import { ACCOUNT, allow, REGION, signedCall, testCloud, trust, until } from './test-cloud.ts';
 
@@ -195,10 +194,15 @@ test('a node’s role is read with an IMDSv2 token only, and is the node’s own
   const endpoint = node.spec.environment.AWS_EC2_METADATA_SERVICE_ENDPOINT as string;
   const path = `${endpoint}/latest/meta-data/iam/security-credentials/`;
   expect((await fetch(path)).status).toBe(401);
-  process.env.AWS_EC2_METADATA_SERVICE_ENDPOINT = endpoint;
-  const credentials = await fromInstanceMetadata()().finally(
-    () => delete process.env.AWS_EC2_METADATA_SERVICE_ENDPOINT,
-  );
+  const asked = await fetch(`${endpoint}/latest/api/token`, {
+    method: 'PUT',
+    headers: { 'x-aws-ec2-metadata-token-ttl-seconds': '60' },
+  });
+  const withToken = { headers: { 'x-aws-ec2-metadata-token': await asked.text() } };
+  const roleName = await (await fetch(path, withToken)).text();
+  const answer = (await (await fetch(`${path}${roleName}`, withToken)).json()) as Record<string, string>;
+  const { AccessKeyId = '', SecretAccessKey = '', Token = '' } = answer;
+  const credentials = { accessKeyId: AccessKeyId, secretAccessKey: SecretAccessKey, sessionToken: Token };
   const sts = new STSClient({ endpoint: cloud().endpoint, region: REGION, credentials });
   const { Arn } = await sts.send(new GetCallerIdentityCommand({}));
   expect(Arn).toBe(`arn:aws:sts::${ACCOUNT}:assumed-role/node-${node.id}/${node.id}`);
