@@ -1,6 +1,7 @@
 import { SSMClient } from '@aws-sdk/client-ssm';
 import { readEnvironment } from '../shared/environment.ts';
-import { count, ONE_ATTEMPT, observed, traced } from '../shared/observed.ts';
+import { countInstallation } from '../shared/installation-metrics.ts';
+import { ONE_ATTEMPT, observed, traced } from '../shared/observed.ts';
 import { rolloutDepsFrom } from '../shared/rollout-clients.ts';
 import type { OpenSession } from '../shared/target-account.ts';
 import { targetSessionsFrom } from '../shared/target-sessions.ts';
@@ -18,17 +19,8 @@ const deps = {
   random: Math.random,
 };
 
-/** One metric for each way in which an installation may end. */
-const METRICS = {
-  IN_PROGRESS: 'InstallationPolled',
-  INSTALLED: 'CertificateInstalled',
-  DEGRADED: 'CertificateInstalledInPart',
-  WAITING: 'NodesAwaited',
-  FAILED: 'InstallationFailed',
-};
-
 export const handler = observed(async (input: CheckInstallationInput) => {
   const installation = await checkInstallation(input, deps);
-  count(METRICS[installation.Status]);
+  countInstallation(installation.Status, 'InstallationPolled');
   return installation;
 });

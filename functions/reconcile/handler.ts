@@ -4,11 +4,12 @@ import { SNSClient } from '@aws-sdk/client-sns';
 import { SSMClient } from '@aws-sdk/client-ssm';
 import { readEnvironment } from '../shared/environment.ts';
 import { type Notification, notify } from '../shared/notification.ts';
-import { count, observed, traced } from '../shared/observed.ts';
+import { count, gauge, observed, traced } from '../shared/observed.ts';
 import { once } from '../shared/once.ts';
 import { rolloutDepsFrom } from '../shared/rollout-clients.ts';
 import type { OpenSession } from '../shared/target-account.ts';
 import { targetSessionsFrom } from '../shared/target-sessions.ts';
+import type { FleetHealth } from './fleet-health.ts';
 import { ReconcileEvent, reconcile } from './reconcile.ts';
 
 const env = readEnvironment([
@@ -39,6 +40,18 @@ const sendOnce = once(env.IDEMPOTENCY_TABLE, 'Key', async (message: { Key: strin
   return { Sent: message.Key };
 });
 
+/** Each sweep shows the fleet anew, so that an alarm ends when its cause has. */
+function report(health: FleetHealth): void {
+  gauge('InstalledDeployments', health.Installed);
+  gauge('DegradedDeployments', health.Degraded);
+  gauge('WaitingDeployments', health.Waiting);
+  gauge('FailedDeployments', health.Failed);
+  gauge('OldestOpenFailureAge', health.OldestFailureSeconds, 'Seconds');
+  if (health.DaysToExpiry !== undefined) {
+    gauge('DaysToExpiry', health.DaysToExpiry);
+  }
+}
+
 export const handler = observed(async (event: object, context) => {
   const { Task } = ReconcileEvent.parse(event);
   const pass = await reconcile(Task, {
@@ -51,5 +64,6 @@ export const handler = observed(async (event: object, context) => {
   });
   count('RolloutRepaired', pass.Repaired + pass.Started);
   count('ReconcileFailed', pass.Errors);
+  report(pass.Health);
   return pass;
 });

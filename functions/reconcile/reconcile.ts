@@ -25,6 +25,7 @@ import {
   runningExecutionArn,
 } from '../shared/rollout.ts';
 import { type ConnectTarget, inTarget } from '../shared/target-account.ts';
+import { type FleetHealth, healthOf } from './fleet-health.ts';
 
 /** What the two schedules send. */
 export const ReconcileEvent = z.object({ Task: z.enum(['nodes', 'certificates']) });
@@ -46,6 +47,8 @@ export interface Pass {
   Dropped: number;
   Notified: number;
   Errors: number;
+  /** As it was before the pass changed anything. */
+  Health: FleetHealth;
 }
 
 const MINUTE_MS = 60_000;
@@ -77,7 +80,6 @@ export const EXPIRY_ALERT_DAYS = [30, 14, 7, 1, 0];
 
 /** Makes the promise true where events were lost, claims died or nodes changed. */
 export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileDeps): Promise<Pass> {
-  const pass: Pass = { Examined: 0, Started: 0, Repaired: 0, Dropped: 0, Notified: 0, Errors: 0 };
   // By id: while the statuses are read one after the other, a deployment may change from one to the next.
   const fleet = new Map<string, Deployment>();
   for (const Status of STATUSES) {
@@ -88,7 +90,15 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
     }
   }
   const deployments = [...fleet.values()];
-  pass.Examined = deployments.length;
+  const pass: Pass = {
+    Examined: deployments.length,
+    Started: 0,
+    Repaired: 0,
+    Dropped: 0,
+    Notified: 0,
+    Errors: 0,
+    Health: healthOf(deployments.filter(isActive), deps.now()),
+  };
   await (task === 'nodes'
     ? reconcileNodes(deployments.filter(isActive), pass, deps)
     : reconcileCertificates(deployments, pass, deps));

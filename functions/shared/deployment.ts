@@ -74,6 +74,8 @@ export interface Deployment extends Order {
   Status: Status;
   /** True while only dry runs were asked for: nothing is installed by itself. */
   DryRunOnly?: boolean;
+  /** From a POST until a rollout did not fail: its bundle may be restored where it is scheduled for deletion. */
+  RestoreBundle?: boolean;
   /** Counts rollouts; never goes back. With `Rollout` present it is the number of the running one. */
   RolloutNumber: number;
   Rollout?: Claim;
@@ -84,6 +86,8 @@ export interface Deployment extends Order {
   LastDryRun?: LastRollout;
   /** Rollouts that failed since the last one that did not. */
   Failures?: number;
+  /** When the first of these failed. ISO 8601. */
+  FailingSince?: string;
   /** Serial, version and expiry of what the nodes serve. While none serves it, NotAfter is of what is ready. */
   Serial?: string;
   VersionId?: string;

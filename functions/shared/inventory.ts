@@ -168,7 +168,7 @@ export class Inventory {
     // A rollout may end, or a deletion begin, between two of these writes; then the next round sees it.
     for (let round = 0; round < REGISTER_ROUNDS; round += 1) {
       const claimed = await this.claimWith(deploymentId, rollout, {
-        set: { ...order },
+        set: { ...order, RestoreBundle: true },
         setOnce: { CreatedAt: now, NotAfter: certificateNotAfter },
         remove: ['DryRunOnly'],
         condition: '(attribute_not_exists(#Status) OR #Status <> :deleting)',
@@ -182,7 +182,12 @@ export class Inventory {
       }
       if (current?.Rollout) {
         const updated = await this.update(deploymentId, {
-          set: { ...order, ...(queue(current) ? { Pending: rollout } : {}), UpdatedAt: now },
+          set: {
+            ...order,
+            ...(queue(current) ? { Pending: rollout } : {}),
+            RestoreBundle: true,
+            UpdatedAt: now,
+          },
           remove: ['DryRunOnly'],
           condition: `${isLive} AND attribute_exists(Rollout) AND RolloutNumber = :seen`,
           values: { ':seen': current.RolloutNumber, ':deleting': 'DELETING' },
@@ -212,7 +217,7 @@ export class Inventory {
       return this.claimWith(deploymentId, trial, { condition: isLive, status: null });
     }
     return this.claimWith(deploymentId, trial, {
-      set: { ...order, NotAfter: certificateNotAfter, DryRunOnly: true },
+      set: { ...order, NotAfter: certificateNotAfter, DryRunOnly: true, RestoreBundle: true },
       setOnce: { CreatedAt: timestamp(this.now()) },
       condition: `(attribute_not_exists(CertName) OR (attribute_exists(DryRunOnly) AND #Status <> :deleting))`,
       status: 'WAITING',
@@ -308,7 +313,7 @@ export class Inventory {
     const expiry = Exported && idle && claim.Cause !== 'DRY_RUN' ? { NotAfter: Exported.NotAfter } : {};
     return this.update(deployment.DeploymentId, {
       set: { ...change.set, ...expiry, ...versions, UpdatedAt: now },
-      remove: ['Rollout', ...(change.remove ?? [])],
+      remove: ['Rollout', ...(Status === 'FAILED' ? [] : ['RestoreBundle']), ...(change.remove ?? [])],
       condition: `${isLive} AND attribute_exists(Rollout) AND RolloutNumber = :number`,
       values: { ':number': rolloutNumber, ':deleting': 'DELETING' },
     });
@@ -586,10 +591,12 @@ interface Change {
 
 /** A rollout that failed is counted, so that the next attempts come at growing distance. */
 function endOfRollout(deployment: Deployment, last: LastRollout): { set: Change['set']; remove?: string[] } {
-  const Failures = last.Status === 'FAILED' ? (deployment.Failures ?? 0) + 1 : 0;
+  const failed = last.Status === 'FAILED';
+  const Failures = failed ? (deployment.Failures ?? 0) + 1 : 0;
+  const FailingSince = failed ? (deployment.FailingSince ?? last.At) : undefined;
   return {
-    set: { LastRollout: last, Status: last.Status, Failures, LastError: last.Error },
-    ...(last.Error === undefined ? { remove: ['LastError'] } : {}),
+    set: { LastRollout: last, Status: last.Status, Failures, FailingSince, LastError: last.Error },
+    remove: [...(failed ? [] : ['FailingSince']), ...(last.Error === undefined ? ['LastError'] : [])],
   };
 }
 

@@ -34,6 +34,11 @@ export function count(name: string, value = 1): void {
   metrics.addMetric(name, MetricUnit.Count, value);
 }
 
+/** Shows how something is now: look at minimum or maximum, never at a sum. */
+export function gauge(name: string, value: number, unit: 'Count' | 'Seconds' = 'Count'): void {
+  metrics.addMetric(name, MetricUnit[unit], value);
+}
+
 /** Adds the rollout's fields to every further log line of this invocation; an event may be anything. */
 export function logFields(source: unknown): void {
   const fields = Object(source) as Record<string, unknown>;

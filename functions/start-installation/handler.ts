@@ -1,5 +1,6 @@
 import { SSMClient } from '@aws-sdk/client-ssm';
 import { readEnvironment } from '../shared/environment.ts';
+import { countInstallation } from '../shared/installation-metrics.ts';
 import { ONE_ATTEMPT, observed, traced } from '../shared/observed.ts';
 import { rolloutDepsFrom } from '../shared/rollout-clients.ts';
 import type { OpenSession } from '../shared/target-account.ts';
@@ -25,4 +26,8 @@ const deps = {
   timeoutMinutes: Number(env.INSTALLATION_TIMEOUT_MINUTES),
 };
 
-export const handler = observed((input: StartInstallationInput) => startInstallation(input, deps));
+export const handler = observed(async (input: StartInstallationInput) => {
+  const installation = await startInstallation(input, deps);
+  countInstallation(installation.Status, 'InstallationStarted');
+  return installation;
+});

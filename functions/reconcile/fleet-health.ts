@@ -1,0 +1,34 @@
+import type { Deployment } from '../shared/deployment.ts';
+
+/** How the whole fleet is, as one sweep finds it: what the dashboard and the alarms show. */
+export interface FleetHealth {
+  Installed: number;
+  Degraded: number;
+  Waiting: number;
+  /** Deployments whose last rollout failed; while one is tried again it stays counted. */
+  Failed: number;
+  /** Seconds since the first failure of the deployment that has failed longest; 0: none fails. */
+  OldestFailureSeconds: number;
+  /** Whole days until the first version that is served, or ready to be, expires; absent for an empty fleet. */
+  DaysToExpiry?: number;
+}
+
+const DAY_MS = 86_400_000;
+
+/** @param deployments those that are kept up: no dry runs, none that is being deleted. */
+export function healthOf(deployments: readonly Deployment[], now: Date): FleetHealth {
+  const failing = deployments.flatMap(({ FailingSince }) => (FailingSince ? [Date.parse(FailingSince)] : []));
+  const expiries = deployments.map(({ NotAfter }) => Date.parse(NotAfter));
+  const settled = (status: Deployment['Status']) =>
+    deployments.filter(({ Status, FailingSince }) => Status === status && !FailingSince).length;
+  return {
+    Installed: settled('INSTALLED'),
+    Degraded: settled('DEGRADED'),
+    Waiting: settled('WAITING'),
+    Failed: failing.length,
+    OldestFailureSeconds: Math.max(0, ...failing.map((since) => Math.floor((now.getTime() - since) / 1000))),
+    ...(expiries.length > 0
+      ? { DaysToExpiry: Math.floor((expiries.reduce((a, b) => Math.min(a, b)) - now.getTime()) / DAY_MS) }
+      : {}),
+  };
+}

@@ -1,0 +1,53 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { type Database, startDatabase } from './support/inventory-table.ts';
+import { System } from './support/system.ts';
+
+let database: Database;
+let system: System;
+beforeAll(async () => {
+  database = await startDatabase();
+});
+afterAll(() => database.stop());
+beforeEach(async () => {
+  system = new System(database, await database.createTable());
+});
+
+const health = async () => (await system.reconcile('certificates')).Health;
+
+test('an empty fleet has no failure and nothing that expires', async () => {
+  expect(await health()).toEqual({
+    Installed: 0,
+    Degraded: 0,
+    Waiting: 0,
+    Failed: 0,
+    OldestFailureSeconds: 0,
+  });
+});
+
+test('a failure is as old as its first rollout that failed, and is over when one succeeds', async () => {
+  const node = system.target().ssm.addNode('i-1');
+  node.behaviour = 'failed';
+  await system.register({ CertificateArn: await system.acm.issue('web') });
+  await system.runAll();
+  system.clock.advance({ hours: 5 });
+  expect(await health()).toMatchObject({ Failed: 1, OldestFailureSeconds: expect.closeTo(5 * 3600, -2) });
+  await system.runAll();
+  system.clock.advance({ hours: 20 });
+  node.behaviour = 'installs';
+  // Tried again meanwhile, and failed again: neither makes it younger.
+  expect(await health()).toMatchObject({ Failed: 1, OldestFailureSeconds: expect.closeTo(25 * 3600, -2) });
+  await system.runAll();
+  expect(await health()).toMatchObject({ Installed: 1, Failed: 0, OldestFailureSeconds: 0 });
+});
+
+test('the certificate that expires first is the one that counts', async () => {
+  system.target().ssm.addNode('i-1');
+  const first = await system.acm.issue('web');
+  await system.register({ CertificateArn: first });
+  await system.runAll();
+  const before = (await health()).DaysToExpiry as number;
+  system.clock.advance({ hours: 24 * 10 });
+  await system.register({ CertificateArn: await system.acm.issue('web') }, undefined, 'web-other');
+  await system.runAll();
+  expect((await health()).DaysToExpiry).toBe(before - 10);
+});
