@@ -77,13 +77,14 @@ describe('a rollout', () => {
     expect(visited).toEqual([
       'ExportCertificate',
       'StartInstallation',
-      'IsAnyNodeReady',
+      'IsInstallationComplete',
       ...Array(3).fill(['WaitForInstallation', 'CheckInstallation', 'IsInstallationComplete']).flat(),
       'Installed',
     ]);
   });
 
   test.each([
+    ['Installed', 'a repeated start finds the end recorded', { StartInstallation: [{ Status: 'INSTALLED' }] }],
     ['Waiting', 'no node carries the tag', { StartInstallation: [{ Status: 'WAITING' }] }],
     ['Degraded', 'no node can be reached', { StartInstallation: [{ Status: 'DEGRADED' }] }],
     ['Degraded', 'some node could not be reached', { CheckInstallation: [{ Status: 'DEGRADED' }] }],
@@ -103,7 +104,6 @@ describe('a rollout', () => {
   });
 
   test.each([
-    ['StartInstallation', 'INSTALLED'],
     ['CheckInstallation', 'installed'],
     ['CheckInstallation', 'CANCELLED'],
   ] as [Name, string][])(
