@@ -711,6 +711,22 @@ describe('the port', () => {
     expect(await server.servedSerial('www.example.com')).toBe(first.value.Serial);
   });
 
+  test('must serve it twice in a row, since servers let old processes finish', async () => {
+    const real = (await execute('which', ['openssl'])).stdout.trim();
+    await node.addCommand(
+      'openssl',
+      `[ "$1" = s_client ] || exec ${real} "$@"
+       cat "$state/$(head -n 1 "$state/answers")" && sed -i 1d "$state/answers" && echo "$*" >>"$state/asked"`,
+    );
+    await node.tell('old', first.value.Certificate);
+    const bundle = bundleOf(await issue(ca.intermediate, { names: ['one.example.com'] }), ca.chain);
+    await node.tell('new', bundle.value.Certificate);
+    await node.tell('answers', ['old', 'old', 'new', 'old', 'new', 'new', 'old', ''].join('\n'));
+    await node.install(bundle, 1, { SSM_VerifyPort: '443' });
+    expect(await node.told('answers')).toEqual(['old']);
+    expect((await node.told('asked'))[0]).toBe('s_client -connect localhost:443 -servername one.example.com');
+  });
+
   test('that nobody serves fails the first install', async () => {
     await server.stop();
     const { result } = await node.run({ ...(await node.offer(first)), SSM_VerifyPort: String(server.port) });
