@@ -39,7 +39,7 @@ describe.each(functions)('%s', (name, variables) => {
   test('is known to Powertools by its own name', () => {
     expect(variables).toMatchObject({
       POWERTOOLS_SERVICE_NAME: name,
-      POWERTOOLS_METRICS_NAMESPACE: 'AcmExport',
+      POWERTOOLS_METRICS_NAMESPACE: 'acm-export',
       NODE_OPTIONS: '--enable-source-maps',
     });
   });

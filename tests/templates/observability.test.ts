@@ -1,0 +1,152 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { centralStack, ROOT, resourceOf, resourcesOf } from './stacks.ts';
+
+/** What AWS publishes, by namespace, with the dimensions that the metrics come with (each service's guide). */
+const OF_AWS: Record<string, { dimensions: string[]; metrics: string[] }> = {
+  'AWS/States': {
+    dimensions: ['StateMachineArn'],
+    metrics: [
+      'ExecutionsStarted',
+      'ExecutionsSucceeded',
+      'ExecutionsFailed',
+      'ExecutionsTimedOut',
+      'ExecutionsAborted',
+      'ExecutionThrottled',
+      'ExecutionTime',
+    ],
+  },
+  'AWS/Lambda': {
+    dimensions: ['FunctionName'],
+    metrics: ['Invocations', 'Errors', 'Throttles', 'Duration', 'ConcurrentExecutions', 'DeadLetterErrors'],
+  },
+  'AWS/SQS': {
+    dimensions: ['QueueName'],
+    metrics: ['ApproximateNumberOfMessagesVisible', 'ApproximateAgeOfOldestMessage'],
+  },
+  'AWS/ApiGateway': {
+    dimensions: ['ApiName', 'Stage'],
+    metrics: ['Count', '4XXError', '5XXError', 'Latency', 'IntegrationLatency'],
+  },
+};
+
+interface Metric {
+  shownBy: string;
+  namespace: string;
+  name: string;
+  dimensions: Record<string, string>;
+}
+
+const stack = centralStack();
+const alarms = resourcesOf(stack, 'AWS::CloudWatch::Alarm');
+const body = JSON.parse(resourceOf(stack, 'OperationsDashboard').properties.DashboardBody);
+
+/** `[namespace, name, dimension, value, …, options]` of a widget. */
+function metricOf(title: string, [namespace, name, ...rest]: (string | object)[]): Metric {
+  const texts = rest.filter((part) => typeof part === 'string');
+  const pairs = texts.flatMap((text, index) => (index % 2 === 0 ? [[text, texts[index + 1]]] : []));
+  return {
+    shownBy: title,
+    namespace: String(namespace),
+    name: String(name),
+    dimensions: Object.fromEntries(pairs),
+  };
+}
+
+type Dimension = { Name: string; Value: string };
+const dimensionsOf = (list: Dimension[]) => Object.fromEntries(list.map(({ Name, Value }) => [Name, Value]));
+
+const widgets = body.widgets.filter(({ type }: { type: string }) => type === 'metric');
+const shown: Metric[] = [
+  ...widgets.flatMap(({ properties }: { properties: { title: string; metrics: (string | object)[][] } }) =>
+    properties.metrics.map((metric) => metricOf(properties.title, metric)),
+  ),
+  ...alarms.flatMap(([id, { properties }]) => {
+    const single = properties.Namespace ? [properties] : [];
+    const inMath = (properties.Metrics ?? []).flatMap(
+      (entry: { MetricStat?: { Metric: object } }) => entry.MetricStat?.Metric ?? [],
+    );
+    return [...single, ...inMath].map((metric) => ({
+      shownBy: id,
+      namespace: metric.Namespace,
+      name: metric.MetricName,
+      dimensions: dimensionsOf(metric.Dimensions),
+    }));
+  }),
+];
+
+/** Metric names that stand in the sources of a function, or in what functions share. */
+function sourcesOf(folder: string): string {
+  const directory = path.join(ROOT, 'functions', folder);
+  return readdirSync(directory)
+    .map((file) => readFileSync(path.join(directory, file), 'utf8'))
+    .join('\n');
+}
+
+const shared = sourcesOf('shared');
+
+test.each(shown)('$shownBy shows $namespace $name, which somebody publishes', (metric) => {
+  const { namespace, name, dimensions } = metric;
+  const ofAws = OF_AWS[namespace];
+  if (ofAws) {
+    expect(ofAws.metrics).toContain(name);
+    expect(Object.keys(dimensions)).toEqual(ofAws.dimensions);
+    return;
+  }
+  const functions = resourcesOf(stack, 'AWS::Serverless::Function').map(([, { properties }]) => properties);
+  const emitter = functions.find(
+    ({ Environment }) => Environment.Variables.POWERTOOLS_SERVICE_NAME === dimensions.service,
+  );
+  expect(emitter?.Environment.Variables.POWERTOOLS_METRICS_NAMESPACE).toBe(namespace);
+  expect(Object.keys(dimensions)).toEqual(['service']);
+  expect(`${sourcesOf(String(dimensions.service))}\n${shared}`).toContain(`'${name}'`);
+});
+
+test.each(shown)('$shownBy shows $name of something that is in the stack', ({ dimensions }) => {
+  const physical = [...stack.resources.values()].flatMap(({ physicalId, attributes, properties }) => [
+    physicalId,
+    attributes.QueueName,
+    properties.Name,
+    properties.StageName,
+    properties.Environment?.Variables.POWERTOOLS_SERVICE_NAME,
+  ]);
+  expect(physical).toEqual(expect.arrayContaining(Object.values(dimensions)));
+});
+
+describe('the dashboard', () => {
+  test('shows every alarm', () => {
+    const [widget] = body.widgets.filter(({ type }: { type: string }) => type === 'alarm');
+    expect(widget.properties.alarms.sort()).toEqual(alarms.map(([, alarm]) => alarm.arn).sort());
+  });
+
+  test('shows every function, and each metric of a function that counts something', () => {
+    const seen = new Set(shown.map(({ name, dimensions }) => `${name} ${dimensions.FunctionName ?? ''}`));
+    for (const [, { properties }] of resourcesOf(stack, 'AWS::Serverless::Function')) {
+      expect(seen).toContain(`Errors ${properties.FunctionName}`);
+    }
+    const counted = readdirSync(path.join(ROOT, 'functions'), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .flatMap(({ name }) => [
+        ...sourcesOf(name).matchAll(/\b(?:count|gauge|countInstallation)\((?:[^()']*,\s*)?'(\w+)'/g),
+      ])
+      .map(([, name]) => `${name} `);
+    expect(counted.length).toBeGreaterThan(10);
+    expect([...seen]).toEqual(expect.arrayContaining(counted));
+  });
+
+  test('lays no widget over another', () => {
+    const cells = body.widgets.flatMap(
+      ({ x, y, width, height }: { x: number; y: number; width: number; height: number }) =>
+        Array.from({ length: width * height }, (_, i) => `${x + (i % width)},${y + Math.floor(i / width)}`),
+    );
+    expect(new Set(cells).size).toBe(cells.length);
+    // CloudWatch's grid has 24 columns.
+    expect(Math.max(...cells.map((cell: string) => Number(cell.split(',')[0])))).toBeLessThan(24);
+  });
+});
+
+test.each(alarms)('%s tells when it is over, too', (_id, { properties }) => {
+  expect(properties.OKActions).toEqual(properties.AlarmActions);
+  expect(properties.AlarmDescription).toMatch(/^[A-Z].{20,}\.$/);
+});
