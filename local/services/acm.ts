@@ -6,7 +6,15 @@ import {
   type IssuedCertificate,
   type KeyAlgorithm,
 } from './certificate-authority.ts';
-import { type Kernel, type Operations, page, parseArn, Regional, ServiceError } from './service.ts';
+import {
+  type Kernel,
+  type Operations,
+  outOfBounds,
+  page,
+  parseArn,
+  Regional,
+  ServiceError,
+} from './service.ts';
 
 /** Validity of a public certificate, and how long before its end ACM renews an exportable one (user guide). */
 const VALIDITY_DAYS = 198;
@@ -178,8 +186,7 @@ export class Acm {
   }
 
   #find(arn: string, account: string, region: string): Certificate {
-    if (typeof arn !== 'string')
-      throw validation("Value null at 'certificateArn' failed to satisfy constraint");
+    if (typeof arn !== 'string') throw outOfBounds('certificateArn', 'Member must not be null');
     const parts = parseArn(arn);
     if (parts?.service !== 'acm' || !parts.resource.startsWith('certificate/')) {
       throw new ServiceError('InvalidArnException', `The ARN ${arn} is not valid.`);
@@ -219,8 +226,9 @@ export class Acm {
     const names: string[] = [...new Set([input.DomainName, ...(input.SubjectAlternativeNames ?? [])])];
     for (const name of names) {
       if (typeof name !== 'string' || name.length > 253 || !NAME_PATTERN.test(name)) {
-        throw validation(
-          `Value '${name}' at 'domainName' failed to satisfy constraint: ${NAME_PATTERN.source}`,
+        throw outOfBounds(
+          'domainName',
+          `Member must satisfy regular expression pattern: ${NAME_PATTERN.source}`,
         );
       }
     }
@@ -340,9 +348,7 @@ export class Acm {
   #exportCertificate(input: any, account: string, region: string) {
     const passphrase = Buffer.from(String(input.Passphrase ?? ''), 'base64');
     if (passphrase.length < 4 || passphrase.length > 128) {
-      throw validation(
-        "Value at 'passphrase' failed to satisfy constraint: Member must have length between 4 and 128",
-      );
+      throw outOfBounds('passphrase', 'Member must have length between 4 and 128');
     }
     const certificate = this.#find(input.CertificateArn, account, region);
     // "Any ASCII character except #, $, or %". Which error a breach gets is UNCONFIRMED.
@@ -385,8 +391,7 @@ export class Acm {
   // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
   #revokeCertificate(input: any, account: string, region: string) {
     const certificate = this.#find(input.CertificateArn, account, region);
-    if (!input.RevocationReason)
-      throw validation("Value null at 'revocationReason' failed to satisfy constraint");
+    if (!input.RevocationReason) throw outOfBounds('revocationReason', 'Member must not be null');
     // "You can only revoke certificates that have been previously exported."
     const everExported = this.exportedKeys.some(({ certificateArn }) => certificateArn === certificate.arn);
     if (certificate.status !== 'ISSUED' || !everExported) {
@@ -416,7 +421,7 @@ export class Acm {
         (!includes.exportOption || includes.exportOption === exportOption(certificate)),
     );
     const { items, nextToken } = page(found, MaxItems ?? 1000, NextToken, () =>
-      validation('Invalid NextToken'),
+      outOfBounds('nextToken', 'unknown token'),
     );
     return {
       CertificateSummaryList: items.map((certificate) => {
@@ -542,10 +547,6 @@ function current({ arn, versions }: Certificate): IssuedCertificate {
   const version = versions.at(-1);
   if (!version) throw new Error(`${arn} was never issued`);
   return version;
-}
-
-function validation(message: string): ServiceError {
-  return new ServiceError('ValidationException', `1 validation error detected: ${message}`);
 }
 
 function inProgress({ arn }: Certificate): ServiceError {

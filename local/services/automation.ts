@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { AutomationExecutionState } from '../iam/operations.ts';
 import type { RunCommand } from './run-command.ts';
-import { type Caller, type Kernel, type Operations, Regional, ServiceError } from './service.ts';
+import { type Caller, type Kernel, type Operations, outOfBounds, Regional, ServiceError } from './service.ts';
 import {
   type DocumentStep,
   isKnownVersion,
@@ -127,11 +127,9 @@ export class Automation {
     const parameters: Record<string, string[]> = input.Parameters ?? {};
     checkParameters(document, parameters);
     const tags: { Key: string; Value: string }[] = input.Tags ?? [];
-    if (tags.length > 5)
-      throw validation("Value at 'tags' failed to satisfy constraint: an automation can have 5 tags");
+    if (tags.length > 5) throw outOfBounds('tags', 'Member must have length less than or equal to 5');
     const token: string | undefined = input.ClientToken;
-    if (token !== undefined && !UUID.test(token))
-      throw validation("Value at 'clientToken' failed to satisfy constraint");
+    if (token !== undefined && !UUID.test(token)) throw outOfBounds('clientToken', UUID.source);
 
     const { all, queue } = this.#executions.of(account, region);
     const same = [...all.values()].find(
@@ -318,17 +316,16 @@ function checkParameters(document: SsmDocument, parameters: Record<string, strin
   for (const [name, values] of Object.entries(parameters)) {
     // AutomationParameterValue: 1 to 512 characters. An empty string is refused, whatever the document says.
     if (values.some((value) => value.length < 1 || value.length > VALUE_CHARACTERS)) {
-      throw validation(
-        `Value at 'parameters.${name}.member' failed to satisfy constraint: Member must have length between 1 and ${VALUE_CHARACTERS}`,
+      throw outOfBounds(
+        `parameters.${name}.member`,
+        `Member must have length between 1 and ${VALUE_CHARACTERS}`,
       );
     }
     if (values.length > 50)
-      throw validation(
-        `Value at 'parameters.${name}' failed to satisfy constraint: Member must have at most 50 values`,
-      );
+      throw outOfBounds(`parameters.${name}`, 'Member must have length less than or equal to 50');
   }
   if (Object.keys(parameters).length > 200)
-    throw validation("Value at 'parameters' failed to satisfy constraint");
+    throw outOfBounds('parameters', 'Member must have length less than or equal to 200');
   const fault = parameterFault(document, parameters);
   if (fault) throw invalid(fault);
   if (isTooLarge(document, parameters)) throw invalid('Document and parameters are larger than 64 KB.');
@@ -397,8 +394,4 @@ function describe(execution: Execution) {
       },
     })),
   };
-}
-
-function validation(message: string): ServiceError {
-  return new ServiceError('ValidationException', `1 validation error detected: ${message}`);
 }

@@ -8,6 +8,7 @@ import {
   type Kernel,
   NoAnswer,
   type Operations,
+  outOfBounds,
   parseArn,
   ServiceError,
 } from './service.ts';
@@ -277,10 +278,7 @@ export class Events {
   #putEvents(input: any, { account, region, source: caller }: Caller) {
     const entries = input.Entries ?? [];
     if (entries.length < 1 || entries.length > ENTRIES) {
-      throw new ServiceError(
-        'ValidationException',
-        `1 validation error detected: Value at 'entries' failed to satisfy constraint: Member must have length between 1 and ${ENTRIES}`,
-      );
+      throw outOfBounds('entries', `Member must have length between 1 and ${ENTRIES}`);
     }
     if (Buffer.byteLength(JSON.stringify(entries)) > REQUEST_BYTES) {
       throw new ServiceError(

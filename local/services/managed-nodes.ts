@@ -1,6 +1,7 @@
 import type { TaggedState } from '../iam/operations.ts';
 import type { NodeSpec } from '../node/types.ts';
-import { type Kernel, type Operations, page, Regional, ServiceError } from './service.ts';
+import type { Identity } from './identities.ts';
+import { type Kernel, type Operations, outOfBounds, page, Regional, ServiceError } from './service.ts';
 
 export interface ManagedNode {
   /** Changed while the node lives: online, tags. */
@@ -8,6 +9,8 @@ export interface ManagedNode {
   account: string;
   region: string;
   roleName: string;
+  /** Credentials of the account-wide role that Default Host Management gives to the agent, where it is on. */
+  hostManagementCredentials?: () => Identity['credentials'];
   registeredAt: Date;
   lastPing: Date;
 }
@@ -95,10 +98,7 @@ export class ManagedNodes {
   #describeInstanceInformation(input: any, account: string, region: string) {
     const size = input.MaxResults ?? 10;
     if (size < 5 || size > 50) {
-      throw new ServiceError(
-        'ValidationException',
-        `1 validation error detected: Value '${size}' at 'maxResults' failed to satisfy constraint: Member must have value between 5 and 50`,
-      );
+      throw outOfBounds('maxResults', 'Member must have value between 5 and 50');
     }
     if (input.InstanceInformationFilterList?.length && input.Filters?.length) {
       throw new ServiceError(

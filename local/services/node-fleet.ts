@@ -26,6 +26,8 @@ export interface NodeOptions {
   platform?: NodeSpec['platform'];
   agentVersion?: string;
   online?: boolean;
+  /** Default Host Management: the agent offers scripts the credentials of an account-wide role without tags. */
+  defaultHostManagement?: boolean;
   /**
    * Address of this machine that stands for the node's own localhost, so that nodes can use the same port;
    * default 127.0.0.1. Scripts on the node find it as LOCAL_NODE_HOST.
@@ -120,7 +122,15 @@ export class NodeFleet {
         return environment();
       },
     };
-    const managed = this.#managedNodes.add({ spec, account, region, roleName: role.name });
+    const managed = this.#managedNodes.add({
+      spec,
+      account,
+      region,
+      roleName: role.name,
+      ...(options.defaultHostManagement
+        ? { hostManagementCredentials: this.#hostManagement(account, region, id) }
+        : {}),
+    });
     const node: CloudNode = {
       id,
       account,
@@ -148,6 +158,19 @@ export class NodeFleet {
 
   all(): CloudNode[] {
     return [...this.#nodes.values()];
+  }
+
+  /** The role that Quick Setup makes, one for the account; what its AWS managed policy allows is not modelled. */
+  #hostManagement(account: string, region: string, id: string): () => Identity['credentials'] {
+    const name = 'AWSSystemsManagerDefaultEC2InstanceManagementRole';
+    const { identities, partition } = this.#kernel;
+    const arn = `arn:${partition}:iam::${account}:role/service-role/${name}`;
+    if (!identities.role(arn)) {
+      const trustPolicy = nodeTrust('hybrid', account, region, partition);
+      identities.createRole(account, { name, path: '/service-role/', trustPolicy });
+    }
+    const session = this.#nodeSession('hybrid', arn, id, account, region);
+    return () => session().credentials;
   }
 
   /** Credentials of a node's role, renewed before they expire. */

@@ -1,7 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { runCommandDocument } from '../node/agent.ts';
 import type { ManagedNode, ManagedNodes } from './managed-nodes.ts';
-import { type Caller, type Kernel, type Operations, page, Regional, ServiceError } from './service.ts';
+import {
+  type Caller,
+  type Kernel,
+  type Operations,
+  outOfBounds,
+  page,
+  Regional,
+  ServiceError,
+} from './service.ts';
 import {
   isKnownVersion,
   isTooLarge,
@@ -263,6 +271,9 @@ export class RunCommand {
       commandId: command.id,
       region: node.region,
       signal: command.cancel.signal,
+      ...(node.hostManagementCredentials
+        ? { defaultHostManagementCredentials: node.hostManagementCredentials() }
+        : {}),
     });
     invocation.endedAt = clock.now();
     invocation.status = result.status;
@@ -430,9 +441,5 @@ function invalidToken(): ServiceError {
 }
 
 function check(valid: boolean, member: string, constraint: string): void {
-  if (valid) return;
-  throw new ServiceError(
-    'ValidationException',
-    `1 validation error detected: Value at '${member}' failed to satisfy constraint: ${constraint}`,
-  );
+  if (!valid) throw outOfBounds(member, constraint);
 }

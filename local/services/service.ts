@@ -32,6 +32,14 @@ export class ServiceError extends Error {
   }
 }
 
+/** What services answer to a member out of its bounds, in one form for all; the query protocol's name is shorter. */
+export function outOfBounds(member: string, constraint: string, name = 'ValidationException'): ServiceError {
+  return new ServiceError(
+    name,
+    `1 validation error detected: Value at '${member}' failed to satisfy constraint: ${constraint}`,
+  );
+}
+
 /** The call got no answer: the request or the answer was lost (see faults). */
 export class NoAnswer extends Error {
   override name = 'NoAnswer';

@@ -1,6 +1,6 @@
 import type { PolicyDocument } from '../iam/evaluate.ts';
 import type { RoleState } from '../iam/operations.ts';
-import { type Caller, type Kernel, type Operations, ServiceError } from './service.ts';
+import { type Caller, type Kernel, type Operations, outOfBounds, ServiceError } from './service.ts';
 
 const SESSION_NAME = /^[\w+=,.@-]{2,64}$/;
 const EXTERNAL_ID = /^[\w+=,.@:/-]{2,1224}$/;
@@ -44,18 +44,14 @@ export class Sts {
     const { RoleArn, RoleSessionName: name, ExternalId } = input;
     const { identities } = this.#kernel;
     if (!SESSION_NAME.test(name ?? '')) {
-      throw invalid(
-        `1 validation error detected: Value '${name}' at 'roleSessionName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]*`,
-      );
+      throw outOfBounds('roleSessionName', SESSION_NAME.source, 'ValidationError');
     }
     if (ExternalId !== undefined && !EXTERNAL_ID.test(ExternalId)) {
-      throw invalid("1 validation error detected: Value at 'externalId' failed to satisfy constraint");
+      throw outOfBounds('externalId', EXTERNAL_ID.source, 'ValidationError');
     }
     const seconds = Number(input.DurationSeconds ?? DEFAULT_SECONDS);
     if (!(seconds >= 900 && seconds <= 43_200)) {
-      throw invalid(
-        `1 validation error detected: Value '${seconds}' at 'durationSeconds' failed to satisfy constraint`,
-      );
+      throw outOfBounds('durationSeconds', 'Member must have value between 900 and 43200', 'ValidationError');
     }
     const role = identities.role(RoleArn);
     // Whether a role exists is not told: authorization has refused the call before.
@@ -100,8 +96,10 @@ export class Sts {
 function sessionPolicy(text: string | undefined): PolicyDocument | undefined {
   if (text === undefined) return undefined;
   if (text.length > POLICY_CHARACTERS) {
-    throw invalid(
-      `1 validation error detected: Value at 'policy' failed to satisfy constraint: Member must have length less than or equal to ${POLICY_CHARACTERS}`,
+    throw outOfBounds(
+      'policy',
+      `Member must have length less than or equal to ${POLICY_CHARACTERS}`,
+      'ValidationError',
     );
   }
   try {

@@ -14,6 +14,7 @@ import { GetParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
 import { expect, test } from '@jest/globals';
 import { startCloud } from '../../../local/cloud.ts';
+import { operations } from '../../../local/iam/operations.ts';
 import { ACCOUNT, allow, REGION, signedCall, testCloud, trust, until } from './test-cloud.ts';
 
 const cloud = testCloud();
@@ -41,6 +42,15 @@ test('a call that no policy allows is refused in AWS’s words, and everything d
       },
     ],
   });
+});
+
+test('every operation that a service answers has a row in the table of operations', () => {
+  const rows = operations.map(({ operation }) => operation);
+  const answered = Object.values(cloud().services).flatMap((service) =>
+    'operations' in service ? Object.keys(service.operations) : [],
+  );
+  expect(answered.length).toBeGreaterThan(40);
+  expect(answered.filter((operation) => !rows.includes(operation))).toEqual([]);
 });
 
 test('a signature that is missing, forged or for another service is worth nothing', async () => {

@@ -200,6 +200,23 @@ describe('a command', () => {
     expect(CommandPlugins[0]?.Output).toContain('Step execution skipped');
   });
 
+  test('under Default Host Management has the account-wide role’s credentials in its way', async () => {
+    const node = await cloud().createNode(ACCOUNT, REGION, { defaultHostManagement: true });
+    cloud().services.ssmDocuments.create(ACCOUNT, REGION, {
+      name: 'show-key-file',
+      type: 'Command',
+      content: runScript('grep aws_access_key_id "$AWS_SHARED_CREDENTIALS_FILE"'),
+    });
+    const id = await send({ DocumentName: 'show-key-file', InstanceIds: [node.id] });
+    expect(await ended(id)).toMatchObject({ Status: 'Success' });
+    const [{ CommandPlugins = [] } = {}] = await invocations(id);
+    const [, key = ''] = /= (\w+)/.exec(CommandPlugins[0]?.Output ?? '') ?? [];
+    const { owner } = cloud().services.identities.key(key) ?? {};
+    expect(owner).toMatchObject({
+      role: { name: 'AWSSystemsManagerDefaultEC2InstanceManagementRole', tags: {} },
+    });
+  });
+
   test('is refused when document, nodes or parameters are not right', async () => {
     const [, [node]] = await nodes(1);
     const InstanceIds = [node?.id ?? ''];
