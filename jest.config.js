@@ -5,5 +5,7 @@ export default {
   testMatch: ['**/*.test.ts'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '\\.ts$': '<rootDir>/tests/esbuild-transform.js' },
+  // Before any import: functions make their logger when they are imported.
+  setupFiles: ['<rootDir>/tests/functions/support/quiet.ts'],
   testTimeout: 60_000,
 };

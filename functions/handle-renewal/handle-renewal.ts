@@ -9,7 +9,7 @@ import {
 import { type Deployment, timestamp } from '../shared/deployment.ts';
 import { RetryLater } from '../shared/errors.ts';
 import { inParallel } from '../shared/inventory.ts';
-import { logger } from '../shared/observed.ts';
+import { logFields, logger } from '../shared/observed.ts';
 import { bringToSerial, isActive, isBehind, type RolloutDeps } from '../shared/rollout.ts';
 
 /** The fields that are read of ACM's event; the meaning of the others is not certain. */
@@ -71,6 +71,7 @@ export async function handleRenewal(event: unknown, deps: HandleRenewalDeps): Pr
   if (!isCertificateArn(arn) || region !== deps.region || account !== deps.account) {
     return ignore(`${arn.slice(0, 200)} is not a certificate of account ${deps.account} in ${deps.region}`);
   }
+  logFields({ CertificateArn: arn, CorrelationId: parsed.data.id });
   const { items: some } = await deps.inventory.fleet({ CertificateArn: arn }, 1);
   if (some.length === 0) {
     logger.debug('Ignored', { Reason: `${arn} is not deployed by this system` });

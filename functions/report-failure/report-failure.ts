@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { isCertificateArn } from '../shared/certificate.ts';
 import { type Deployment, parseExecutionName } from '../shared/deployment.ts';
 import { executionLink, type Notification, notify, placeOf, placesOf } from '../shared/notification.ts';
-import { logger } from '../shared/observed.ts';
+import { logFields, logger } from '../shared/observed.ts';
 import { closeAsFailed, type RolloutDeps } from '../shared/rollout.ts';
 
 /** The fields that are read of an EventBridge event. */
@@ -94,6 +94,7 @@ async function reportExecution(event: z.infer<typeof ExecutionEvent>, deps: Deps
   if (!deployment || deployment.Status === 'DELETING') {
     return ignore('the deployment was deleted');
   }
+  logFields({ ...deployment, RolloutNumber: rollout.rolloutNumber, ExecutionName: name });
   const reason = describeFailure(status, error ?? undefined, cause ?? undefined);
   if (deployment.Rollout && deployment.RolloutNumber === rollout.rolloutNumber) {
     await closeAsFailed(

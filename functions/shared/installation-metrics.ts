@@ -1,4 +1,4 @@
-import { count } from './observed.ts';
+import { count, logger } from './observed.ts';
 
 /** One metric for each way in which an installation may end. */
 const ENDS = {
@@ -9,10 +9,15 @@ const ENDS = {
 };
 
 /**
- * Counts what became of an installation.
+ * Counts and logs what became of an installation.
  *
  * @param goingOn the metric for one that has not ended.
  */
 export function countInstallation(status: keyof typeof ENDS | 'IN_PROGRESS', goingOn: string): void {
-  count(status === 'IN_PROGRESS' ? goingOn : ENDS[status]);
+  if (status === 'IN_PROGRESS') {
+    count(goingOn);
+  } else {
+    count(ENDS[status]);
+    logger.info('Installation ended', { Status: status });
+  }
 }

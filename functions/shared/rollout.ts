@@ -88,6 +88,7 @@ export async function startClaimed(deployment: Deployment, deps: RolloutDeps): P
   await deps.inventory.note(deployment.DeploymentId, deployment.RolloutNumber, {
     StartedAt: timestamp(deps.now()),
   });
+  logger.info('Rollout started', { ...input, ExecutionName: name });
   return executionArn;
 }
 
