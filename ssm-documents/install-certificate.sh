@@ -48,9 +48,10 @@ staged='' switched='' dead_service='' services_touched='' made_links=() hooks=()
 
 # ---- telling what happens ------------------------------------------------------------------------
 
-# Nothing here is judged by the node's trusted roots, and to load them takes openssl longer than all the rest.
-openssl() {
-  SSL_CERT_FILE=/dev/null SSL_CERT_DIR=/dev/null command openssl "$@"
+# Always in a subshell, which becomes openssl. Nothing here is judged by the node's trusted roots, and to load them
+# takes openssl longer than all the rest. Give it /dev/stdin to read: from standard input itself it reads byte by byte.
+exec_openssl() {
+  SSL_CERT_FILE=/dev/null SSL_CERT_DIR=/dev/null exec openssl "$@"
 }
 
 say() {
@@ -81,6 +82,7 @@ fail() { # kind of fault, message
 
 must() { # what for, command: if the command fails, so does the installation
   local reason
+  declare -F "$2" >/dev/null || set -- "$1" exec "${@:2}" # the subshell becomes the command: one process less
   reason=$("${@:2}" 2>&1) || fail write-failed "cannot $1: $reason"
 }
 
@@ -198,7 +200,7 @@ check_tools() {
 
 only_roots() { # paths: they belong to root (in tests: to who runs them), and nobody else can write to them
   local facts owner_and_mode
-  facts=$(stat -L -c %u-%a "$@") || return 1
+  facts=$(exec stat -L -c %u-%a "$@") || return 1
   for owner_and_mode in $facts; do
     ((${owner_and_mode%-*} == EUID && !(8#${owner_and_mode#*-} & 8#022))) || return 1
   done
@@ -216,7 +218,7 @@ check_own_folders() { # paths: those that exist must be folders, not links to so
 # One lock for the node, not one per certificate: a configuration test reads all certificates of a
 # service, and must not meet another one in the middle of its switch.
 lock_this_node() {
-  check_own_folders "$RUN"
+  check_own_folders "$RUN" "$SSL/acm-export" "$base" "$versions"
   [[ -d $RUN ]] || must "make $RUN" mkdir -p "$RUN"
   [[ ! -L $RUN/lock && ! -L $RUN/aws-error ]] || fail path-refused "$RUN holds a symbolic link"
   exec 9>>"$RUN/lock"
@@ -264,15 +266,12 @@ refuse_dry_run_on_disk() {
 
 # current: the name of the version that is switched on. The record: owner, highest rollout, version before.
 read_what_is_installed() {
-  local target='' line=''
+  local folder line=''
   current='' recorded_owner='' recorded_number=0 recorded_previous=''
-  check_own_folders "$SSL/acm-export" "$base" "$versions"
-  if [[ -e $base/current || -L $base/current ]]; then
-    target=$(readlink "$base/current") || true
-    [[ $target =~ ^versions/[0-9a-f]+-[0-9]+(\.again)?$ && ! -L $base/$target ]] ||
-      fail path-refused "$base/current is not a link of this script"
-    [[ ! -d $base/$target ]] || current=${target#versions/}
-  fi
+  for folder in "$versions"/*; do
+    [[ ! $folder =~ /[0-9a-f]+-[0-9]+(\.again)?$ || -L $folder || ! $folder -ef $base/current ]] || current=${folder##*/}
+  done
+  [[ -n $current || ! -e $base/current ]] || fail path-refused "$base/current is not a link of this script"
   [[ ! -L $base/record ]] || fail path-refused "$base/record is a symbolic link"
   [[ -e $base/record ]] || return 0
   read -r line <"$base/record" || true
@@ -299,10 +298,10 @@ is_unchanged() {
     [[ -L ${links[i]} && ${links[i]} -ef $base/current/${files[i]} ]] || return 1
   done
   if [[ -n $KeyMode$KeyGroup ]]; then
-    read -r mode group < <(stat -c '0%a %G' "$base/current/privkey.pem") || return 1
+    read -r mode group < <(exec stat -c '0%a %G' "$base/current/privkey.pem") || return 1
     [[ ${KeyMode:-$mode} == "$mode" && ${KeyGroup:-$group} == "$group" ]] || return 1
   fi
-  (cd "$base/current" && sha256sum --status -c .sha256) 2>/dev/null
+  (cd "$base/current" && exec sha256sum --status -c .sha256) 2>/dev/null
 }
 
 # Must reach the disk before anything is switched: a rollout that comes late must find it, even after a crash.
@@ -324,7 +323,7 @@ write_record() { # line
     remove_left_over "$base/.record.new" &&
     printf '%s\n' "$1" >"$base/.record.new" &&
     sync "$base/.record.new" &&
-    mv -f "$base/.record.new" "$base/record"
+    exec mv -f "$base/.record.new" "$base/record"
 }
 
 # ---- reading the bundle --------------------------------------------------------------------------
@@ -345,7 +344,7 @@ use_the_nodes_own_role() {
 read_bundle() {
   local region=${SecretArn#arn:*:secretsmanager:} try
   for try in 1 2 3 4 5; do
-    if BUNDLE=$(timeout 60 aws secretsmanager get-secret-value --secret-id "$SecretArn" --version-id "$VersionId" \
+    if BUNDLE=$(exec timeout 60 aws secretsmanager get-secret-value --secret-id "$SecretArn" --version-id "$VersionId" \
       --region "${region%%:*}" --query SecretString --output text 2>|"$RUN/aws-error"); then
       return
     fi
@@ -434,15 +433,15 @@ split_certificates() { # text: sets CERTIFICATES
 
 read_certificate() {
   local text found name IFS=', '
-  text=$(printf '%s\n' "$leaf" | openssl x509 -noout -serial -pubkey -text 2>/dev/null) ||
+  text=$(exec_openssl x509 -noout -serial -text -in <(printf '%s\n' "$leaf") 2>/dev/null) ||
     fail certificate-invalid 'openssl cannot read the certificate'
   found=${text#*serial=}
   found=${found%%$'\n'*}
   found=${found,,}
   [[ ${found#"${found%%[!0]*}"} == "${serial#"${serial%%[!0]*}"}" ]] || # but for leading zeros
     fail certificate-invalid "the certificate has serial $found, not $serial as the bundle says"
-  certificate_public_key=${text%%-----END PUBLIC KEY*}
-  certificate_public_key=${certificate_public_key##*BEGIN PUBLIC KEY-----}
+  public_key_of "${text%%X509v3 extensions:*}"
+  certificate_public_key=$public_key
   names=()
   text=${text##*Subject Alternative Name:}
   text=${text#*$'\n'} # the names are on the next line
@@ -455,12 +454,18 @@ read_certificate() {
 }
 
 check_key_belongs_to_certificate() {
-  local public_key
-  PRIVATE_KEY=$(printf '%s\n' "$ENCRYPTED_KEY" | openssl pkey -passin fd:4 4< <(printf '%s\n' "$PASSPHRASE") 2>/dev/null) ||
+  local text
+  text=$(exec_openssl pkey -text_pub -in <(printf '%s\n' "$ENCRYPTED_KEY") \
+    -passin fd:4 4< <(printf '%s\n' "$PASSPHRASE") 2>/dev/null) ||
     fail key-unreadable 'the passphrase in the bundle does not open the private key'
-  public_key=$(printf '%s\n' "$PRIVATE_KEY" | openssl pkey -pubout)
-  [[ $public_key == *"BEGIN PUBLIC KEY-----$certificate_public_key-----END"* ]] ||
-    fail key-mismatch 'the private key belongs to another certificate'
+  PRIVATE_KEY=${text%%-----END PRIVATE KEY*}'-----END PRIVATE KEY-----'
+  public_key_of "$text"
+  [[ $public_key == "$certificate_public_key" ]] || fail key-mismatch 'the private key belongs to another certificate'
+}
+
+public_key_of() { # what openssl prints of a certificate or a key: sets public_key to its numbers, without blanks
+  public_key=${1##*Public-Key:}
+  public_key=${public_key//[[:space:]]/}
 }
 
 # Each certificate must be signed by the one that follows: servers send them in this order.
@@ -475,7 +480,7 @@ check_signed_by_next() { # certificate, the one that follows, position (0 is the
   local said which="certificate $3 of the chain"
   [[ $3 != 0 ]] || which='the certificate'
   [[ ${1//$'\n'/} != "${2//$'\n'/}" ]] || fail chain-invalid "$which stands there twice"
-  said=$(openssl verify -partial_chain -trusted <(printf '%s\n' "$2") <(printf '%s\n' "$1") 2>&1) || true
+  said=$(exec_openssl verify -partial_chain -trusted <(printf '%s\n' "$2") <(printf '%s\n' "$1") 2>&1) || true
   # The text decides: the oldest openssl says OK, and exits so, after an error on dates.
   if [[ $said =~ error\ ([0-9]+)\ at\ ([0-9]+)\ depth ]]; then
     case ${BASH_REMATCH[1]}-${BASH_REMATCH[2]}-$3 in
@@ -492,7 +497,7 @@ check_signed_by_next() { # certificate, the one that follows, position (0 is the
 
 # Where our links go there may be nothing, or our own links. Anything else is somebody's work.
 check_paths() {
-  local i folder folders=() found=() expected=()
+  local i folder folders=() found=() expected=''
   for folder in "$SSL/certs" "$SSL/private"; do # on some distributions a link, which must lead to a folder of root
     [[ ! -e $folder && ! -L $folder ]] || folders+=("$folder/")
   done
@@ -505,9 +510,9 @@ check_paths() {
       is_adopted "$i" && continue
       fail path-refused "${links[i]} is no link of this script: move it away, then start a new rollout"
     fi
-    found+=("${links[i]}") expected+=("$base/current/${files[i]}")
+    found+=("${links[i]}") expected+=${expected:+$'\n'}$base/current/${files[i]}
   done
-  ((${#found[@]} == 0)) || [[ $(readlink "${found[@]}") == "$(printf '%s\n' "${expected[@]}")" ]] || fail path-refused \
+  ((${#found[@]} == 0)) || [[ $(exec readlink "${found[@]}") == "$expected" ]] || fail path-refused \
     "one of ${found[*]} is no link of this script: move it away, then start a new rollout"
 }
 
@@ -521,7 +526,7 @@ adopt_original_files() {
     [[ -f $file && ! -L $file ]] || return 0
   done
   only_roots "${links[@]:0:3}" || return 0
-  [[ $(openssl x509 -noout -pubkey -in "${links[0]}" 2>&1) == "$(openssl pkey -pubout -in "${links[2]}" -passin pass: 2>&1)" ]] || return 0
+  [[ $(exec_openssl x509 -noout -pubkey -in "${links[0]}" 2>&1) == "$(exec_openssl pkey -pubout -in "${links[2]}" -passin pass: 2>&1)" ]] || return 0
   say 'adopting the files in place'
   must "make $first" mkdir -p "$first"
   for i in 0 1 2; do
@@ -581,26 +586,26 @@ stage_version() {
 
 write_version() {
   local fullchain
-  fullchain=$(printf '%s\n' "$leaf" "${chain[@]}")
-  umask 077
+  printf -v fullchain '%s\n' "$leaf" "${chain[@]}"
+  umask 022
   remove_left_over "$staged" &&
     mkdir "$staged" &&
     cd "$staged" &&
     printf '%s\n' "$leaf" >cert.pem &&
     printf '%s\n' "${chain[@]}" >chain.pem &&
-    printf '%s\n' "$fullchain" >fullchain.pem &&
+    printf '%s' "$fullchain" >fullchain.pem &&
     printf '%s\n' "SecretArn=$SecretArn" "VersionId=$VersionId" >bundle-reference &&
-    chmod a+rX . cert.pem chain.pem fullchain.pem bundle-reference &&
+    umask 077 &&
     printf '%s\n' "$options" >.options &&
     if [[ $KeyFormat == encrypted ]]; then PRIVATE_KEY=$ENCRYPTED_KEY; fi &&
     printf '%s\n' "$PRIVATE_KEY" >privkey.pem &&
-    if [[ $ExtraFormats == *combined-pem* ]]; then printf '%s\n' "$fullchain" "$PRIVATE_KEY" >combined.pem; fi &&
-    if [[ $ExtraFormats == *pkcs12* ]]; then write_pkcs12 "$fullchain"; fi &&
+    if [[ $ExtraFormats == *combined-pem* ]]; then printf '%s\n' "$fullchain$PRIVATE_KEY" >combined.pem; fi &&
+    if [[ $ExtraFormats == *pkcs12* ]]; then (write_pkcs12 "$fullchain"); fi &&
     sha256sum ./*.* >.sha256
 }
 
 write_pkcs12() { # full chain; the algorithms are OpenSSL 3's own: what older ones choose, it no longer reads
-  openssl pkcs12 -export -name "$CertName" -out bundle.p12 -in <(printf '%s\n' "$1") \
+  exec_openssl pkcs12 -export -name "$CertName" -out bundle.p12 -in <(printf '%s\n' "$1") \
     -keypbe AES-256-CBC -certpbe AES-256-CBC -macalg sha256 \
     -inkey <(printf '%s\n' "$ENCRYPTED_KEY") -passin fd:4 -passout fd:5 \
     4< <(printf '%s\n' "$PASSPHRASE") 5< <(printf '%s\n' "$PASSPHRASE")
@@ -611,7 +616,7 @@ determine_key_access() {
   local found_mode=600
   key_owner=0:0
   [[ ! -f $base/current/privkey.pem ]] ||
-    read -r found_mode key_owner < <(stat -c '%a %u:%g' "$base/current/privkey.pem")
+    read -r found_mode key_owner < <(exec stat -c '%a %u:%g' "$base/current/privkey.pem")
   printf -v key_mode '0%o' "$((8#$found_mode & 8#640))" # never for everybody, never for a group to write
   key_mode=${KeyMode:-$key_mode}
 }
