@@ -44,14 +44,14 @@ HOOKS=$ROOT/etc/acm-export/hooks.d
 CorrelationId='' CertName='' DeploymentId='' RolloutNumber=0 VersionId='' SecretArn='' DryRun=''
 ReloadServices='' VerifyPort=0 KeyFormat='' ExtraFormats='' KeyMode='' KeyGroup=''
 outcome='' fault='' error='' current='' current_step=start line_of_fault='' result_serial=''
-staged='' switched='' dead_service='' services_touched='' made_links=() hooks=() hooks_done=()
+staged='' switched='' dead_service='' services_touched='' hooks=() hooks_done=()
 
 # ---- telling what happens ------------------------------------------------------------------------
 
 # Always in a subshell, which becomes openssl. Nothing here is judged by the node's trusted roots, and to load them
 # takes openssl longer than all the rest. Give it /dev/stdin to read: from standard input itself it reads byte by byte.
 exec_openssl() {
-  SSL_CERT_FILE=/dev/null SSL_CERT_DIR=/dev/null exec openssl "$@"
+  SSL_CERT_FILE=/dev/null exec openssl "$@"
 }
 
 say() {
@@ -638,8 +638,16 @@ restore_selinux_labels() { # path
 }
 
 discard_staged_files() {
-  [[ -z $staged ]] || rm -rf "$staged"
-  [[ -n $current ]] || rm -f ${made_links[@]+"${made_links[@]}"}
+  [[ -n $staged ]] || return 0
+  rm -rf "$staged"
+  remove_dangling "${links[@]}"
+}
+
+remove_dangling() { # links: those of ours that lead nowhere
+  local link
+  for link in "$@"; do
+    [[ ! -L $link || -e $link || $(readlink "$link") != "$base/current/"* ]] || rm -f "$link"
+  done
 }
 
 # ---- switching -----------------------------------------------------------------------------------
@@ -656,7 +664,6 @@ switch_to_version() {
     [[ ! -L ${links[i]} ]] || continue
     folder=${links[i]%/*} # private cannot be listed, but a group that may read a key gets to it
     [[ -d $folder ]] || must "make $folder" mkdir -m "$([[ $folder == */private ]] && echo 0711 || echo 0755)" "$folder"
-    made_links+=("${links[i]}")
     must "make ${links[i]}" put_link "$base/current/${files[i]}" "${links[i]}"
     restore_selinux_labels "${links[i]}"
   done
@@ -754,8 +761,8 @@ port_serves() { # certificates, any of which will do
 }
 
 ask_port() { # name: sets served to the certificate that the port serves for it
-  split_certificates "$(SSL_CERT_FILE=/dev/null SSL_CERT_DIR=/dev/null \
-    timeout 5 openssl s_client -connect "localhost:$VerifyPort" -servername "$1" </dev/null 2>/dev/null)" || true
+  split_certificates "$(SSL_CERT_FILE=/dev/null timeout 5 openssl s_client -connect "localhost:$VerifyPort" \
+    -servername "$1" </dev/null 2>/dev/null)" || true
   served=${CERTIFICATES[0]-}
 }
 
@@ -790,9 +797,9 @@ way_back() {
   if [[ -n $previous ]]; then
     put_link "versions/$previous" "$base/current" || return 1
   else
-    rm -f "$base/current" "${links[@]}" || return 1
+    rm -f "$base/current" || return 1
   fi
-  rm -rf "$staged"
+  discard_staged_files
   [[ -n $services_touched ]] || return 0
   for hook in ${hooks_done[@]+"${hooks_done[@]}"}; do # a hook that copied the new certificate now copies the old one
     way_back_error="hook $hook failed"
@@ -827,7 +834,8 @@ mark_completed() {
   outcome=installed
 }
 
-# Keeps three versions: the present, the previous and one more; and none that was left half-made.
+# Keeps three versions: the present, the previous and one more; none that was left half-made; and no link to a
+# format that is no longer asked for.
 remove_old_versions() {
   local folder newest='' newest_number=-1 old=()
   for folder in "$base"/versions/*; do
@@ -840,6 +848,7 @@ remove_old_versions() {
   for folder in ${old[@]+"${old[@]}"}; do
     [[ ${folder##*/} == "$newest" ]] || rm -rf "$folder" || say "cannot remove $folder"
   done
+  remove_dangling "$SSL/private/$CertName-combined.pem" "$SSL/private/$CertName.p12"
 }
 
 # ---- the steps -----------------------------------------------------------------------------------
