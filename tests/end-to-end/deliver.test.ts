@@ -1,6 +1,13 @@
 import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto';
 import { expect, test } from '@jest/globals';
-import { addNode, CENTRAL, MEMBER, requestCertificate, served } from '../../local/example-fleet.ts';
+import {
+  addNode,
+  CENTRAL,
+  deployFleet,
+  MEMBER,
+  requestCertificate,
+  served,
+} from '../../local/example-fleet.ts';
 import { call, deploy, deploymentOf, installed, order, plainNode, testFleet } from './test-fleet.ts';
 
 const fleet = testFleet();
@@ -197,6 +204,32 @@ test('another certificate under the same name and tag moves the deployment to it
     Status: 'INSTALLED',
     Serial: after.started.Serial,
   });
+});
+
+test('two stacks with different prefixes share accounts and Regions without touching each other', async () => {
+  const { cloud } = fleet();
+  const Prefix = 'second';
+  const second = await deployFleet(cloud, {
+    central: { parameters: { Prefix } },
+    member: { parameters: { Prefix } },
+  });
+  const arn = await requestCertificate(fleet(), 'shared', ['shared.example.com']);
+  const node = await plainNode(fleet(), 'ours');
+  const other = await plainNode(fleet(), 'theirs');
+  cloud.record.clear();
+  const [ours, theirs] = await Promise.all([
+    deploy(fleet(), 'shared', order(arn, 'ours')),
+    deploy(second, 'shared', order(arn, 'theirs')),
+  ]);
+  expect(ours.deployment).toMatchObject({ Status: 'INSTALLED', Nodes: [{ NodeId: node.id }] });
+  expect(theirs.deployment).toMatchObject({ Status: 'INSTALLED', Nodes: [{ NodeId: other.id }] });
+  const names = cloud.record
+    .callsOf('CreateSecret')
+    .map(({ input }) => (input as { Name: string }).Name.split('/')[0]);
+  expect(new Set(names)).toEqual(new Set(['acm-export', 'second']));
+  expect(
+    (await call(fleet(), 'GET', `/certificates/shared/deployments/${theirs.started.DeploymentId}`)).status,
+  ).toBe(404);
 });
 
 test('a dry run reports on every node and changes nothing', async () => {
