@@ -49,7 +49,7 @@ staged='' switched='' dead_service='' services_touched='' hooks=() hooks_done=()
 # ---- telling what happens ------------------------------------------------------------------------
 
 # Always in a subshell, which becomes openssl. Nothing here is judged by the node's trusted roots, and to load them
-# takes openssl longer than all the rest. Give it /dev/stdin to read: from standard input itself it reads byte by byte.
+# takes openssl longer than all the rest. Give it <(...) to read: standard input it reads byte by byte.
 exec_openssl() {
   SSL_CERT_FILE=/dev/null exec openssl "$@"
 }
@@ -244,6 +244,7 @@ cover_folders_with_memory() {
   check_own_folders "$RUN/dry-run"
   must "make $RUN/dry-run" mkdir -p "$RUN/dry-run"
   must 'mount memory' mount -t tmpfs -o mode=0700 tmpfs "$RUN/dry-run"
+  must "make $SSL" mkdir -p "$SSL" # what is not there cannot be covered
   cover_with_memory "$SSL" ssl
   cover_with_memory "$SSL/certs" certs # on some distributions a link to elsewhere
   cover_with_memory "$SSL/private" private
@@ -723,7 +724,7 @@ reload_services() {
 }
 
 reload_service() { # systemd unit; a reload, never a restart: sets reload_output
-  reload_output=$(timeout 120 systemctl reload "$1" 2>&1 3>&- 8>&- 9>&-) || return 1
+  reload_output=$(exec timeout 120 systemctl reload "$1" 2>&1 3>&- 8>&- 9>&-) || return 1
   reload_output='it stopped running'
   systemctl is-active --quiet "$1"
 }
@@ -736,14 +737,14 @@ verify_port() {
 # A reload takes its time, here ten seconds at most. Twice in a row: nginx lets old and new processes accept
 # side by side for 0.1 s.
 port_comes_to_serve() { # certificates, any of which will do
-  local try in_a_row=0
-  for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14; do
+  local pause in_a_row=0
+  for pause in 0.03 0.05 0.1 0.2 0.3 0.5 1 2 3 3 0; do
     if port_serves "$@"; then
       ((++in_a_row < 2)) || return 0
       sleep 0.15
     else
       in_a_row=0
-      sleep "$((try / 10)).$((try % 10))"
+      sleep "$pause"
     fi
   done
   return 1
@@ -761,7 +762,7 @@ port_serves() { # certificates, any of which will do
 }
 
 ask_port() { # name: sets served to the certificate that the port serves for it
-  split_certificates "$(SSL_CERT_FILE=/dev/null timeout 5 openssl s_client -connect "localhost:$VerifyPort" \
+  split_certificates "$(SSL_CERT_FILE=/dev/null exec timeout 5 openssl s_client -connect "localhost:$VerifyPort" \
     -servername "$1" </dev/null 2>/dev/null)" || true
   served=${CERTIFICATES[0]-}
 }
