@@ -26,6 +26,7 @@ export class CloudClock implements Clock {
   readonly shared = new Float64Array(new SharedArrayBuffer(8));
   readonly #timeScale: number;
   readonly #timers = new Set<Timer>();
+  #stopped = false;
 
   constructor(timeScale = 1) {
     this.#timeScale = timeScale;
@@ -60,13 +61,15 @@ export class CloudClock implements Clock {
     return () => this.#drop(timer);
   }
 
-  /** Forgets all timers; nothing that waits is called back. */
+  /** Forgets all timers, and those to come; nothing that waits is called back. */
   stop(): void {
+    this.#stopped = true;
     for (const timer of this.#timers) this.#drop(timer);
   }
 
   #start(milliseconds: number, realMilliseconds: number, fire: () => void): Timer {
     const timer: Timer = { due: this.now().getTime() + milliseconds, fire, handle: undefined };
+    if (this.#stopped) return timer;
     this.#timers.add(timer);
     const arm = (left: number) => {
       const step = Math.min(left, LONGEST_TIMER);

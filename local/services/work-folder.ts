@@ -3,9 +3,23 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** More than once: a child of the killed process may still be writing. */
+/**
+ * Runs when the cloud was killed. Scripts on nodes, and servers that were just starting, do not know of it: whoever
+ * has the folder's name (random, so nobody else's) on the command line is told to end, with its process group, and
+ * then made to. The folder goes in each pass, because until then they may be writing.
+ */
 const SWEEP = `read -r removed && exit
-for pass in 1 2 3; do rm -rf -- "$0"; sleep 1; done`;
+for signal in TERM KILL KILL; do
+  for process in /proc/[0-9]*; do
+    pid=\${process#/proc/}
+    [ "$pid" != $$ ] || continue
+    case $(tr '\\0' ' ' 2>/dev/null <"$process/cmdline") in
+      *"$0"*) kill -$signal -- "-$pid" || kill -$signal "$pid" ;;
+    esac
+  done 2>/dev/null
+  rm -rf -- "$0"
+  sleep 1
+done`;
 
 /**
  * A folder for everything that a local cloud writes, readable for its user only. It goes away when the cloud

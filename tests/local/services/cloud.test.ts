@@ -233,9 +233,17 @@ test.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)(
   'a cloud that is ended by %s leaves no folder and no process behind',
   async (signal) => {
     const program = `
+    import { existsSync } from 'node:fs';
     import { startCloud } from '${new URL('../../../local/cloud.ts', import.meta.url)}';
     const cloud = await startCloud();
-    await cloud.createNode('${ACCOUNT}', '${REGION}');
+    const { id } = await cloud.createNode('${ACCOUNT}', '${REGION}');
+    const { ssmDocuments, runCommand } = cloud.services;
+    const inputs = { runCommand: ['echo $$ >"$ACM_EXPORT_ROOT/pid"; sleep 60'] };
+    const content = { schemaVersion: '2.2', mainSteps: [{ action: 'aws:runShellScript', name: 'Wait', inputs }] };
+    ssmDocuments.create('${ACCOUNT}', '${REGION}', { name: 'wait', type: 'Command', content });
+    const caller = { account: '${ACCOUNT}', region: '${REGION}', source: 'client' };
+    runCommand.operations['AmazonSSM.SendCommand']({ DocumentName: 'wait', InstanceIds: [id] }, caller);
+    while (!existsSync(cloud.folder + '/nodes/' + id + '/pid')) await new Promise((resolve) => setTimeout(resolve, 10));
     console.log(cloud.folder);
     setInterval(() => {}, 1000);`;
     const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
