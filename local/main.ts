@@ -1,7 +1,10 @@
 // `make local`: the local cloud with a small fleet, until it is told to quit. AWS CLI, curl and openssl can be pointed
 // at it; what no API of AWS offers (a lost event, a node that goes away, time that passes) are commands here.
+import { fstatSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { ACMClient, ListCertificatesCommand, RenewCertificateCommand } from '@aws-sdk/client-acm';
+import { ACMClient, RenewCertificateCommand } from '@aws-sdk/client-acm';
 import { type CloudNode, type Identity, startCloud } from './cloud.ts';
 import {
   addNode,
@@ -16,13 +19,16 @@ import {
 const HOUR_MS = 3_600_000;
 
 /** Waits of the services take a tenth of their time: an installation is seen to happen, and not waited for. */
-const cloud = await startCloud({ timeScale: 0.1, port: Number(process.env.PORT ?? 0) });
+const { TIME_SCALE = '0.1', PORT = '0' } = process.env;
+const cloud = await startCloud({ timeScale: Number(TIME_SCALE), port: Number(PORT) });
+
+let certificateArn = '';
 
 const commands: Record<
   string,
   { usage: string; does: string; run(fleet: Fleet, ...words: string[]): unknown }
 > = {
-  status: { usage: 'status', does: 'the nodes and what each serves', run: status },
+  status: { usage: 'status', does: 'the nodes, where they serve and what', run: status },
   renew: {
     usage: 'renew [certificate ARN]',
     does: 'ACM renews the certificate (it must have been deployed once)',
@@ -36,19 +42,33 @@ const commands: Record<
   advance: {
     usage: 'advance <hours>',
     does: 'moves the clock: waits end, schedules run, certificates come nearer to their end',
-    run: (_fleet, hours = '1') => cloud.clock.advance(Number(hours) * HOUR_MS),
+    run: (_fleet, hours = '1') => {
+      const milliseconds = Number(hours) * HOUR_MS;
+      if (!(milliseconds > 0)) throw new Error('a number of hours, please: 0.1 are six minutes');
+      cloud.clock.advance(milliseconds);
+    },
   },
   add: {
     usage: 'add [tag value] [ec2|hybrid]',
     does: 'a new node with a TLS server, in the central account',
     run: async (fleet, tag = 'web', kind = 'ec2') => {
-      const { node } = await addNode(fleet, CENTRAL, tag, {
+      const serving = await addNode(fleet, CENTRAL, tag, {
         certName: 'www',
         kind: kind === 'hybrid' ? kind : 'ec2',
       });
-      console.log(`${node.id} tagged acm-export=${tag}`);
+      console.log(`${serving.node.id} tagged ${serving.tag}, at ${serving.host}:${serving.port}`);
     },
   },
+  break: {
+    usage: 'break <node>',
+    does: 'a deploy hook on the node fails from now on: installations there are rolled back',
+    run: async (_, id) => {
+      const hook = hookOf(node(id));
+      await mkdir(join(hook, '..'), { recursive: true, mode: 0o755 });
+      await writeFile(hook, '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+    },
+  },
+  mend: { usage: 'mend <node>', does: 'the hook is gone', run: (_, id) => rm(hookOf(node(id))) },
   offline: {
     usage: 'offline <node>',
     does: 'its agent cannot be reached',
@@ -62,7 +82,7 @@ const commands: Record<
   },
   retag: {
     usage: 'retag <node>',
-    does: 'the role has the node’s tags again',
+    does: 'the role has the tags of the node again',
     run: (_, id) => node(id).setRoleTags(node(id).spec.tags),
   },
   terminate: {
@@ -89,6 +109,7 @@ const commands: Record<
       }
     },
   },
+  help: { usage: 'help', does: 'this list', run: help },
   quit: { usage: 'quit', does: 'ends the local cloud and removes everything', run: () => input.close() },
 };
 
@@ -97,6 +118,8 @@ function node(id: string | undefined): CloudNode {
   if (!found) throw new Error(`no node ${id}: see status`);
   return found;
 }
+
+const hookOf = ({ spec }: CloudNode) => join(spec.root, 'etc/acm-export/hooks.d/broken');
 
 async function status(fleet: Fleet): Promise<void> {
   for (const serving of fleet.nodes) {
@@ -111,52 +134,83 @@ async function status(fleet: Fleet): Promise<void> {
   }
 }
 
-async function renew(fleet: Fleet, arn?: string): Promise<void> {
+async function renew(fleet: Fleet, arn = certificateArn): Promise<void> {
   const acm = new ACMClient(cloud.clientConfig(fleet.certificateAdmin, CENTRAL.region));
-  const { CertificateSummaryList = [] } = await acm.send(
-    new ListCertificatesCommand({ Includes: { keyTypes: ['EC_prime256v1', 'RSA_2048'] } }),
-  );
-  const CertificateArn = arn ?? CertificateSummaryList[0]?.CertificateArn;
-  await acm.send(new RenewCertificateCommand({ CertificateArn }));
-  console.log(`ACM renews ${CertificateArn}`);
+  await acm.send(new RenewCertificateCommand({ CertificateArn: arn }));
+  console.log(`ACM renews ${arn}`);
 }
 
 function help(): void {
   for (const { usage, does } of Object.values(commands)) console.log(`  ${usage.padEnd(30)} ${does}`);
 }
 
-function shell(name: string, { credentials }: Identity): string {
-  return `${name}() { AWS_ACCESS_KEY_ID=${credentials.accessKeyId} AWS_SECRET_ACCESS_KEY='${credentials.secretAccessKey}' AWS_ENDPOINT_URL=${cloud.endpoint} AWS_REGION=${CENTRAL.region} AWS_DEFAULT_REGION=${CENTRAL.region} "$@"; }`;
-}
-
-function introduce(fleet: Fleet, certificateArn: string): void {
-  const { operator, central, port } = fleet;
-  const administrator = cloud.createUser(CENTRAL.account, 'administrator', [
+const administratorOf = (account: string) =>
+  cloud.createUser(account, 'administrator', [
     { Version: '2012-10-17', Statement: { Effect: 'Allow', Action: '*', Resource: '*' } },
   ]);
-  const { accessKeyId, secretAccessKey } = operator.credentials;
+
+/** Lines for a shell: the AWS CLI, SDKs and curl then work on the central account. */
+function environmentOf({ central }: Fleet, { credentials }: Identity): string[] {
+  return [
+    'unset AWS_PROFILE AWS_SESSION_TOKEN',
+    `export AWS_ENDPOINT_URL=${cloud.endpoint}`,
+    `export AWS_ACCESS_KEY_ID=${credentials.accessKeyId}`,
+    `export AWS_SECRET_ACCESS_KEY='${credentials.secretAccessKey}'`,
+    `export AWS_REGION=${CENTRAL.region} AWS_DEFAULT_REGION=${CENTRAL.region}`,
+    `export API_URL=${central.apiUrl}`,
+    `export CERTIFICATE_ARN=${certificateArn}`,
+  ];
+}
+
+/** A section for ~/.aws/config. */
+function profileOf(name: string, region: string, { credentials }: Identity): string[] {
+  return [
+    `[profile ${name}]`,
+    `endpoint_url = ${cloud.endpoint}`,
+    `region = ${region}`,
+    `aws_access_key_id = ${credentials.accessKeyId}`,
+    `aws_secret_access_key = ${credentials.secretAccessKey}`,
+  ];
+}
+
+async function introduce(fleet: Fleet): Promise<void> {
+  const { central, port } = fleet;
+  const administrator = administratorOf(CENTRAL.account);
+  const environment = environmentOf(fleet, administrator);
+  const file = join(cloud.folder, 'environment');
+  await writeFile(file, `${environment.join('\n')}\n`, { mode: 0o600 });
+  const profiles = [
+    ...profileOf('acm-export-central', CENTRAL.region, administrator),
+    ...profileOf('acm-export-member', MEMBER.region, administratorOf(MEMBER.account)),
+  ];
   const body = JSON.stringify({
-    CertificateArn: certificateArn,
+    CertificateArn: '$CERTIFICATE_ARN',
     TargetTagKey: 'acm-export',
     TargetTagValue: 'web',
     ReloadServices: [fleet.nodes[0]?.server.unit],
     VerifyPort: port,
-  });
+  }).replaceAll('"', '\\"');
+  const curl = `curl --aws-sigv4 aws:amz:${CENTRAL.region}:execute-api --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"`;
   console.log(`
-The local cloud is at ${cloud.endpoint}
+The local cloud is at ${cloud.endpoint}, until it is told to quit
   central account ${CENTRAL.account} in ${CENTRAL.region}, API ${central.apiUrl}
   member account  ${MEMBER.account} in ${MEMBER.region}
-  certificate     ${certificateArn}
+  certificate     ${certificateArn}, may be deployed as www
 
-Paste these into another shell, for the AWS CLI as an administrator of the central account:
-  ${shell('as_administrator', administrator)}
-  as_administrator aws acm list-certificates --includes keyTypes=EC_prime256v1
-  as_administrator aws ssm describe-instance-information
-  as_administrator aws dynamodb scan --table-name acm-export-inventory
+Nodes, and where they serve which serial (still that of a placeholder):`);
+  await status(fleet);
+  console.log(`
+For another shell, as an administrator of the central account; or just: . ${file}
+  ${environment.join('\n  ')}
 
-Deploy the certificate to all nodes tagged acm-export=web, as a caller of the API, and look at a node:
-  curl --aws-sigv4 aws:amz:${CENTRAL.region}:execute-api --user '${accessKeyId}:${secretAccessKey}' -d '${body}' ${central.apiUrl}/certificates/www/deployments
-  curl --aws-sigv4 aws:amz:${CENTRAL.region}:execute-api --user '${accessKeyId}:${secretAccessKey}' ${central.apiUrl}/certificates/www/deployments
+Or for ~/.aws/config, as administrators of both accounts (aws --profile acm-export-member ...):
+  ${profiles.join('\n  ')}
+
+There, for example:
+  aws --endpoint-url "$AWS_ENDPOINT_URL" acm list-certificates
+  ${curl} -d "${body}" "$API_URL/certificates/www/deployments"
+  ${curl} "$API_URL/deployments"
+  aws dynamodb scan --table-name acm-export-inventory
   openssl s_client -connect ${fleet.nodes[0]?.host}:${port} </dev/null 2>/dev/null | openssl x509 -noout -subject -serial
 
 Commands here:`);
@@ -166,7 +220,7 @@ Commands here:`);
 async function obey(fleet: Fleet, line: string): Promise<void> {
   const [name = '', ...words] = line.trim().split(/\s+/);
   if (name === '') return;
-  const command = commands[name];
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (!command) return help();
   try {
     await command.run(fleet, ...words);
@@ -175,6 +229,8 @@ async function obey(fleet: Fleet, line: string): Promise<void> {
   }
 }
 
+/** Started without a terminal and without anybody who could type (`make local </dev/null &`). */
+const isAlone = !process.stdin.isTTY && fstatSync(0).isCharacterDevice();
 const input = createInterface({ input: process.stdin });
 // The prompt is for people; a pipe gets answers only.
 const prompt = () => process.stdin.isTTY && process.stdout.write('> ');
@@ -184,17 +240,20 @@ try {
     await addNode(fleet, CENTRAL, 'web', { certName: 'www' });
     await addNode(fleet, CENTRAL, 'web', { certName: 'www', kind: 'hybrid' });
     await addNode(fleet, MEMBER, 'web', { certName: 'www' });
-    introduce(fleet, await requestCertificate(fleet, 'www', ['www.example.com', 'example.com']));
+    // RSA: the one that `aws acm list-certificates` shows without being asked for key types.
+    certificateArn = await requestCertificate(fleet, 'www', ['www.example.com', 'example.com'], 'RSA_2048');
+    await introduce(fleet);
     prompt();
     for await (const line of input) {
       await obey(fleet, line);
       prompt();
     }
+    // A signal ends it then.
+    if (isAlone) await new Promise(() => setInterval(() => {}, HOUR_MS));
   } finally {
     await Promise.all(fleet.nodes.map(({ server }) => server.stop()));
   }
 } finally {
   input.close();
-  // What is not modelled was told when it was asked for; whoever tries things out has done nothing wrong.
-  await cloud.stop().catch(() => {});
+  await cloud.stop();
 }
