@@ -146,7 +146,8 @@ async function reportedResults(
       for (const invocation of page.CommandInvocations ?? []) {
         const result = resultOf(invocation, input);
         // The fleet step finds the canary `unchanged`, or does not come to it; what the canary step did is the news.
-        if (results.get(result.NodeId)?.Outcome !== 'installed' || isFault(result)) {
+        const first = results.get(result.NodeId);
+        if (!first || !hasWorked(first) || isFault(result)) {
           results.set(result.NodeId, result);
         }
       }
@@ -180,6 +181,7 @@ function resultOf(invocation: CommandInvocation, input: CheckInstallationInput):
 }
 
 const isFault = ({ Outcome }: NodeResult) => Outcome === 'failed' || Outcome === 'rolled-back';
+const hasWorked = (result: NodeResult) => !isFault(result) && result.Outcome !== 'not-reached';
 
 /** Every node that carries the tag now, and every node that reported. */
 function resultsOf(nodes: ManagedNode[], reported: Map<string, NodeResult>): NodeResult[] {
@@ -187,7 +189,7 @@ function resultsOf(nodes: ManagedNode[], reported: Map<string, NodeResult>): Nod
   for (const node of nodes) {
     const result = reported.get(node.NodeId);
     const obstacle = obstacleOf(node);
-    if (obstacle && (!result || isFault(result) || result.Outcome === 'not-reached')) {
+    if (obstacle && !(result && hasWorked(result))) {
       results.set(node.NodeId, { NodeId: node.NodeId, ...obstacle });
     } else if (!result) {
       results.set(node.NodeId, {

@@ -3,7 +3,7 @@ import { type ACMClient, RenewCertificateCommand } from '@aws-sdk/client-acm';
 import { StopExecutionCommand } from '@aws-sdk/client-sfn';
 import type * as z from 'zod';
 import { stopAutomation } from '../shared/automation.ts';
-import { restoreBundle, scheduleDeletion } from '../shared/bundle.ts';
+import { scheduleDeletion } from '../shared/bundle.ts';
 import { allowsName, type Certificate, describeDeployable, NotDeployable } from '../shared/certificate.ts';
 import {
   type Deployment,
@@ -18,7 +18,7 @@ import { InvalidToken } from '../shared/inventory.ts';
 import { listNodes, obstacleOf } from '../shared/nodes.ts';
 import { logger } from '../shared/observed.ts';
 import { isActive, type RolloutDeps, runningExecutionArn, startClaimed } from '../shared/rollout.ts';
-import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
+import { type ConnectTarget, inTarget, targetArns } from '../shared/target-account.ts';
 import {
   type DeploymentRequest,
   type FleetQuery,
@@ -74,7 +74,7 @@ export async function createDeployment(
   if (body.DryRun && existing?.Rollout) {
     throw isRunning();
   }
-  const warnings = await prepareTarget(deploymentId, order, deps);
+  const warnings = await lookAtTarget(deploymentId, order, deps);
   const rollout: RolloutOrder = {
     CertificateArn: order.CertificateArn,
     Serial: certificate.Serial,
@@ -220,45 +220,30 @@ async function deployableCertificate(
   return certificate;
 }
 
-/** Proves that the target account can be reached, restores a deleted bundle, and looks at the nodes. */
-async function prepareTarget(
-  deploymentId: string,
-  order: Order,
-  deps: DeploymentsApiDeps,
-): Promise<string[]> {
-  const target = { ...order, DeploymentId: deploymentId };
-  const { ssm, secretsManager } = await deps.connectTarget(target, [
+/** Proves that the target account can be reached, and looks at the nodes. Changes nothing there. */
+async function lookAtTarget(deploymentId: string, order: Order, deps: DeploymentsApiDeps): Promise<string[]> {
+  const { ssm } = await deps.connectTarget({ ...order, DeploymentId: deploymentId }, [
     // DescribeInstanceInformation has no resource level.
     { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
-    bundleStatement(target, deps, 'secretsmanager:RestoreSecret'),
   ]);
-  return inTarget(order, async () => {
-    const nodes = await listNodes(ssm, order);
-    await restoreBundle(secretsManager, secretNameOf(deps.prefix, target));
-    if (nodes.length === 0) {
-      return [
-        `No managed node in account ${order.TargetAccount}, Region ${order.TargetRegion} carries the tag ` +
-          `${order.TargetTagKey}=${order.TargetTagValue} yet: the certificate is installed when one does.`,
-      ];
-    }
-    return nodes.flatMap((node) => {
-      const obstacle = obstacleOf(node);
-      return obstacle ? [`${node.NodeId}: ${obstacle.Error}`] : [];
-    });
+  const nodes = await inTarget(order, () => listNodes(ssm, order));
+  if (nodes.length === 0) {
+    return [
+      `No managed node in account ${order.TargetAccount}, Region ${order.TargetRegion} carries the tag ` +
+        `${order.TargetTagKey}=${order.TargetTagValue} yet: the certificate is installed when one does.`,
+    ];
+  }
+  const unready = nodes.flatMap((node) => {
+    const obstacle = obstacleOf(node);
+    return obstacle ? [`${node.NodeId}: ${obstacle.Error}`] : [];
   });
+  // The inventory has them all, once the rollout has ended.
+  const more = unready.length - MOST_WARNINGS;
+  return more > 0 ? [...unready.slice(0, MOST_WARNINGS), `And ${more} more nodes.`] : unready;
 }
 
-function bundleStatement(
-  target: Deployment | (Order & { DeploymentId: string }),
-  deps: DeploymentsApiDeps,
-  action: string,
-): SessionStatement {
-  return {
-    Effect: 'Allow',
-    Action: ['secretsmanager:DescribeSecret', action],
-    Resource: targetArns(deps, target).bundle(target),
-  };
-}
+/** More warnings than this nobody reads, and thousands of nodes may be offline. */
+const MOST_WARNINGS = 50;
 
 /** Rounds against rollouts that begin or end meanwhile. */
 const ROUNDS = 5;
@@ -371,7 +356,7 @@ function refuseToken(error: unknown): never {
 
 /** A deployment as callers see it: the table's own fields left out, the running execution named. */
 function view(deployment: Deployment, deps: DeploymentsApiDeps) {
-  const { Item: _, Rollout, ...fields } = deployment as Deployment & { Item?: string };
+  const { Item: _, RestoreBundle: __, Rollout, ...fields } = deployment as Deployment & { Item?: string };
   return {
     ...fields,
     ...(Rollout
@@ -440,7 +425,11 @@ async function withdrawFromTarget(deployment: Deployment, deps: DeploymentsApiDe
       Action: ['ssm:StopAutomationExecution'],
       Resource: targetArns(deps, deployment).automationExecutions,
     },
-    bundleStatement(deployment, deps, 'secretsmanager:DeleteSecret'),
+    {
+      Effect: 'Allow',
+      Action: ['secretsmanager:DescribeSecret', 'secretsmanager:DeleteSecret'],
+      Resource: targetArns(deps, deployment).bundle(deployment),
+    },
   ]);
   await inTarget(deployment, async () => {
     const AutomationExecutionId = deployment.Rollout?.AutomationExecutionId;

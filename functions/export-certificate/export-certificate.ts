@@ -6,6 +6,7 @@ import {
   describeBundle,
   makeCurrent,
   prepareBundle,
+  scheduleDeletion,
   storeVersion,
 } from '../shared/bundle.ts';
 import { allowsName, describeDeployable, NotDeployable } from '../shared/certificate.ts';
@@ -17,7 +18,7 @@ import {
   timestamp,
   versionIdOf,
 } from '../shared/deployment.ts';
-import { CertificateNotDeployable } from '../shared/errors.ts';
+import { CertificateNotDeployable, RolloutSuperseded } from '../shared/errors.ts';
 import type { Inventory } from '../shared/inventory.ts';
 import { openRollout } from '../shared/rollout.ts';
 import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
@@ -63,17 +64,35 @@ export async function exportCertificate(
     const existing = await describeBundle(secretsManager, name);
     const secretArn = await prepareBundle(secretsManager, name, deployment, existing);
     const versionId = versionIdOf(rollout.CertificateArn, certificate.Serial);
-    if (existing?.VersionIdsToStages?.[versionId]) {
+    const isStored = existing?.VersionIdsToStages?.[versionId] !== undefined;
+    if (isStored) {
       await makeCurrent(secretsManager, secretArn, versionId, existing);
-      return {
-        SecretArn: secretArn,
-        VersionId: versionId,
-        Serial: certificate.Serial,
-        NotAfter: certificate.NotAfter,
-      };
     }
-    return exportInto(secretArn, rollout.CertificateArn, secretsManager, deps.acm);
+    const bundle = isStored
+      ? {
+          SecretArn: secretArn,
+          VersionId: versionId,
+          Serial: certificate.Serial,
+          NotAfter: certificate.NotAfter,
+        }
+      : await exportInto(secretArn, rollout.CertificateArn, secretsManager, deps.acm);
+    await withdrawIfDeleted(deployment, name, secretsManager, deps.inventory);
+    return bundle;
   });
+}
+
+/** A DELETE that came meanwhile did not see this bundle, or saw it before it was restored. */
+async function withdrawIfDeleted(
+  deployment: Deployment,
+  name: string,
+  secretsManager: SecretsManagerClient,
+  inventory: Inventory,
+): Promise<void> {
+  const current = await inventory.get(deployment.DeploymentId);
+  if (!current || current.Status === 'DELETING') {
+    await scheduleDeletion(secretsManager, name);
+    throw new RolloutSuperseded(`Deployment ${deployment.DeploymentId} was deleted while it was exported.`);
+  }
 }
 
 async function deployable(rollout: RolloutInput, deps: ExportCertificateDeps) {
@@ -143,6 +162,8 @@ function sessionStatements(
         'secretsmanager:PutResourcePolicy',
         'secretsmanager:PutSecretValue',
         'secretsmanager:UpdateSecretVersionStage',
+        'secretsmanager:RestoreSecret',
+        'secretsmanager:DeleteSecret',
       ],
       Resource: targetArns(config, deployment).bundle(deployment),
     },

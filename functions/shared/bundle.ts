@@ -47,7 +47,8 @@ export async function describeBundle(
 
 /**
  * Makes sure that the bundle exists, carries its tags and refuses every reader without the tag, before any value
- * is in it. Safe to repeat; mends tags and policy that somebody changed.
+ * is in it. Safe to repeat; mends tags and policy that somebody changed. Restores a bundle that is scheduled for
+ * deletion only after a POST.
  *
  * @returns the secret's ARN.
  * @throws BundleScheduledForDeletion
@@ -62,10 +63,13 @@ export async function prepareBundle(
     { Key: deployment.TargetTagKey, Value: deployment.TargetTagValue },
     { Key: DEPLOYMENT_TAG, Value: deployment.DeploymentId },
   ];
-  if (existing?.DeletedDate) {
+  if (existing?.DeletedDate && !deployment.RestoreBundle) {
     throw new BundleScheduledForDeletion(
       `Bundle ${name} is scheduled for deletion. POST the deployment again to restore it.`,
     );
+  }
+  if (existing?.DeletedDate) {
+    await client.send(new RestoreSecretCommand({ SecretId: name }));
   }
   const arn = existing?.ARN ?? (await createEmpty(client, name, deployment, tags));
   const missingTags = tags.filter(
@@ -90,14 +94,23 @@ async function createEmpty(
   deployment: Deployment,
   tags: { Key: string; Value: string }[],
 ): Promise<string> {
-  const { ARN = '' } = await client.send(
-    new CreateSecretCommand({
-      Name: name,
-      Description: `Certificate ${deployment.CertName} for nodes tagged ${deployment.TargetTagKey}=${deployment.TargetTagValue}`,
-      Tags: tags,
-    }),
-  );
-  return ARN;
+  try {
+    const { ARN = '' } = await client.send(
+      new CreateSecretCommand({
+        Name: name,
+        Description: `Certificate ${deployment.CertName} for nodes tagged ${deployment.TargetTagKey}=${deployment.TargetTagValue}`,
+        Tags: tags,
+      }),
+    );
+    return ARN;
+  } catch (error) {
+    if (!isNamed(error, 'ResourceExistsException')) {
+      throw error;
+    }
+    // An earlier attempt of the same task, not heard and still at work, was faster.
+    const { ARN = '' } = (await describeBundle(client, name)) ?? {};
+    return ARN;
+  }
 }
 
 /**
@@ -166,14 +179,6 @@ export async function makeCurrent(
         ...(current ? { RemoveFromVersionId: current } : {}),
       }),
     );
-  }
-}
-
-/** Restores a bundle that is scheduled for deletion; leaves any other as it is. */
-export async function restoreBundle(client: SecretsManagerClient, name: string): Promise<void> {
-  const secret = await describeBundle(client, name);
-  if (secret?.DeletedDate) {
-    await client.send(new RestoreSecretCommand({ SecretId: name }));
   }
 }
 

@@ -61,8 +61,6 @@ export const holdsVersion = (outcome: NodeOutcome | undefined) =>
 
 const isDeployment = 'attribute_exists(CertName)';
 const isLive = `${isDeployment} AND #Status <> :deleting`;
-/** An index may lag behind: nothing starts with a certificate that the deployment was moved away from. */
-const isOrdered = 'CertificateArn = :ordered';
 
 /**
  * The inventory: one item a deployment (`Item` = deployment) and one a node (`node#<id>`). Only deployment
@@ -233,8 +231,8 @@ export class Inventory {
    */
   claim(deployment: Deployment, rollout: RolloutOrder): Promise<Deployment | undefined> {
     return this.claimWith(deployment.DeploymentId, rollout, {
-      condition: `${isLive} AND RolloutNumber = :seen AND ${isOrdered}`,
-      values: { ':seen': deployment.RolloutNumber, ':ordered': rollout.CertificateArn },
+      condition: `${isLive} AND RolloutNumber = :seen`,
+      values: { ':seen': deployment.RolloutNumber },
     });
   }
 
@@ -246,7 +244,10 @@ export class Inventory {
   async queue(deployment: Deployment, rollout: RolloutOrder): Promise<boolean> {
     const updated = await this.update(deployment.DeploymentId, {
       set: { Pending: rollout },
-      condition: `${isLive} AND attribute_exists(Rollout) AND RolloutNumber = :seen AND ${isOrdered} AND (attribute_not_exists(Pending) OR Pending.Cause = :renewal)`,
+      // A move to another certificate while a rollout runs does not change the number.
+      condition:
+        `${isLive} AND attribute_exists(Rollout) AND RolloutNumber = :seen AND CertificateArn = :ordered` +
+        ' AND (attribute_not_exists(Pending) OR Pending.Cause = :renewal)',
       values: {
         ':seen': deployment.RolloutNumber,
         ':ordered': rollout.CertificateArn,

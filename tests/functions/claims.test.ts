@@ -1,5 +1,6 @@
 import { QueryCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { RolloutOrder } from '../../functions/shared/deployment.ts';
 import { inParallel } from '../../functions/shared/inventory.ts';
 import { bringToSerial, claimAndStart } from '../../functions/shared/rollout.ts';
 import { awsError } from './support/fake-service.ts';
@@ -31,18 +32,19 @@ async function installed(): Promise<string> {
 
 describe('two requests at once', () => {
   test('start one rollout, whichever comes first: a thousand races', async () => {
+    const races = Number(process.env.CLAIM_RACES ?? 1000);
     const started = new Map<string, Set<string>>();
-    await inParallel(Array.from({ length: 1000 }, (_, race) => race).values(), 25, async (race) => {
+    await inParallel(Array.from({ length: races }, (_, race) => race).values(), 25, async (race) => {
       const body = { CertificateArn: arn, TargetTagValue: `race-${race}` };
       const answers = await Promise.all([system.register(body), system.register(body)]);
       const id = answers[0].body.DeploymentId;
       expect(answers.map(({ status }) => status)).toEqual([202, 202]);
       started.set(id, new Set(answers.map((answer) => answer.body.ExecutionArn)));
     });
-    expect(started.size).toBe(1000);
+    expect(started.size).toBe(races);
     // Both callers were told of the same execution, and there is no other.
     expect([...started.values()].every((arns) => arns.size === 1)).toBe(true);
-    expect(new Set(namesOf(system)).size).toBe(1000);
+    expect(new Set(namesOf(system)).size).toBe(races);
     expect(namesOf(system).every((name) => name.endsWith('-1'))).toBe(true);
   });
 
@@ -259,10 +261,11 @@ describe('a request while another rollout runs', () => {
   });
 
   test('survives a crash between the end of a rollout and the claim of the next', async () => {
-    const { body } = await system.register({ CertificateArn: arn });
+    const id = await installed();
+    const { body } = await system.rollouts(id);
     await system.register({ CertificateArn: arn, VerifyPort: 8443 });
-    const deployment = await system.deployment(body.DeploymentId);
-    await system.inventory.finish(deployment, 1, { Status: 'INSTALLED', ExecutionArn: body.ExecutionArn });
+    const deployment = await system.deployment(id);
+    await system.inventory.finish(deployment, 2, { Status: 'INSTALLED', ExecutionArn: body.ExecutionArn });
     system.sfn.end(body.ExecutionArn, 'SUCCEEDED');
     await system.reconcile('certificates');
     await system.runAll();
@@ -289,6 +292,9 @@ describe('a request while another rollout runs', () => {
     const serial = await system.acm.renew(arn);
     await system.renewal(arn);
     await system.rollouts(body.DeploymentId);
+    const deployment = await system.deployment(body.DeploymentId);
+    const renewal = { ...(deployment.Pending as RolloutOrder), Cause: 'RENEWAL' as const };
+    expect(await system.inventory.queue(deployment, renewal)).toBe(false);
     expect((await system.deployment(body.DeploymentId)).Pending).toMatchObject({ Cause: 'REQUEST' });
     await system.runAll();
     expect(nodeOf(system)?.installed).toMatchObject({ Serial: serial, options: '|8443|decrypted' });
@@ -395,6 +401,22 @@ describe('a deployment that is deleted', () => {
     expect([...ssm.automations.values()].map((one) => one.AutomationExecutionStatus)).toEqual(['Cancelled']);
     expect((await system.remove(body.DeploymentId)).status).toBe(200);
   });
+
+  test.each([0, 1, 2])(
+    'from its mark on nothing more is done in the target account (state %d)',
+    async (states) => {
+      const { body } = await system.register({ CertificateArn: arn });
+      for (let state = 0; state < states; state += 1) {
+        await system.step(body.ExecutionArn);
+      }
+      await system.inventory.markDeleting(body.DeploymentId);
+      const { ssm, secretsManager } = system.target();
+      const before = [ssm.calls.length, secretsManager.calls.length];
+      await system.step(body.ExecutionArn);
+      expect([ssm.calls.length, secretsManager.calls.length]).toEqual(before);
+      expect(system.sfn.executions.get(body.ExecutionArn)?.status).toBe('SUCCEEDED');
+    },
+  );
 
   test('before its claimed rollout was started: nothing starts any more', async () => {
     system.sfn.failNext('StartExecution', awsError('ServiceUnavailable', '', 'server'));

@@ -1,0 +1,299 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { deploymentIdOf, parseExecutionName } from '../../functions/shared/deployment.ts';
+import { type Database, startDatabase } from './support/inventory-table.ts';
+import { issuedCertificate } from './support/issued-certificates.ts';
+import { type ApiAnswer, MEMBER, REGION, System } from './support/system.ts';
+import { type Actor, type Around, type Crash, takeTurns } from './support/turns.ts';
+
+/** CLAIM_RUNS=2000 CLAIM_SEED=$RANDOM looks further than there is time for each time. */
+const RUNS = Number(process.env.CLAIM_RUNS ?? 40);
+const SEED = Number(process.env.CLAIM_SEED ?? 20261124);
+
+let database: Database;
+beforeAll(async () => {
+  database = await startDatabase();
+  // More versions than any history has, made now: key generation would answer outside of the turns.
+  await Promise.all(Array.from({ length: 60 }, (_, index) => issuedCertificate(index + 1)));
+});
+afterAll(() => database.stop());
+
+type Certificate = 'web' | 'other';
+
+type Deed =
+  | { kind: 'POST'; certificate: Certificate; port: 443 | 8443 }
+  | { kind: 'DELETE' }
+  | { kind: 'ROLLOUTS' }
+  | { kind: 'EVENT'; certificate: Certificate; renew: boolean; lost: boolean }
+  | { kind: 'STEP' }
+  | { kind: 'ABORT'; lost: boolean }
+  | { kind: 'RECONCILE'; task: 'nodes' | 'certificates' };
+
+type Round = {
+  deeds: { deed: Deed; crash: Crash | undefined }[];
+  turns: number[];
+  minutes: number;
+  nodeWorks: boolean;
+};
+
+const certificate = fc.constantFrom<Certificate>('web', 'other');
+const deed: fc.Arbitrary<Deed> = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('POST' as const),
+      certificate,
+      port: fc.constantFrom<443 | 8443>(443, 8443),
+    }),
+  },
+  { weight: 1, arbitrary: fc.constant({ kind: 'DELETE' as const }) },
+  { weight: 1, arbitrary: fc.constant({ kind: 'ROLLOUTS' as const }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('EVENT' as const),
+      certificate,
+      renew: fc.boolean(),
+      lost: fc.boolean(),
+    }),
+  },
+  { weight: 6, arbitrary: fc.constant({ kind: 'STEP' as const }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('ABORT' as const), lost: fc.boolean() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('RECONCILE' as const),
+      task: fc.constantFrom<'nodes' | 'certificates'>('nodes', 'certificates'),
+    }),
+  },
+);
+const crash = fc.option(
+  fc.record({
+    call: fc.integer({ min: 1, max: 8 }),
+    when: fc.constantFrom<'before' | 'after'>('before', 'after'),
+  }),
+  { freq: 4, nil: undefined },
+);
+const history: fc.Arbitrary<Round[]> = fc.array(
+  fc.record({
+    deeds: fc.array(fc.record({ deed, crash }), { minLength: 1, maxLength: 3 }),
+    turns: fc.array(fc.nat(5), { minLength: 1, maxLength: 12 }),
+    minutes: fc.constantFrom(0, 1, 20, 90),
+    nodeWorks: fc.boolean(),
+  }),
+  { minLength: 2, maxLength: 10 },
+);
+
+/** What may be registered now: an order, or nothing. */
+type Possible = Set<string>;
+const NOTHING = 'nothing';
+const orderKey = (arn: string | undefined, port: number | undefined) => `${arn} ${port}`;
+
+class World {
+  readonly system: System;
+  readonly arns = new Map<Certificate, string>();
+  readonly faults: string[] = [];
+  possible: Possible = new Set([NOTHING]);
+  readonly id = deploymentIdOf(
+    { TargetAccount: MEMBER, TargetRegion: REGION, TargetTagKey: 'acm-export', TargetTagValue: 'web' },
+    'web-prod',
+  );
+  #highest = 0;
+  /** After a deletion or an abort an installation that still runs may overlap with the next. */
+  #mayOverlap = false;
+
+  constructor(system: System) {
+    this.system = system;
+  }
+
+  static async create(): Promise<World> {
+    const table = await database.createTable();
+    const watched = { ...database, client: { ...database.client } };
+    const world = new World(new System(watched as never, table));
+    const send = database.client.send.bind(database.client);
+    Object.assign(watched.client, { send });
+    Object.assign(world.system.client, {
+      send: async (command: never) => {
+        const output = await send(command);
+        world.#watchNumber((output as { Attributes?: Record<string, unknown> }).Attributes);
+        return output;
+      },
+    });
+    const { ssm } = world.system.target();
+    ssm.addNode('i-1');
+    const start = ssm.StartAutomationExecution.bind(ssm);
+    ssm.StartAutomationExecution = (input) => {
+      const running = [...ssm.automations.values()].filter(
+        (one) => one.AutomationExecutionStatus === 'InProgress' && one.token !== input.ClientToken,
+      );
+      if (running.length > 0 && !world.#mayOverlap) {
+        world.faults.push('an installation began while another one of the deployment was running');
+      }
+      return start(input);
+    };
+    for (const name of ['web', 'other'] as const) {
+      world.arns.set(name, await world.system.acm.issue(name));
+    }
+    return world;
+  }
+
+  #watchNumber(attributes: Record<string, unknown> | undefined): void {
+    if (attributes?.Item !== 'deployment') {
+      return;
+    }
+    const number = attributes.RolloutNumber as number;
+    if (number < this.#highest) {
+      this.faults.push(`RolloutNumber went back from ${this.#highest} to ${number}`);
+    }
+    this.#highest = number;
+  }
+
+  async play({ deeds, turns, minutes, nodeWorks }: Round): Promise<void> {
+    const { system } = this;
+    system.clock.advance({ minutes });
+    const [node] = system.target().ssm.nodes;
+    Object.assign(node as object, { behaviour: nodeWorks ? 'installs' : 'failed' });
+    this.#mayOverlap ||= deeds.some(({ deed }) => deed.kind === 'DELETE' || deed.kind === 'ABORT');
+    let turn = 0;
+    const choose = (of: number) => {
+      turn += 1;
+      return of === 0 ? 0 : (turns[turn % turns.length] as number) % of;
+    };
+    const actors = deeds.map(({ deed, crash }): Actor => ({ run: this.#actor(deed), crash }));
+    const endings = await takeTurns(actors, choose);
+    const certain: string[] = [];
+    const perhaps: string[] = [];
+    endings.forEach((ending, index) => {
+      const effect = this.#effectOf((deeds[index] as Round['deeds'][number]).deed);
+      if (ending === 'crashed') {
+        perhaps.push(...effect);
+      } else if ('error' in ending) {
+        this.faults.push(`${(deeds[index] as Round['deeds'][number]).deed.kind}: ${ending.error}`);
+      } else {
+        const { status } = (ending.value ?? {}) as Partial<ApiAnswer>;
+        if (status !== undefined && status < 300) {
+          certain.push(...effect);
+        } else if (status !== undefined && ![404, 409].includes(status)) {
+          this.faults.push(`a request was answered with ${status}`);
+        }
+      }
+    });
+    this.possible = new Set([...(certain.length > 0 ? certain : this.possible), ...perhaps]);
+  }
+
+  /** What a deed leaves registered, if it does anything. */
+  #effectOf(done: Deed): string[] {
+    if (done.kind === 'POST') {
+      return [orderKey(this.arns.get(done.certificate), done.port)];
+    }
+    return done.kind === 'DELETE' ? [NOTHING] : [];
+  }
+
+  #actor(done: Deed): (around: Around) => Promise<unknown> {
+    const { system } = this;
+    return async (around) => {
+      switch (done.kind) {
+        case 'POST': {
+          const CertificateArn = this.arns.get(done.certificate);
+          return system.register({ CertificateArn, VerifyPort: done.port }, { around });
+        }
+        case 'DELETE':
+          return system.remove(this.id, { around });
+        case 'ROLLOUTS': {
+          return system.rollouts(this.id, { around });
+        }
+        case 'EVENT': {
+          const arn = this.arns.get(done.certificate) as string;
+          if (done.renew) {
+            await system.acm.renew(arn);
+          }
+          // RetryLater is Lambda's to act on, and here it never does: that is what reconcile is for.
+          return done.lost ? undefined : system.renewal(arn, {}, { around }).catch(() => undefined);
+        }
+        case 'STEP': {
+          const running = system.sfn.running();
+          const chosen = running[this.#highest % Math.max(1, running.length)];
+          return chosen && void (await system.step(chosen.arn, { around }));
+        }
+        case 'ABORT': {
+          const execution = system.sfn.running()[0];
+          if (execution) {
+            system.sfn.end(execution.arn, 'ABORTED');
+            await (done.lost ? undefined : system.report(system.executionEvent(execution), { around }));
+          }
+          return undefined;
+        }
+        case 'RECONCILE': {
+          const { Errors } = await system.reconcile(done.task, { around });
+          if (Errors > 0) {
+            this.faults.push('reconcile met an error');
+          }
+          return undefined;
+        }
+      }
+    };
+  }
+
+  /** What time, schedules and a repeated DELETE do by themselves. */
+  async settle(): Promise<void> {
+    const { system } = this;
+    Object.assign(system.target().ssm.nodes[0] as object, { behaviour: 'installs' });
+    await system.runAll();
+    for (let pass = 0; pass < 3; pass += 1) {
+      system.clock.advance({ hours: 25 });
+      await system.reconcile('certificates');
+      await system.runAll();
+      await system.reconcile('nodes');
+      await system.runAll();
+    }
+    const left = await system.inventory.get(this.id);
+    if (left?.Status === 'DELETING') {
+      await system.remove(this.id);
+    }
+  }
+
+  async expectPromise(): Promise<void> {
+    const { system } = this;
+    expect(this.faults).toEqual([]);
+    const found = await system.inventory.get(this.id);
+    const registered = found ? orderKey(found.CertificateArn, found.Options.VerifyPort) : NOTHING;
+    expect([...this.possible]).toContain(registered);
+    expect(system.sfn.running()).toEqual([]);
+    // A bundle lives as long as its deployment.
+    for (const { deleted, policy, versions } of system.target().secretsManager.secrets.values()) {
+      expect([deleted === undefined, policy !== undefined, versions.size > 0]).toEqual([
+        found !== undefined,
+        true,
+        true,
+      ]);
+    }
+    for (const { name } of system.sfn.executions.values()) {
+      expect(parseExecutionName(name)?.rolloutNumber).toBeLessThanOrEqual(this.#highest);
+    }
+    if (!found) {
+      return;
+    }
+    expect(found).toMatchObject({ Status: 'INSTALLED', Failures: 0 });
+    expect([found.Rollout, found.Pending, found.DryRunOnly]).toEqual([undefined, undefined, undefined]);
+    const serial = system.acm.serialOf(found.CertificateArn);
+    expect(found.Serial).toBe(serial);
+    expect(system.target().ssm.nodes[0]?.installed).toMatchObject({
+      Serial: serial,
+      options: `|${found.Options.VerifyPort}|decrypted`,
+    });
+  }
+}
+
+test('whatever order calls, crashes and events come in: one rollout at a time, nothing lost, nothing stuck', async () => {
+  await fc.assert(
+    fc.asyncProperty(history, async (rounds) => {
+      const world = await World.create();
+      for (const round of rounds) {
+        await world.play(round);
+      }
+      await world.settle();
+      await world.expectPromise();
+    }),
+    { numRuns: RUNS, seed: SEED },
+  );
+}, 600_000);
