@@ -1,5 +1,6 @@
 // make bench              every measurement
 // make bench BENCH=name   one of them
+import { measureFleetQuestions } from './fleet-questions.ts';
 import { measureImports } from './imports.ts';
 import { measureInstall } from './install.ts';
 import { markdown, type Table } from './report.ts';
@@ -7,6 +8,7 @@ import { markdown, type Table } from './report.ts';
 const MEASUREMENTS: Record<string, () => Promise<Table>> = {
   imports: measureImports,
   install: measureInstall,
+  'fleet-questions': measureFleetQuestions,
 };
 
 const [wanted] = process.argv.slice(2);
