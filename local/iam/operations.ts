@@ -586,6 +586,13 @@ const otherRows: OperationRow[] = [
   onQueue('ReceiveMessage'),
   onQueue('DeleteMessage'),
   onQueue('GetQueueAttributes'),
+  {
+    ...onQueue('GetQueueUrl'),
+    checks: ({ QueueName: name, QueueOwnerAWSAccountId: owner }, caller, state) => {
+      const arn = arnOf({ ...caller, account: owner ?? caller.account }, 'sqs', name);
+      return [on('sqs:GetQueueUrl', arn, caller, state.resource(arn))];
+    },
+  },
   tracing('PutTraceSegments'),
   tracing('PutTelemetryRecords'),
 ];

@@ -32,6 +32,11 @@ interface Queue {
  */
 export class Sqs {
   readonly operations: Operations = {
+    'AmazonSQS.GetQueueUrl': ({ QueueName: name }, { account, region }) => {
+      const { arn } = this.#queue(`arn:${this.#kernel.partition}:sqs:${region}:${account}:${name}`);
+      // Some clients call the host that stands in a queue's URL: so it is this endpoint.
+      return { QueueUrl: queueUrl(arn).replace(/^https:\/\/[^/]*/, this.#kernel.endpoint) };
+    },
     'AmazonSQS.SendMessage': (input, { source }) => this.#sendMessage(input, source),
     'AmazonSQS.ReceiveMessage': (input) => this.#receiveMessage(input),
     'AmazonSQS.DeleteMessage': (input) => {
@@ -115,10 +120,18 @@ export class Sqs {
         ReceiptHandle: entry.receiptHandle,
         Body: entry.body,
         MD5OfBody: md5(entry.body),
+        // All or none of them. Their checksum, which SDKs compare where it is given, is left out.
+        ...(input.MessageAttributeNames?.length ? { MessageAttributes: asText(entry.attributes) } : {}),
       };
     });
     return received.length > 0 ? { Messages: received } : {};
   }
+}
+
+function asText(attributes: Record<string, string>) {
+  return Object.fromEntries(
+    Object.entries(attributes).map(([name, StringValue]) => [name, { DataType: 'String', StringValue }]),
+  );
 }
 
 /** SDKs compare this checksum with the body. */

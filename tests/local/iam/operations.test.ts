@@ -508,6 +508,11 @@ const cases: Record<string, Case> = {
   'AmazonSQS.ReceiveMessage': onQueue('ReceiveMessage'),
   'AmazonSQS.DeleteMessage': onQueue('DeleteMessage'),
   'AmazonSQS.GetQueueAttributes': onQueue('GetQueueAttributes'),
+  'AmazonSQS.GetQueueUrl': {
+    input: { QueueName: queue.split(':').at(-1) },
+    grants: [allow('sqs:GetQueueUrl', queue)],
+    denied: [{ QueueName: 'others' }],
+  },
   'xray.PutTraceSegments': everything('xray:PutTraceSegments'),
   'xray.PutTelemetryRecords': everything('xray:PutTelemetryRecords'),
 };
