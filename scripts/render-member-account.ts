@@ -8,7 +8,7 @@
 // text would spend a dozen blanks on each of its lines.
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { Document, isPair, isScalar, parse, visit } from 'yaml';
+import { Document, isPair, isScalar, parse, Scalar, visit } from 'yaml';
 
 const root = path.dirname(import.meta.dirname);
 
@@ -106,6 +106,10 @@ function toYaml(document: SsmDocument): string {
   // YAML 1.1 is what CloudFormation reads: `no` and 0600 get their quotes.
   const yamlDocument = new Document(withPlace, { version: '1.1' });
   visit(yamlDocument, {
+    // Older parsers, that of the AWS CLI among them, refuse a plain scalar with a question mark inside {}.
+    Scalar: (_, node) => {
+      if (typeof node.value === 'string' && node.value.includes('?')) node.type = Scalar.QUOTE_DOUBLE;
+    },
     Collection: (_, node) => {
       const values = node.items.map((item) => (isPair(item) ? item.value : item));
       if (values.every((value) => isScalar(value) && value.value !== place)) node.flow = true; // On one line.

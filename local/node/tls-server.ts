@@ -25,7 +25,7 @@ const GUARD = `
 exec 3<&0
 "$@" </dev/null 3<&- &
 server=$!
-{ read -r -u 3; kill -TERM "$server"; } 2>/dev/null &
+{ read -r -u 3; while kill -TERM "$server"; do sleep 0.2; done; } 2>/dev/null &
 watcher=$!
 wait "$server"; code=$?
 kill "$watcher" 2>/dev/null
@@ -145,7 +145,7 @@ export async function startTlsServer(kind: TlsServerKind, options: TlsServerOpti
       await writeFile(file, await CONFIGURE[kind]({ root, pidFile, host, port, virtualHosts }));
       await rm(pidFile, { force: true });
       const command = [program as string, ...IN_FOREGROUND[kind](root, file, pidFile)];
-      child = spawn('bash', ['-c', GUARD, 'guard', ...command], {
+      child = spawn('bash', ['--norc', '-c', GUARD, 'guard', ...command], {
         env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
         stdio: ['pipe', log.fd, log.fd],
         detached: true,
