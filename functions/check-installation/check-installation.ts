@@ -18,6 +18,7 @@ import {
 } from '../shared/rollout.ts';
 import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
 import {
+  FIRST_WAIT_SECONDS,
   type Installation,
   installationOf,
   type StartInstallationInput,
@@ -94,7 +95,7 @@ async function getAutomation(ssm: SSMClient, id: string): Promise<AutomationExec
 
 /** Full jitter over the upper half, so that executions started together do not poll together. */
 function nextPoll(polls: number, random: () => number): { Polls: number; WaitSeconds: number } {
-  const longest = Math.min(LONGEST_WAIT_SECONDS, 15 * 1.5 ** (polls + 1));
+  const longest = Math.min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (polls + 1));
   return { Polls: polls + 1, WaitSeconds: Math.round(longest * (0.5 + random() / 2)) };
 }
 

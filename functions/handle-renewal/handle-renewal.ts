@@ -8,9 +8,10 @@ import {
 } from '../shared/certificate.ts';
 import { type Deployment, timestamp } from '../shared/deployment.ts';
 import { RetryLater } from '../shared/errors.ts';
-import { inParallel } from '../shared/inventory.ts';
+import { type Inventory, inParallel } from '../shared/inventory.ts';
 import { logFields, logger } from '../shared/observed.ts';
 import { bringToSerial, isActive, isBehind, type RolloutDeps } from '../shared/rollout.ts';
+import { takeTurns } from '../shared/turns.ts';
 
 /** The fields that are read of ACM's event; the meaning of the others is not certain. */
 const RenewalEvent = z.object({
@@ -150,13 +151,26 @@ async function refuseEarly(
 export async function startRenewal(renewal: Renewal, deps: RolloutDeps): Promise<Started> {
   const { CertificateArn, Serial, CorrelationId } = renewal;
   const count: Started = { Started: 0, Skipped: 0 };
-  await inParallel(deps.inventory.all({ CertificateArn }), AT_ONCE, async (deployment: Deployment) => {
+  await inParallel(withTurns(renewal, deps.inventory), AT_ONCE, async ({ deployment, turn }) => {
     const started = await bringToSerial(
       deployment,
       { CertificateArn, Serial, Cause: 'RENEWAL', CorrelationId },
       deps,
+      turn,
     );
     count[started ? 'Started' : 'Skipped'] += 1;
   });
   return count;
+}
+
+/** Every deployment of the certificate. Those that are behind get their turns page by page. */
+async function* withTurns(
+  { CertificateArn, Serial }: Renewal,
+  inventory: Inventory,
+): AsyncGenerator<{ deployment: Deployment; turn: Date | undefined }> {
+  for await (const page of inventory.pages({ CertificateArn })) {
+    const behind = page.filter((deployment) => isBehind(deployment, Serial));
+    const turns = await takeTurns(behind, inventory);
+    yield* page.map((deployment) => ({ deployment, turn: turns.get(deployment) }));
+  }
 }

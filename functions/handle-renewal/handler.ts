@@ -1,6 +1,7 @@
 import { ACMClient } from '@aws-sdk/client-acm';
+import { SFNClient } from '@aws-sdk/client-sfn';
 import { readEnvironment } from '../shared/environment.ts';
-import { count, observed, traced } from '../shared/observed.ts';
+import { count, observed, PATIENT, traced } from '../shared/observed.ts';
 import { once } from '../shared/once.ts';
 import { rolloutDepsFrom } from '../shared/rollout-clients.ts';
 import { handleRenewal, type Renewal, startRenewal } from './handle-renewal.ts';
@@ -14,7 +15,9 @@ const env = readEnvironment([
 ]);
 const deps = {
   ...rolloutDepsFrom(env),
-  acm: traced(new ACMClient({})),
+  acm: traced(new ACMClient(PATIENT)),
+  // 300 starts a second after a burst of 1,300: the others are repeated here.
+  sfn: traced(new SFNClient(PATIENT)),
   account: env.ACCOUNT_ID,
   region: env.AWS_REGION,
 };

@@ -4,7 +4,7 @@ import { SNSClient } from '@aws-sdk/client-sns';
 import { SSMClient } from '@aws-sdk/client-ssm';
 import { readEnvironment } from '../shared/environment.ts';
 import { type Notification, notify } from '../shared/notification.ts';
-import { count, gauge, observed, traced } from '../shared/observed.ts';
+import { count, gauge, observed, PATIENT, traced } from '../shared/observed.ts';
 import { once } from '../shared/once.ts';
 import { rolloutDepsFrom } from '../shared/rollout-clients.ts';
 import type { OpenSession } from '../shared/target-account.ts';
@@ -26,7 +26,7 @@ const sns = traced(new SNSClient({}));
 const openSession = targetSessionsFrom(env, 'reconcile');
 const deps = {
   ...rolloutDepsFrom(env),
-  acm: traced(new ACMClient({})),
+  acm: traced(new ACMClient(PATIENT)),
   sleep,
   connectTarget: async (...session: Parameters<OpenSession>) => ({
     ssm: traced(new SSMClient(await openSession(...session))),

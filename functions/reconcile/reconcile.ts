@@ -25,6 +25,7 @@ import {
   runningExecutionArn,
 } from '../shared/rollout.ts';
 import { type ConnectTarget, inTarget } from '../shared/target-account.ts';
+import { takeTurn } from '../shared/turns.ts';
 import { type FleetHealth, healthOf } from './fleet-health.ts';
 
 /** What the two schedules send. */
@@ -63,7 +64,7 @@ const NODE_PAGES_PER_SECOND = 2;
 /** Accounts side by side; within one the tags come one after the other. */
 const TARGETS_AT_ONCE = 4;
 
-/** A start that was heard is not doubted before this. */
+/** A start that was heard is not doubted before this, counted from its turn. */
 const DOUBT_AFTER_MINUTES = 15;
 /** A node that a repair did not reach, although it was there, is tried again after this. */
 const NOT_REACHED_AGAIN_MINUTES = 60;
@@ -170,7 +171,9 @@ async function reconcileNodesOf(
     deps.now().getTime() >= dueAt(deployment, byId.get(node.NodeId), reached);
   const lacking = nodes.filter((node) => !obstacleOf(node) && !isServed(byId.get(node.NodeId)));
   if (lacking.some(isDue)) {
-    await start(deployment, deployment.LastRollout?.Serial ?? deployment.Serial, pass, deps);
+    // A node that has just appeared waits for nobody.
+    const turn = deployment.Status === 'FAILED' ? await takeTurn(deployment, deps.inventory) : undefined;
+    await start(deployment, deployment.LastRollout?.Serial ?? deployment.Serial, turn, pass, deps);
     return;
   }
   const strangers = nodes.filter((node) => obstacleOf(node) && !byId.has(node.NodeId));
@@ -248,6 +251,7 @@ async function followDepartures(
 async function start(
   deployment: Deployment,
   serial: string | undefined,
+  turn: Date | undefined,
   pass: Pass,
   deps: ReconcileDeps,
 ): Promise<void> {
@@ -260,7 +264,7 @@ async function start(
     Cause: 'RECONCILE',
     CorrelationId: deps.correlationId,
   };
-  if (await claimAndStart(deployment, rollout, deps)) {
+  if (await claimAndStart(deployment, rollout, deps, turn)) {
     pass.Started += 1;
   }
 }
@@ -330,19 +334,19 @@ async function reconcileDeployment(
   const behind = deployment.Serial !== certificate.Serial && !waits;
   // ROLLING_OUT without a rollout: somebody wrote into the table by hand.
   if (behind || Status === 'FAILED' || Status === 'ROLLING_OUT') {
-    await start(deployment, certificate.Serial, pass, deps);
+    await start(deployment, certificate.Serial, await takeTurn(deployment, deps.inventory), pass, deps);
   }
 }
 
 /** Starts what was claimed and not started; closes what claims to run and does not. */
 async function reviveClaim(deployment: Deployment, pass: Pass, deps: ReconcileDeps): Promise<void> {
-  const startedAt = deployment.Rollout?.StartedAt;
+  const { StartedAt: startedAt, StartDelaySeconds: delay = 0 } = deployment.Rollout ?? {};
   if (!startedAt) {
     await resumeUnstarted(deployment, deps);
     pass.Repaired += 1;
     return;
   }
-  if (Date.parse(startedAt) + DOUBT_AFTER_MINUTES * MINUTE_MS > deps.now().getTime()) {
+  if (Date.parse(startedAt) + delay * 1000 + DOUBT_AFTER_MINUTES * MINUTE_MS > deps.now().getTime()) {
     return;
   }
   const ExecutionArn = runningExecutionArn(deps.stateMachineArn, deployment);

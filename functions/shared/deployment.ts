@@ -53,6 +53,8 @@ export interface Claim extends RolloutOrder {
   /** Of a dry run only: the settings that it tries, which are not (yet) the deployment's. */
   Trial?: InstallSettings;
   ClaimedAt: string;
+  /** Seconds until its turn, counted from the start of the execution; absent: none. */
+  StartDelaySeconds?: number;
   /** Absent until the start was heard: until then anybody may start the execution, which has one name only. */
   StartedAt?: string;
   AutomationExecutionId?: string;
@@ -139,6 +141,8 @@ export interface RolloutInput extends RolloutOrder {
   DeploymentId: string;
   RolloutNumber: number;
   CertName: string;
+  /** How long the state machine waits before it does anything; 0 where somebody waits for the rollout. */
+  StartDelaySeconds: number;
 }
 
 const sha256 = (...parts: string[]) => createHash('sha256').update(parts.join('\0')).digest('hex');

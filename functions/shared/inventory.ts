@@ -64,7 +64,7 @@ const isLive = `${isDeployment} AND #Status <> :deleting`;
 
 /**
  * The inventory: one item a deployment (`Item` = deployment) and one a node (`node#<id>`). Only deployment
- * items carry the keys of the indexes. Every write is conditional, so that what is older never overwrites
+ * items carry the keys of the indexes. Beside them stand the lines in which rollouts queue up (`line#<name>`). Every write is conditional, so that what is older never overwrites
  * what is newer. A deleted deployment leaves its RolloutNumber, which nodes and execution names rely on.
  */
 export class Inventory {
@@ -104,7 +104,8 @@ export class Inventory {
 
   /** Every node record of a deployment. */
   async allNodes(deploymentId: string): Promise<NodeRecord[]> {
-    return Array.fromAsync(pages((token) => this.nodes(deploymentId, undefined, token)));
+    const all = await Array.fromAsync(pages((token) => this.nodes(deploymentId, undefined, token)));
+    return all.flat();
   }
 
   /**
@@ -142,8 +143,15 @@ export class Inventory {
     return status < statuses.length ? { items, ...nextToken({ status, key }, question) } : { items };
   }
 
-  /** Every deployment that fits the filter, page by page. */
-  all(filter: FleetFilter): AsyncGenerator<Deployment> {
+  /** Every deployment that fits the filter. */
+  async *all(filter: FleetFilter): AsyncGenerator<Deployment> {
+    for await (const page of this.pages(filter)) {
+      yield* page;
+    }
+  }
+
+  /** Every deployment that fits the filter, in pages: a large fleet is never in memory as a whole. */
+  pages(filter: FleetFilter): AsyncGenerator<Deployment[]> {
     // 1,000 small items stay below the 1 MB that one Query reads at most.
     return pages((token) => this.fleet(filter, 1000, token));
   }
@@ -225,12 +233,14 @@ export class Inventory {
   /**
    * Claims the next rollout of a registered deployment: exactly one caller gets it.
    *
-   * @param seenRolloutNumber the number on which the caller's decision rests: when another rollout came in
-   *   between, the claim is lost.
+   * @param deployment as the caller saw it when it decided: when another rollout came in between, the claim is lost.
+   * @param turn when the rollout may begin; at once by default.
    * @returns the deployment with its claim, or undefined when the claim was lost.
    */
-  claim(deployment: Deployment, rollout: RolloutOrder): Promise<Deployment | undefined> {
-    return this.claimWith(deployment.DeploymentId, rollout, {
+  claim(deployment: Deployment, rollout: RolloutOrder, turn?: Date): Promise<Deployment | undefined> {
+    const delay = turn === undefined ? 0 : Math.ceil((turn.getTime() - this.now().getTime()) / 1000);
+    const claimed = delay > 0 ? { ...rollout, StartDelaySeconds: delay } : rollout;
+    return this.claimWith(deployment.DeploymentId, claimed, {
       condition: `${isLive} AND RolloutNumber = :seen`,
       values: { ':seen': deployment.RolloutNumber },
     });
@@ -423,6 +433,36 @@ export class Inventory {
       remove: ['RenewalRequestedAt'],
       condition: isDeployment,
     });
+  }
+
+  /**
+   * Takes the next span of time in a line that everybody shares.
+   *
+   * @returns when the span begins: now, or when what was taken before ends.
+   */
+  async reserve(line: string, milliseconds: number): Promise<Date> {
+    const Key = { DeploymentId: `line#${line}`, Item: 'line' };
+    const now = this.now().getTime();
+    const take = async (update: string, condition: string): Promise<number | undefined> => {
+      const output = await ignoreLostCondition(
+        this.client.send(
+          new UpdateCommand({
+            TableName: this.table,
+            Key,
+            UpdateExpression: `SET TakenUntil = ${update} + :span`,
+            ConditionExpression: condition,
+            ExpressionAttributeValues: { ':now': now, ':span': milliseconds },
+            ReturnValues: 'ALL_NEW',
+          }),
+        ),
+      );
+      return output?.Attributes?.TakenUntil;
+    };
+    const end =
+      (await take('TakenUntil', 'TakenUntil > :now')) ??
+      (await take(':now', 'attribute_not_exists(TakenUntil) OR TakenUntil <= :now'));
+    // Undefined only where somebody else took a span between the two: then there is one to follow.
+    return end === undefined ? this.reserve(line, milliseconds) : new Date(end - milliseconds);
   }
 
   /** Marks a deployment as being deleted: from here on nothing starts for it. Undefined when there is none. */
@@ -710,11 +750,11 @@ function decodeToken(token: string | undefined, question: string): Position | un
   throw new InvalidToken();
 }
 
-async function* pages<T>(read: (token: string | undefined) => Promise<Page<T>>): AsyncGenerator<T> {
+async function* pages<T>(read: (token: string | undefined) => Promise<Page<T>>): AsyncGenerator<T[]> {
   let token: string | undefined;
   do {
     const page = await read(token);
-    yield* page.items;
+    yield page.items;
     token = page.nextToken;
   } while (token !== undefined);
 }

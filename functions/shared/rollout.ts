@@ -59,6 +59,7 @@ export async function startClaimed(deployment: Deployment, deps: RolloutDeps): P
     Serial: claim.Serial,
     Cause: claim.Cause,
     CorrelationId: claim.CorrelationId,
+    StartDelaySeconds: claim.StartDelaySeconds ?? 0,
   };
   const executionArn = executionArnOf(deps.stateMachineArn, name);
   try {
@@ -102,13 +103,18 @@ export async function resumeUnstarted(deployment: Deployment, deps: RolloutDeps)
   }
 }
 
-/** Claims and starts a rollout. Undefined when another rollout holds the deployment or it is gone. */
+/**
+ * Claims and starts a rollout. Undefined when another rollout holds the deployment or it is gone.
+ *
+ * @param turn when it may begin; at once by default.
+ */
 export async function claimAndStart(
   deployment: Deployment,
   rollout: RolloutOrder,
   deps: RolloutDeps,
+  turn?: Date,
 ): Promise<string | undefined> {
-  const claimed = await deps.inventory.claim(deployment, rollout);
+  const claimed = await deps.inventory.claim(deployment, rollout, turn);
   return claimed ? startClaimed(claimed, deps) : undefined;
 }
 
@@ -133,6 +139,7 @@ export function isActive(deployment: Deployment): boolean {
  *
  * @param deployment as an index showed it, which may be old by now: every write is conditional, and what is lost to
  *   somebody faster is looked at again.
+ * @param turn when the rollout may begin; at once by default.
  * @returns whether a rollout was started.
  * @throws RetryLater when others are faster each time.
  */
@@ -140,6 +147,7 @@ export async function bringToSerial(
   deployment: Deployment,
   rollout: RolloutOrder,
   deps: RolloutDeps,
+  turn?: Date,
 ): Promise<boolean> {
   let current: Deployment | undefined = deployment;
   for (let round = 0; round < ROUNDS; round += 1) {
@@ -157,7 +165,7 @@ export async function bringToSerial(
         return false;
       }
     } else {
-      const claimed = await deps.inventory.claim(current, rollout);
+      const claimed = await deps.inventory.claim(current, rollout, turn);
       if (claimed) {
         return (await startClaimed(claimed, deps)) !== undefined;
       }

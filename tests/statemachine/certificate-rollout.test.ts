@@ -69,12 +69,13 @@ async function run(answers: Partial<Record<Name, Answer[]>>) {
 }
 
 describe('a rollout', () => {
-  test('exports, starts, waits until every node has reported, and is installed', async () => {
+  test('waits for its turn, exports, starts, waits until every node has reported, and is installed', async () => {
     const { visited, error } = await run({
       CheckInstallation: [inProgress, inProgress, { Status: 'INSTALLED' }],
     });
     expect(error).toBeUndefined();
     expect(visited).toEqual([
+      'WaitForTurn',
       'ExportCertificate',
       'StartInstallation',
       'IsInstallationComplete',
@@ -84,7 +85,11 @@ describe('a rollout', () => {
   });
 
   test.each([
-    ['Installed', 'a repeated start finds the end recorded', { StartInstallation: [{ Status: 'INSTALLED' }] }],
+    [
+      'Installed',
+      'a repeated start finds the end recorded',
+      { StartInstallation: [{ Status: 'INSTALLED' }] },
+    ],
     ['Waiting', 'no node carries the tag', { StartInstallation: [{ Status: 'WAITING' }] }],
     ['Degraded', 'no node can be reached', { StartInstallation: [{ Status: 'DEGRADED' }] }],
     ['Degraded', 'some node could not be reached', { CheckInstallation: [{ Status: 'DEGRADED' }] }],

@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { takeTurns } from '../../functions/shared/turns.ts';
+import { awsError } from './support/fake-service.ts';
+import { type Database, startDatabase } from './support/inventory-table.ts';
+import { System } from './support/system.ts';
+
+let database: Database;
+let system: System;
+beforeAll(async () => {
+  database = await startDatabase();
+});
+afterAll(() => database.stop());
+beforeEach(async () => {
+  system = new System(database, await database.createTable());
+});
+
+const targetsIn = (account: string, count: number) =>
+  Array.from({ length: count }, () => ({
+    TargetAccount: account,
+    TargetRegion: 'eu-central-1',
+    TargetTagKey: 'acm-export',
+    TargetTagValue: 'web',
+  }));
+
+/** The gap in seconds between each turn and the one before it. */
+function gapsOf(turns: Iterable<Date>): number[] {
+  const sorted = [...turns].map((turn) => turn.getTime() / 1000).sort((a, b) => a - b);
+  return sorted.slice(1).map((turn, index) => turn - (sorted[index] as number));
+}
+
+test('one account installs less than once a second, all together export less than ten times a second', async () => {
+  const accounts = Array.from({ length: 20 }, (_, index) => targetsIn(String(400_000_000_000 + index), 5));
+  const turns = await takeTurns(accounts.flat(), system.inventory);
+  expect(turns.size).toBe(100);
+  expect(Math.min(...gapsOf(turns.values()))).toBeGreaterThan(0.1);
+  for (const account of accounts) {
+    expect(Math.min(...gapsOf(account.map((target) => turns.get(target) as Date)))).toBeGreaterThan(1);
+  }
+});
+
+test('whoever asks at the same time or later comes after, and an idle line keeps nobody waiting', async () => {
+  const all = targetsIn('444455556666', 30);
+  const parts = [all.slice(0, 10), all.slice(10, 20), all.slice(20)];
+  const turns = await Promise.all(parts.map((part) => takeTurns(part, system.inventory)));
+  expect(Math.min(...gapsOf(turns.flatMap((part) => [...part.values()])))).toBeGreaterThan(1);
+  system.clock.advance({ minutes: 5 });
+  const [later] = (await takeTurns(targetsIn('444455556666', 1), system.inventory)).values();
+  expect(later).toEqual(system.clock.now());
+});
+
+test('a renewal gives each rollout a turn; a start that was not heard is repeated with the same one', async () => {
+  const arn = await system.acm.issue('web');
+  for (const TargetTagValue of ['a', 'b', 'c']) {
+    system.target().ssm.addNode(`i-${TargetTagValue}`, { tags: { 'acm-export': TargetTagValue } });
+    await system.register({ CertificateArn: arn, TargetTagValue });
+  }
+  await system.runAll();
+  await system.acm.renew(arn);
+  system.sfn.failNext('StartExecution', awsError('TimeoutError'), 'after', 3);
+  const event = { time: system.clock.now().toISOString() };
+  await expect(system.renewal(arn, event)).rejects.toThrow('TimeoutError');
+  const delays = () =>
+    system.sfn
+      .running()
+      .map(({ input }) => (JSON.parse(input) as { StartDelaySeconds: number }).StartDelaySeconds);
+  const given = delays();
+  expect(given.sort()).toEqual([0, 2, 3]);
+  system.clock.advance({ minutes: 1 });
+  await system.renewal(arn, event);
+  expect(delays().sort()).toEqual(given);
+  await system.runAll();
+  expect(system.sfn.executions.size).toBe(6);
+});
+
+test('a rollout that somebody asked for does not wait behind a fleet', async () => {
+  await takeTurns(targetsIn('444455556666', 1000), system.inventory);
+  system.target().ssm.addNode('i-1');
+  await system.register({ CertificateArn: await system.acm.issue('web') });
+  const [execution] = system.sfn.running();
+  expect(JSON.parse(execution?.input as string)).toMatchObject({ StartDelaySeconds: 0 });
+});
