@@ -7,7 +7,14 @@ import type { OpenSession } from '../shared/target-account.ts';
 import { targetSessionsFrom } from '../shared/target-sessions.ts';
 import { type CheckInstallationInput, checkInstallation } from './check-installation.ts';
 
-const env = readEnvironment(['INVENTORY_TABLE', 'STATE_MACHINE_ARN', 'PREFIX', 'PARTITION', 'EXTERNAL_ID']);
+const env = readEnvironment([
+  'INVENTORY_TABLE',
+  'STATE_MACHINE_ARN',
+  'ROLLOUTS_ENABLED',
+  'PREFIX',
+  'PARTITION',
+  'EXTERNAL_ID',
+]);
 const openSession = targetSessionsFrom(env, 'check-installation', ONE_ATTEMPT);
 const deps = {
   ...rolloutDepsFrom(env),

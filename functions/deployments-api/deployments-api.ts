@@ -68,8 +68,12 @@ export async function createDeployment(
   const certificate = await deployableCertificate(certName, order.CertificateArn, deps);
   const deploymentId = deploymentIdOf(order, certName);
   const existing = await deps.inventory.get(deploymentId);
+  refuseSwitchedOff(deps);
   if (existing?.Status === 'DELETING') {
     throw isDeleting();
+  }
+  if (existing?.PausedAt && !body.DryRun) {
+    throw isPaused();
   }
   if (body.DryRun && existing?.Rollout) {
     throw isRunning();
@@ -101,7 +105,7 @@ export async function createDeployment(
     },
   );
   if (!registered) {
-    throw isDeleting();
+    throw new RequestRefused(409, 'The deployment was paused or deleted in this moment.');
   }
   if (follows && !registered.claimed) {
     warnings.push(FOLLOWS);
@@ -113,6 +117,7 @@ const FOLLOWS = 'Another rollout of this deployment is running: this one starts 
 
 const isDeleting = () =>
   new RequestRefused(409, 'The deployment is being deleted: repeat the DELETE, then POST again.');
+const isPaused = () => new RequestRefused(409, 'The deployment is paused: resume it first.');
 const isRunning = () =>
   new RequestRefused(409, 'A rollout of this deployment is running: repeat the dry run when it has ended.');
 
@@ -158,6 +163,15 @@ function isSameRollout(current: Deployment, order: Order, serial: string): boole
 
 /** Without the undefined members that DynamoDB drops. */
 const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
+
+function refuseSwitchedOff({ rolloutsEnabled }: DeploymentsApiDeps): void {
+  if (!rolloutsEnabled) {
+    throw new RequestRefused(
+      409,
+      'This stack starts no rollouts now: its parameter RolloutsEnabled is false.',
+    );
+  }
+}
 
 function refuseForeign(order: Order, deps: DeploymentsApiDeps): void {
   const faults = [];
@@ -255,6 +269,7 @@ export async function startRollout(
   correlationId: string,
   deps: DeploymentsApiDeps,
 ): Promise<Started> {
+  refuseSwitchedOff(deps);
   const known = await getInstallable(certName, deploymentId, deps);
   const certificate = await deployableCertificate(certName, known.CertificateArn, deps);
   const rollout: RolloutOrder = {
@@ -292,10 +307,36 @@ async function getInstallable(certName: string, deploymentId: string, deps: Depl
   if (deployment.Status === 'DELETING') {
     throw isDeleting();
   }
+  if (deployment.PausedAt) {
+    throw isPaused();
+  }
   if (deployment.DryRunOnly) {
     throw new RequestRefused(409, 'Only dry runs were requested: POST the deployment without DryRun first.');
   }
   return deployment;
+}
+
+/** Pauses a deployment: nothing starts for it any more. A rollout that is running goes on to its end. */
+export async function pauseDeployment(certName: string, deploymentId: string, deps: DeploymentsApiDeps) {
+  await getOwn(certName, deploymentId, deps);
+  const deployment = await deps.inventory.pause(deploymentId);
+  if (!deployment) {
+    throw isDeleting();
+  }
+  return view(deployment, deps);
+}
+
+/** Resumes a deployment and brings its nodes to the current version, which they may have missed. */
+export async function resumeDeployment(
+  certName: string,
+  deploymentId: string,
+  correlationId: string,
+  deps: DeploymentsApiDeps,
+): Promise<Started> {
+  refuseSwitchedOff(deps);
+  await getOwn(certName, deploymentId, deps);
+  await deps.inventory.resume(deploymentId);
+  return startRollout(certName, deploymentId, correlationId, deps);
 }
 
 /** One page of the deployments of a name, or of the whole fleet. */

@@ -12,6 +12,7 @@ import { route } from './route.ts';
 const env = readEnvironment([
   'INVENTORY_TABLE',
   'STATE_MACHINE_ARN',
+  'ROLLOUTS_ENABLED',
   'PREFIX',
   'PARTITION',
   'EXTERNAL_ID',

@@ -9,7 +9,9 @@ import {
   getDeployment,
   isThrottled,
   listDeployments,
+  pauseDeployment,
   renewCertificate,
+  resumeDeployment,
   startRollout,
 } from './deployments-api.ts';
 import {
@@ -77,6 +79,17 @@ export const ROUTES: Record<string, Route> = {
     { path: DeploymentPath, ...nothing },
     ({ path }, { correlationId, deps }) =>
       startRollout(path.CertName, path.DeploymentId, correlationId, deps),
+  ),
+  [`POST ${collection}/{DeploymentId}/pause`]: routeOf(
+    200,
+    { path: DeploymentPath, ...nothing },
+    ({ path }, { deps }) => pauseDeployment(path.CertName, path.DeploymentId, deps),
+  ),
+  [`POST ${collection}/{DeploymentId}/resume`]: routeOf(
+    202,
+    { path: DeploymentPath, ...nothing },
+    ({ path }, { correlationId, deps }) =>
+      resumeDeployment(path.CertName, path.DeploymentId, correlationId, deps),
   ),
   'POST /certificates/{CertName}/renewals': routeOf(
     202,

@@ -10,7 +10,7 @@ import { type Deployment, timestamp } from '../shared/deployment.ts';
 import { RetryLater } from '../shared/errors.ts';
 import { type Inventory, inParallel } from '../shared/inventory.ts';
 import { logFields, logger } from '../shared/observed.ts';
-import { bringToSerial, isActive, isBehind, type RolloutDeps } from '../shared/rollout.ts';
+import { bringToSerial, isBehind, mayStart, type RolloutDeps } from '../shared/rollout.ts';
 import { takeTurns } from '../shared/turns.ts';
 
 /** The fields that are read of ACM's event; the meaning of the others is not certain. */
@@ -134,7 +134,7 @@ async function refuseEarly(
     if (since || isBehind(deployment, Serial)) {
       return;
     }
-    active ||= isActive(deployment);
+    active ||= mayStart(deployment);
   }
   if (active) {
     throw new RetryLater(

@@ -10,6 +10,7 @@ const env = readEnvironment([
   'INVENTORY_TABLE',
   'IDEMPOTENCY_TABLE',
   'STATE_MACHINE_ARN',
+  'ROLLOUTS_ENABLED',
   'ACCOUNT_ID',
   'AWS_REGION',
 ]);

@@ -20,6 +20,7 @@ import {
   claimAndStart,
   closeAsFailed,
   isActive,
+  mayStart,
   type RolloutDeps,
   resumeUnstarted,
   runningExecutionArn,
@@ -101,7 +102,7 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
     Health: healthOf(deployments.filter(isActive), deps.now()),
   };
   await (task === 'nodes'
-    ? reconcileNodes(deployments.filter(isActive), pass, deps)
+    ? reconcileNodes(deployments.filter(mayStart), pass, deps)
     : reconcileCertificates(deployments, pass, deps));
   return pass;
 }

@@ -9,6 +9,7 @@ const env = readEnvironment([
   'INVENTORY_TABLE',
   'IDEMPOTENCY_TABLE',
   'STATE_MACHINE_ARN',
+  'ROLLOUTS_ENABLED',
   'NOTIFICATION_TOPIC_ARN',
 ]);
 const deps = {

@@ -74,6 +74,8 @@ export interface LastRollout {
 export interface Deployment extends Order {
   DeploymentId: string;
   Status: Status;
+  /** Since when somebody has paused it: nothing is started for it, by whatever cause, until it is resumed. */
+  PausedAt?: string;
   /** True while only dry runs were asked for: nothing is installed by itself. */
   DryRunOnly?: boolean;
   /** From a POST until a rollout did not fail: its bundle may be restored where it is scheduled for deletion. */

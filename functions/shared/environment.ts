@@ -3,6 +3,7 @@ const VARIABLES = {
   PREFIX: 'name prefix shared by this stack and its member stacks',
   INVENTORY_TABLE: 'DynamoDB table of deployments and nodes',
   IDEMPOTENCY_TABLE: 'DynamoDB table of Powertools idempotency records',
+  ROLLOUTS_ENABLED: 'false: the whole stack starts no rollout',
   STATE_MACHINE_ARN: 'the rollout state machine',
   NOTIFICATION_TOPIC_ARN: 'SNS topic for people',
   EXTERNAL_ID: 'external id that the member accounts expect',

@@ -61,6 +61,7 @@ export const holdsVersion = (outcome: NodeOutcome | undefined) =>
 
 const isDeployment = 'attribute_exists(CertName)';
 const isLive = `${isDeployment} AND #Status <> :deleting`;
+const notPaused = 'attribute_not_exists(PausedAt)';
 
 /**
  * The inventory: one item a deployment (`Item` = deployment) and one a node (`node#<id>`). Only deployment
@@ -177,13 +178,13 @@ export class Inventory {
         set: { ...order, RestoreBundle: true },
         setOnce: { CreatedAt: now, NotAfter: certificateNotAfter },
         remove: ['DryRunOnly'],
-        condition: '(attribute_not_exists(#Status) OR #Status <> :deleting)',
+        condition: `${notPaused} AND (attribute_not_exists(#Status) OR #Status <> :deleting)`,
       });
       if (claimed) {
         return { deployment: claimed, claimed: true };
       }
       const current = await this.get(deploymentId);
-      if (current?.Status === 'DELETING') {
+      if (current?.Status === 'DELETING' || current?.PausedAt) {
         return undefined;
       }
       if (current?.Rollout) {
@@ -241,7 +242,7 @@ export class Inventory {
     const delay = turn === undefined ? 0 : Math.ceil((turn.getTime() - this.now().getTime()) / 1000);
     const claimed = delay > 0 ? { ...rollout, StartDelaySeconds: delay } : rollout;
     return this.claimWith(deployment.DeploymentId, claimed, {
-      condition: `${isLive} AND RolloutNumber = :seen`,
+      condition: `${isLive} AND ${notPaused} AND RolloutNumber = :seen`,
       values: { ':seen': deployment.RolloutNumber },
     });
   }
@@ -463,6 +464,27 @@ export class Inventory {
       (await take(':now', 'attribute_not_exists(TakenUntil) OR TakenUntil <= :now'));
     // Undefined only where somebody else took a span between the two: then there is one to follow.
     return end === undefined ? this.reserve(line, milliseconds) : new Date(end - milliseconds);
+  }
+
+  /** Pauses a deployment; one that is paused already keeps its time. Undefined when there is none. */
+  pause(deploymentId: string): Promise<Deployment | undefined> {
+    const now = timestamp(this.now());
+    return this.update(deploymentId, {
+      set: { UpdatedAt: now },
+      setOnce: { PausedAt: now },
+      condition: isLive,
+      values: { ':deleting': 'DELETING' },
+    });
+  }
+
+  /** Ends the pause of a deployment, if it is paused. Undefined when there is none. */
+  resume(deploymentId: string): Promise<Deployment | undefined> {
+    return this.update(deploymentId, {
+      set: { UpdatedAt: timestamp(this.now()) },
+      remove: ['PausedAt'],
+      condition: isLive,
+      values: { ':deleting': 'DELETING' },
+    });
   }
 
   /** Marks a deployment as being deleted: from here on nothing starts for it. Undefined when there is none. */

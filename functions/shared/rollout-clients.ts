@@ -14,8 +14,11 @@ export function inventoryFrom(table: string): Inventory {
 }
 
 /** What claiming, starting and ending a rollout needs, over real clients. */
-export function rolloutDepsFrom(env: { INVENTORY_TABLE: string; STATE_MACHINE_ARN: string }): RolloutDeps {
+export function rolloutDepsFrom(
+  env: Record<'INVENTORY_TABLE' | 'STATE_MACHINE_ARN' | 'ROLLOUTS_ENABLED', string>,
+): RolloutDeps {
   return {
+    rolloutsEnabled: env.ROLLOUTS_ENABLED === 'true',
     inventory: inventoryFrom(env.INVENTORY_TABLE),
     sfn: traced(new SFNClient({})),
     stateMachineArn: env.STATE_MACHINE_ARN,

@@ -16,6 +16,8 @@ import { logger } from './observed.ts';
 const ROUNDS = 5;
 
 export interface RolloutDeps {
+  /** False while the whole stack is switched off (parameter RolloutsEnabled): then nothing is started. */
+  rolloutsEnabled: boolean;
   inventory: Inventory;
   sfn: SFNClient;
   stateMachineArn: string;
@@ -98,13 +100,13 @@ export async function startClaimed(deployment: Deployment, deps: RolloutDeps): P
  * the same execution.
  */
 export async function resumeUnstarted(deployment: Deployment, deps: RolloutDeps): Promise<void> {
-  if (deployment.Rollout && !deployment.Rollout.StartedAt) {
+  if (deps.rolloutsEnabled && deployment.Rollout && !deployment.Rollout.StartedAt) {
     await startClaimed(deployment, deps);
   }
 }
 
 /**
- * Claims and starts a rollout. Undefined when another rollout holds the deployment or it is gone.
+ * Claims and starts a rollout. Undefined when another rollout holds the deployment, or it is paused or gone.
  *
  * @param turn when it may begin; at once by default.
  */
@@ -114,7 +116,7 @@ export async function claimAndStart(
   deps: RolloutDeps,
   turn?: Date,
 ): Promise<string | undefined> {
-  const claimed = await deps.inventory.claim(deployment, rollout, turn);
+  const claimed = deps.rolloutsEnabled && (await deps.inventory.claim(deployment, rollout, turn));
   return claimed ? startClaimed(claimed, deps) : undefined;
 }
 
@@ -126,12 +128,17 @@ export function isBehind(deployment: Deployment, serial: string): boolean {
   const { Rollout: claim, LastRollout: last } = deployment;
   const served = deployment.Serial === serial;
   const underway = claim && claim.Cause !== 'DRY_RUN' && claim.Serial === serial;
-  return isActive(deployment) && !served && !underway && last?.Serial !== serial;
+  return mayStart(deployment) && !served && !underway && last?.Serial !== serial;
 }
 
 /** False for what is only tried out, or about to be deleted. */
 export function isActive(deployment: Deployment): boolean {
   return !deployment.DryRunOnly && deployment.Status !== 'DELETING';
+}
+
+/** False also for what is paused. */
+export function mayStart(deployment: Deployment): boolean {
+  return isActive(deployment) && !deployment.PausedAt;
 }
 
 /**
@@ -149,7 +156,7 @@ export async function bringToSerial(
   deps: RolloutDeps,
   turn?: Date,
 ): Promise<boolean> {
-  let current: Deployment | undefined = deployment;
+  let current: Deployment | undefined = deps.rolloutsEnabled ? deployment : undefined;
   for (let round = 0; round < ROUNDS; round += 1) {
     if (current?.CertificateArn !== rollout.CertificateArn || !isActive(current)) {
       return false;

@@ -10,6 +10,7 @@ import { type StartInstallationInput, startInstallation } from './start-installa
 const env = readEnvironment([
   'INVENTORY_TABLE',
   'STATE_MACHINE_ARN',
+  'ROLLOUTS_ENABLED',
   'PREFIX',
   'PARTITION',
   'EXTERNAL_ID',

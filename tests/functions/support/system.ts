@@ -100,6 +100,8 @@ export class System {
     return this.sns.callsOf('Publish');
   }
 
+  rolloutsEnabled = true;
+
   /** What the functions get, with the calls of one caller wrapped. */
   deps({ around }: Wrappers = {}, functionName = 'test') {
     const wrap = <T>(client: T): T => {
@@ -122,6 +124,7 @@ export class System {
       sns: this.sns.client<SNSClient>(),
       topicArn: TOPIC,
       stateMachineArn: STATE_MACHINE,
+      rolloutsEnabled: this.rolloutsEnabled,
       prefix: 'acm-export',
       partition: 'aws',
       account: CENTRAL,
