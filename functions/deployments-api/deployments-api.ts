@@ -37,6 +37,8 @@ export interface DeploymentsApiDeps extends RolloutDeps {
   /** Accounts that deployments may target; empty: the central account only. */
   targetAccounts: string[];
   targetTagKeys: string[];
+  /** Names of roles that may read delivered secrets; one that ends in * stands for all that begin so. */
+  secretReaderRoles: string[];
   requireCertificateTag: boolean;
 }
 
@@ -148,11 +150,13 @@ async function startOrExplain(
 
 /** Whether the running rollout does what the order asks for. */
 function isSameRollout(current: Deployment, order: Order, serial: string): boolean {
-  const settings = ({ Options, MaxConcurrency, MaxErrors, CertificateArn }: Order) => ({
-    Options,
-    MaxConcurrency,
-    MaxErrors,
-    CertificateArn,
+  const settings = (of: Order) => ({
+    Options: of.Options,
+    MaxConcurrency: of.MaxConcurrency,
+    MaxErrors: of.MaxErrors,
+    CertificateArn: of.CertificateArn,
+    Delivery: of.Delivery ?? 'nodes',
+    ReaderRoleArns: of.ReaderRoleArns,
   });
   return (
     current.Rollout?.Serial === serial &&
@@ -185,10 +189,31 @@ function refuseForeign(order: Order, deps: DeploymentsApiDeps): void {
       Reason: `not one of the tag keys that this stack may use: ${deps.targetTagKeys.join(', ')}`,
     });
   }
+  for (const [index, arn] of (order.ReaderRoleArns ?? []).entries()) {
+    const reason = whyNoReader(arn, order, deps);
+    if (reason) {
+      faults.push({ Field: `ReaderRoleArns.${index}`, Reason: reason });
+    }
+  }
   if (faults.length > 0) {
     throw new RequestRefused(403, 'The target is not allowed.', faults);
   }
   refuseElsewhere(order.CertificateArn, deps);
+}
+
+/** Another account could read only with a key of its own in KMS, which a bundle does not have. */
+function whyNoReader(arn: string, order: Order, deps: DeploymentsApiDeps): string | undefined {
+  const [, partition, , , account] = arn.split(':');
+  if (partition !== deps.partition || account !== order.TargetAccount) {
+    return `not a role of the target account ${order.TargetAccount}`;
+  }
+  const name = arn.slice(arn.lastIndexOf('/') + 1);
+  const allowed = deps.secretReaderRoles.some((role) =>
+    role.endsWith('*') ? name.startsWith(role.slice(0, -1)) : name === role,
+  );
+  return allowed
+    ? undefined
+    : 'not one of the roles to which this stack may open secrets (SecretReaderRoles)';
 }
 
 /** A certificate can be exported only in its own account and Region. */
@@ -240,6 +265,9 @@ async function lookAtTarget(deploymentId: string, order: Order, deps: Deployment
     // DescribeInstanceInformation has no resource level.
     { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
   ]);
+  if (order.Delivery === 'secret') {
+    return [];
+  }
   const nodes = await inTarget(order, () => listNodes(ssm, order));
   if (nodes.length === 0) {
     return [

@@ -20,6 +20,7 @@ const env = readEnvironment([
   'AWS_REGION',
   'TARGET_ACCOUNTS',
   'TARGET_TAG_KEYS',
+  'SECRET_READER_ROLES',
   'REQUIRE_CERTIFICATE_TAG',
 ]);
 const openSession = targetSessionsFrom(env, 'deployments-api');
@@ -39,6 +40,7 @@ const deps = {
   region: env.AWS_REGION,
   targetAccounts: listOf(env.TARGET_ACCOUNTS),
   targetTagKeys: listOf(env.TARGET_TAG_KEYS),
+  secretReaderRoles: listOf(env.SECRET_READER_ROLES),
   requireCertificateTag: env.REQUIRE_CERTIFICATE_TAG === 'true',
 };
 

@@ -65,8 +65,15 @@ const maxErrors = z
   .string()
   .regex(/^(0|[1-9][0-9]{0,6}|[0-9]%|[1-9][0-9]%|100%)$/, 'a number or a percentage');
 
+const roleArn = z
+  .string()
+  .regex(
+    /^arn:aws[a-z-]{0,20}:iam::[0-9]{12}:role\/([A-Za-z0-9+=,.@_/-]{1,512}\/)?[A-Za-z0-9+=,.@_-]{1,64}$/,
+    'not the ARN of a role',
+  );
+
 /** Body of POST …/deployments. */
-export const DeploymentBody = z.strictObject({
+const DeploymentFields = z.strictObject({
   CertName: z.string().optional(),
   CertificateArn: certificateArn,
   TargetTagKey: tagKey,
@@ -78,6 +85,23 @@ export const DeploymentBody = z.strictObject({
   MaxConcurrency: maxConcurrency.default('10'),
   MaxErrors: maxErrors.default('10%'),
   DryRun: z.boolean().default(false),
+  Delivery: z.enum(['nodes', 'secret']).default('nodes'),
+  // A resource policy holds 20,480 characters; ten ARNs of the longest names fit many times.
+  ReaderRoleArns: z.array(roleArn).min(1).max(10).refine(unique, 'each role once').optional(),
+});
+
+export const DeploymentBody = DeploymentFields.superRefine((body, context) => {
+  const fault = (field: string, message: string) =>
+    context.addIssue({ code: 'custom', path: [field], message });
+  if (body.Delivery === 'secret' && !body.ReaderRoleArns) {
+    fault('ReaderRoleArns', 'needed with Delivery secret: who may read the bundle');
+  }
+  if (body.Delivery === 'nodes' && body.ReaderRoleArns) {
+    fault('ReaderRoleArns', 'only with Delivery secret: nodes read by their tag');
+  }
+  if (body.Delivery === 'secret' && body.DryRun) {
+    fault('DryRun', 'only with Delivery nodes');
+  }
 });
 
 /** Body of POST …/renewals. */
@@ -242,9 +266,11 @@ export function orderFrom(
   defaults: { account: string; region: string },
 ): Order {
   const { CertName: _, DryRun: __, TargetAccount, TargetRegion, MaxConcurrency, MaxErrors, ...rest } = body;
-  const { CertificateArn, TargetTagKey, TargetTagValue, ...Options } = rest;
+  const { CertificateArn, TargetTagKey, TargetTagValue, Delivery, ReaderRoleArns, ...Options } = rest;
   return {
     CertName: certName,
+    Delivery,
+    ...(ReaderRoleArns ? { ReaderRoleArns } : {}),
     CertificateArn,
     TargetTagKey,
     TargetTagValue,

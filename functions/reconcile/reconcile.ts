@@ -102,7 +102,11 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
     Health: healthOf(deployments.filter(isActive), deps.now()),
   };
   await (task === 'nodes'
-    ? reconcileNodes(deployments.filter(mayStart), pass, deps)
+    ? reconcileNodes(
+        deployments.filter((d) => mayStart(d) && d.Delivery !== 'secret'),
+        pass,
+        deps,
+      )
     : reconcileCertificates(deployments, pass, deps));
   return pass;
 }

@@ -10,7 +10,7 @@ import {
   TagResourceCommand,
   UpdateSecretVersionStageCommand,
 } from '@aws-sdk/client-secrets-manager';
-import type { Deployment } from './deployment.ts';
+import type { Deployment, Order } from './deployment.ts';
 import { BundleScheduledForDeletion, isNamed } from './errors.ts';
 
 /** Names the deployment on its bundle, beside the tag that guards it. */
@@ -113,11 +113,37 @@ async function createEmpty(
   }
 }
 
+type Guarded = Pick<Order, 'TargetTagKey' | 'TargetTagValue' | 'Delivery' | 'ReaderRoleArns'>;
+
 /**
  * Denies the value to every principal whose own tag differs or is missing, administrators included. A negated
- * condition matches where the key is absent (IAM user guide, "Condition operators").
+ * condition matches where the key is absent (IAM user guide, "Condition operators"). A bundle that is delivered as
+ * a secret is opened for exactly the roles that the order names, and denied to all others, tagged or not.
  */
-export function readersPolicy(deployment: { TargetTagKey: string; TargetTagValue: string }) {
+export function readersPolicy(deployment: Guarded) {
+  const { ReaderRoleArns: readers = [] } = deployment;
+  if (deployment.Delivery === 'secret') {
+    return {
+      Version: '2012-10-17',
+      Statement: [
+        {
+          Sid: 'DenyOtherReaders',
+          Effect: 'Deny',
+          Principal: '*',
+          Action: 'secretsmanager:GetSecretValue',
+          Resource: '*',
+          Condition: { ArnNotEquals: { 'aws:PrincipalArn': readers } },
+        },
+        {
+          Sid: 'AllowReaders',
+          Effect: 'Allow',
+          Principal: { AWS: readers },
+          Action: ['secretsmanager:GetSecretValue', 'secretsmanager:DescribeSecret'],
+          Resource: '*',
+        },
+      ],
+    };
+  }
   return {
     Version: '2012-10-17',
     Statement: [

@@ -23,6 +23,10 @@ export interface InstallOptions {
 
 /** The standing order: this certificate, under this name, on every node with this tag. */
 export interface Order extends Target {
+  /** secret: the bundle alone is stored and renewed, for readers that are no managed nodes. Absent: nodes. */
+  Delivery?: 'nodes' | 'secret';
+  /** Of delivery by secret: the roles that may read the bundle, instead of those with the tag. */
+  ReaderRoleArns?: string[] | undefined;
   CertName: string;
   CertificateArn: string;
   Options: InstallOptions;

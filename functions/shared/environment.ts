@@ -11,6 +11,8 @@ const VARIABLES = {
   PARTITION: 'aws, aws-cn, aws-us-gov',
   AWS_REGION: 'set by Lambda: the Region of the central stack',
   TARGET_ACCOUNTS: 'comma-separated account ids that deployments may target; empty: the central account only',
+  SECRET_READER_ROLES:
+    'comma-separated role names, or beginnings of them with *, that may read delivered secrets',
   TARGET_TAG_KEYS: 'comma-separated tag keys that deployments may target',
   REQUIRE_CERTIFICATE_TAG: 'true: the tag CertName of a certificate must allow the name',
   NODE_RETENTION_DAYS: 'days after which a node that is gone is dropped from the record',

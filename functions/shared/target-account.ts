@@ -1,3 +1,4 @@
+import type { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import type { SSMClient } from '@aws-sdk/client-ssm';
 import { AssumeRoleCommand, type STSClient } from '@aws-sdk/client-sts';
@@ -26,6 +27,7 @@ export interface SessionStatement {
 export interface TargetClients {
   ssm: SSMClient;
   secretsManager: SecretsManagerClient;
+  events: EventBridgeClient;
 }
 
 /** Opens a session in a target account, limited to the statements. */
@@ -56,6 +58,7 @@ export function targetArns(config: { prefix: string; partition: string }, target
     fleetDocumentName: `${prefix}-install-on-fleet`,
     fleetDocument: `arn:${partition}:ssm:${region}:${account}:document/${prefix}-install-on-fleet`,
     fleetDocumentDefinition: `arn:${partition}:ssm:${region}:${account}:automation-definition/${prefix}-install-on-fleet:*`,
+    eventBus: `arn:${partition}:events:${region}:${account}:event-bus/default`,
     automationExecutions: `arn:${partition}:ssm:${region}:${account}:automation-execution/*`,
     /** Secrets Manager adds six characters of its own; an open end also fits the name before it exists. */
     bundle: (deployment: { CertName: string; DeploymentId: string }) =>

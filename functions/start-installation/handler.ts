@@ -1,3 +1,4 @@
+import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import { SSMClient } from '@aws-sdk/client-ssm';
 import { readEnvironment } from '../shared/environment.ts';
 import { countInstallation } from '../shared/installation-metrics.ts';
@@ -19,9 +20,10 @@ const env = readEnvironment([
 const openSession = targetSessionsFrom(env, 'start-installation', ONE_ATTEMPT);
 const deps = {
   ...rolloutDepsFrom(env),
-  connectTarget: async (...session: Parameters<OpenSession>) => ({
-    ssm: traced(new SSMClient(await openSession(...session))),
-  }),
+  connectTarget: async (...purpose: Parameters<OpenSession>) => {
+    const session = await openSession(...purpose);
+    return { ssm: traced(new SSMClient(session)), events: traced(new EventBridgeClient(session)) };
+  },
   prefix: env.PREFIX,
   partition: env.PARTITION,
   timeoutMinutes: Number(env.INSTALLATION_TIMEOUT_MINUTES),

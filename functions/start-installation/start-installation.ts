@@ -1,4 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
+import { PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import { type SSMClient, StartAutomationExecutionCommand } from '@aws-sdk/client-ssm';
 import type { StoredBundle } from '../export-certificate/export-certificate.ts';
 import { stopAutomation } from '../shared/automation.ts';
@@ -10,7 +11,7 @@ import {
   type RolloutInput,
   timestamp,
 } from '../shared/deployment.ts';
-import { isNamed, RolloutSuperseded } from '../shared/errors.ts';
+import { isNamed, RetryLater, RolloutSuperseded } from '../shared/errors.ts';
 import { listNodes, type ManagedNode, obstacleOf, summaryOf } from '../shared/nodes.ts';
 import {
   finishRollout,
@@ -22,7 +23,7 @@ import {
 import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
 
 export interface StartInstallationDeps extends RolloutDeps {
-  connectTarget: ConnectTarget<'ssm'>;
+  connectTarget: ConnectTarget<'ssm' | 'events'>;
   prefix: string;
   partition: string;
   /** Minutes after which an installation that still runs is stopped. */
@@ -49,7 +50,7 @@ export const FIRST_WAIT_SECONDS = 15;
 /**
  * Looks at the nodes with the tag, chooses a canary and starts the Automation in the target account. With no
  * node that is ready the rollout ends here: WAITING without any node (the bundle is kept ready for the first
- * one), DEGRADED when the nodes there are cannot be reached.
+ * one), DEGRADED when the nodes there are cannot be reached. Delivery by secret has no nodes: it ends here too.
  *
  * @throws RolloutSuperseded, TargetAccessDenied, TargetNotPrepared, SSM's throttling errors
  */
@@ -61,6 +62,9 @@ export async function startInstallation(
   if (ended) {
     await startPending(deployment, deps);
     return installationOf(ended);
+  }
+  if (deployment.Delivery === 'secret') {
+    return deliverSecret(deployment, input, deps);
   }
   const noted = deployment.Rollout?.AutomationExecutionId;
   if (noted) {
@@ -87,6 +91,57 @@ export async function startInstallation(
     }
     return inProgress(AutomationExecutionId, deps);
   });
+}
+
+/**
+ * A bundle that is delivered as a secret is in place already: its consumers are told, by an event of references
+ * only, on the bus of their own account, and the rollout ends. EventBridge takes events at least once, and so do
+ * its consumers.
+ *
+ * @throws RetryLater when EventBridge did not take the event.
+ */
+async function deliverSecret(
+  deployment: Deployment,
+  input: StartInstallationInput,
+  deps: StartInstallationDeps,
+): Promise<Installation> {
+  const { events } = await deps.connectTarget(deployment, [
+    { Effect: 'Allow', Action: ['events:PutEvents'], Resource: targetArns(deps, deployment).eventBus },
+  ]);
+  const { DeploymentId, CertName, CertificateArn, CorrelationId } = input;
+  const Detail = { DeploymentId, CertName, CertificateArn, CorrelationId, ...input.Bundle };
+  const { FailedEntryCount = 0, Entries } = await inTarget(deployment, () =>
+    events.send(
+      new PutEventsCommand({
+        Entries: [
+          {
+            Source: 'acm-export',
+            DetailType: 'CertificateBundleUpdated',
+            Resources: [input.Bundle.SecretArn],
+            Detail: JSON.stringify(Detail),
+          },
+        ],
+      }),
+    ),
+  );
+  if (FailedEntryCount > 0) {
+    throw new RetryLater(
+      `EventBridge did not take the event: ${Entries?.[0]?.ErrorCode ?? 'no reason given'}`,
+    );
+  }
+  const { Serial, VersionId, NotAfter } = input.Bundle;
+  await finishRollout(
+    deployment,
+    input.RolloutNumber,
+    {
+      Status: 'INSTALLED',
+      ExecutionArn: runningExecutionArn(deps.stateMachineArn, deployment),
+      Exported: { Serial, VersionId, NotAfter },
+      Served: true,
+    },
+    deps,
+  );
+  return { Status: 'INSTALLED' };
 }
 
 function inProgress(AutomationExecutionId: string, deps: StartInstallationDeps): Installation {

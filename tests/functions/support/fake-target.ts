@@ -291,10 +291,18 @@ function pageOf<T>(all: T[], { MaxResults = 10, NextToken }: { MaxResults?: numb
   return { items: all.slice(start, end), NextToken: end < all.length ? String(end) : undefined };
 }
 
+/** EventBridge takes whatever it is given; what it was given stands in `calls`. */
+class FakeEventBridge extends FakeService {
+  PutEvents({ Entries }: { Entries: object[] }) {
+    return { FailedEntryCount: 0, Entries: Entries.map((_, index) => ({ EventId: `event-${index}` })) };
+  }
+}
+
 /** One member account and Region. */
 export class FakeTarget {
   readonly secretsManager = new FakeSecretsManager();
   readonly ssm = new FakeSsm(this.secretsManager);
+  readonly events = new FakeEventBridge();
 
   /** Clients with a session that allows what its statements name, and nothing else. */
   clients(statements: SessionStatement[]): TargetClients {
@@ -307,6 +315,7 @@ export class FakeTarget {
     return {
       ssm: this.ssm.client(SSMClient.prototype, guard('ssm')),
       secretsManager: this.secretsManager.client(SecretsManagerClient.prototype, guard('secretsmanager')),
+      events: this.events.client(undefined, guard('events')),
     };
   }
 }

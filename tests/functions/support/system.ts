@@ -130,6 +130,7 @@ export class System {
       account: CENTRAL,
       region: REGION,
       targetAccounts: [CENTRAL, MEMBER],
+      secretReaderRoles: ['ecs-execution', 'team-*'],
       targetTagKeys: ['acm-export', 'tier'],
       requireCertificateTag: this.requireCertificateTag,
       nodeRetentionDays: 7,

@@ -1,0 +1,97 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { awsError } from './support/fake-service.ts';
+import { type Database, startDatabase } from './support/inventory-table.ts';
+import { System } from './support/system.ts';
+
+const READER = 'arn:aws:iam::444455556666:role/ecs-execution';
+
+let database: Database;
+let system: System;
+let arn: string;
+beforeAll(async () => {
+  database = await startDatabase();
+});
+afterAll(() => database.stop());
+beforeEach(async () => {
+  system = new System(database, await database.createTable());
+  arn = await system.acm.issue('web');
+});
+
+const register = (more: object = {}) =>
+  system.register({ CertificateArn: arn, Delivery: 'secret', ReaderRoleArns: [READER], ...more });
+
+/** Details of the events that consumers got, in order. */
+const announced = () =>
+  system
+    .target()
+    .events.callsOf('PutEvents')
+    .flatMap(({ Entries }) => Entries.map((entry: { Detail: string }) => JSON.parse(entry.Detail)));
+
+test('a bundle is stored and announced by references, and no node is looked for', async () => {
+  const { status, body } = await register();
+  expect([status, body.Warnings]).toEqual([202, []]);
+  await system.runAll();
+  const deployment = await system.deployment(body.DeploymentId);
+  expect(deployment).toMatchObject({ Status: 'INSTALLED', Serial: body.Serial, Delivery: 'secret' });
+  expect(announced()).toEqual([
+    {
+      DeploymentId: body.DeploymentId,
+      CertName: 'web-prod',
+      CertificateArn: arn,
+      CorrelationId: 'request-1',
+      SecretArn: expect.stringContaining(':secret:acm-export/web-prod/'),
+      VersionId: deployment.VersionId,
+      Serial: body.Serial,
+      NotAfter: deployment.NotAfter,
+    },
+  ]);
+  expect(system.target().ssm.calls).toEqual([]);
+});
+
+test('a renewal stores the new version and announces it; a healthy bundle is left alone', async () => {
+  await register();
+  await system.runAll();
+  const serial = await system.acm.renew(arn);
+  await system.renewal(arn);
+  await system.runAll();
+  expect(announced().map(({ Serial }) => Serial)).toEqual([expect.any(String), serial]);
+  await system.reconcile('nodes');
+  await system.reconcile('certificates');
+  expect(announced()).toHaveLength(2);
+  expect(system.target().ssm.calls).toEqual([]);
+});
+
+test('an event that EventBridge does not take is sent again, and the rollout does not end before', async () => {
+  system.target().events.failNext('PutEvents', awsError('ThrottlingException'));
+  const { body } = await register();
+  await system.runAll();
+  expect((await system.deployment(body.DeploymentId)).Serial).toBeUndefined();
+  system.clock.advance({ minutes: 16 });
+  await system.reconcile('certificates');
+  await system.runAll();
+  expect(await system.deployment(body.DeploymentId)).toMatchObject({
+    Status: 'INSTALLED',
+    Serial: body.Serial,
+  });
+  expect(announced()).toHaveLength(2);
+});
+
+test.each([
+  ['ReaderRoleArns', 400, { ReaderRoleArns: undefined }],
+  ['ReaderRoleArns.0', 400, { ReaderRoleArns: ['arn:aws:iam::444455556666:user/somebody'] }],
+  ['ReaderRoleArns', 400, { Delivery: 'nodes' }],
+  ['DryRun', 400, { DryRun: true }],
+  ['ReaderRoleArns.0', 403, { ReaderRoleArns: ['arn:aws:iam::444455556666:role/administrator'] }],
+  ['ReaderRoleArns.0', 403, { ReaderRoleArns: ['arn:aws:iam::111122223333:role/ecs-execution'] }],
+])('%s is refused with %d for %j', async (field, status, more) => {
+  const refused = await register(more);
+  expect(refused.status).toBe(status);
+  expect(refused.body.Faults.map(({ Field }: { Field: string }) => Field)).toEqual([field]);
+  expect(system.sfn.executions.size).toBe(0);
+});
+
+test('a role that the stack allows by the beginning of its name may be named', async () => {
+  expect(
+    (await register({ ReaderRoleArns: ['arn:aws:iam::444455556666:role/apps/team-payments'] })).status,
+  ).toBe(202);
+});
