@@ -1,0 +1,61 @@
+import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { mockClient } from 'aws-sdk-client-mock';
+
+interface Received {
+  method: string | undefined;
+  url: string | undefined;
+  // biome-ignore lint/suspicious/noExplicitAny: what the example sends
+  body: any;
+}
+
+const received: Received[] = [];
+let answer = 200;
+const appliance = createServer(async (request, response) => {
+  const chunks = await Array.fromAsync(request);
+  received.push({
+    method: request.method,
+    url: request.url,
+    body: JSON.parse(Buffer.concat(chunks).toString()),
+  });
+  response.writeHead(answer).end();
+});
+beforeAll(async () => {
+  await new Promise<void>((listening) => appliance.listen(0, '127.0.0.1', listening));
+  process.env.APPLIANCE_URL = `http://127.0.0.1:${(appliance.address() as AddressInfo).port}`;
+  process.env.AWS_REGION = 'eu-west-1';
+});
+afterAll(() => {
+  appliance.close();
+});
+
+const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const passphrase = 'made-for-this-test';
+const bundle = {
+  Certificate: 'leaf',
+  CertificateChain: 'chain',
+  PrivateKey: privateKey.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase }),
+  Passphrase: passphrase,
+};
+const event = { detail: { SecretArn: 'arn', VersionId: 'version-1', CertName: 'shop', Serial: 'ab12' } };
+
+test('the example reads the version that the event names, and sends it with the key decrypted', async () => {
+  const secrets = mockClient(SecretsManagerClient);
+  secrets
+    .on(GetSecretValueCommand, { SecretId: 'arn', VersionId: 'version-1' })
+    .resolves({ SecretString: JSON.stringify(bundle) });
+  // @ts-expect-error The example is JavaScript, as Lambda runs it.
+  const { handler } = await import('../../docs/examples/push-to-appliance.mjs');
+  expect(await handler(event)).toEqual({ CertName: 'shop', Serial: 'ab12' });
+  const { method, url, body } = received[0] as Received;
+  expect([method, url, body.certificate, body.chain]).toEqual(['PUT', '/certificates/shop', 'leaf', 'chain']);
+  expect(createPrivateKey(body.key).equals(privateKey)).toBe(true);
+
+  answer = 503;
+  const failure = await handler(event).catch((error: Error) => error.message);
+  expect(failure).toBe('The appliance answered 503 to serial ab12 of shop.');
+  expect(failure).not.toContain(passphrase);
+});
