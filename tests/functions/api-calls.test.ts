@@ -1,0 +1,374 @@
+import { DeleteCommand } from '@aws-sdk/lib-dynamodb';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { awsError } from './support/fake-service.ts';
+import { type Database, startDatabase } from './support/inventory-table.ts';
+import { CENTRAL, MEMBER, System } from './support/system.ts';
+
+let database: Database;
+let system: System;
+let arn: string;
+beforeAll(async () => {
+  database = await startDatabase();
+});
+afterAll(() => database.stop());
+beforeEach(async () => {
+  system = new System(database, await database.createTable());
+  arn = await system.acm.issue('web');
+});
+
+const one = '/certificates/{CertName}/deployments/{DeploymentId}';
+const get = async (id: string, query: Record<string, string> | null = null) =>
+  (await system.api('GET', one, { path: { CertName: 'web-prod', DeploymentId: id }, query })).body;
+const bundle = () => [...system.target().secretsManager.secrets.values()][0];
+
+async function installed(): Promise<string> {
+  system.target().ssm.addNode('i-1');
+  const { body } = await system.register({ CertificateArn: arn });
+  await system.runAll();
+  return body.DeploymentId;
+}
+
+describe('registering', () => {
+  test('without a target means the stack own account and Region', async () => {
+    system.target(CENTRAL).ssm.addNode('i-1');
+    const { body } = await system.register({ CertificateArn: arn, TargetAccount: undefined });
+    await system.runAll();
+    expect(await system.deployment(body.DeploymentId)).toMatchObject({
+      TargetAccount: CENTRAL,
+      TargetRegion: 'eu-central-1',
+      Status: 'INSTALLED',
+    });
+    expect(system.targets.has(`${MEMBER}/eu-central-1`)).toBe(false);
+  });
+
+  test('the same name in another Region, account or tag is another deployment', async () => {
+    const ids = new Set<string>();
+    for (const target of [
+      {},
+      { TargetRegion: 'eu-west-1' },
+      { TargetAccount: CENTRAL },
+      { TargetTagValue: 'mail' },
+      { TargetTagKey: 'tier' },
+    ]) {
+      ids.add((await system.register({ CertificateArn: arn, ...target })).body.DeploymentId);
+    }
+    expect(ids.size).toBe(5);
+    expect(system.target(MEMBER, 'eu-west-1').ssm.callsOf('DescribeInstanceInformation')).toHaveLength(1);
+  });
+
+  test('warns that no node carries the tag yet', async () => {
+    const { body } = await system.register({ CertificateArn: arn });
+    expect(body.Warnings).toEqual([expect.stringContaining('carries the tag acm-export=web yet')]);
+    await system.runAll();
+    expect(await get(body.DeploymentId)).toMatchObject({ Status: 'WAITING', Nodes: [] });
+  });
+
+  test('warns of each node that cannot be served, of fifty of them at most', async () => {
+    const { ssm } = system.target();
+    ssm.addNode('i-1');
+    ssm.addNode('i-2', { online: false });
+    ssm.addNode('i-3', { platform: 'Windows' });
+    ssm.addNode('i-4', { agent: '3.3.2745.9' });
+    const { body } = await system.register({ CertificateArn: arn });
+    expect(body.Warnings).toEqual([
+      expect.stringMatching(/^i-2: .*not answered since 2026-11-24/),
+      'i-3: Platform Windows is not supported; only Linux is.',
+      expect.stringMatching(/^i-4: SSM agent 3\.3\.2745\.9 is older than/),
+    ]);
+    for (let n = 0; n < 100; n += 1) {
+      ssm.addNode(`i-9${n}`, { online: false });
+    }
+    const again = await system.register({ CertificateArn: arn });
+    expect(again.body.Warnings).toHaveLength(51);
+    expect(again.body.Warnings.at(-1)).toBe('And 53 more nodes.');
+  });
+
+  test('a deleted deployment restores its bundle, and nothing else ever does', async () => {
+    const id = await installed();
+    await system.remove(id);
+    expect(bundle()?.deleted).toBeDefined();
+    await system.register({ CertificateArn: arn });
+    await system.runAll();
+    expect(bundle()?.deleted).toBeUndefined();
+    // Somebody deletes the bundle by hand: a renewal does not undo that.
+    Object.assign(bundle() as object, { deleted: new Date(0) });
+    const serial = await system.acm.renew(arn);
+    await system.renewal(arn);
+    await system.runAll();
+    expect(await get(id)).toMatchObject({
+      Status: 'FAILED',
+      LastError: expect.stringContaining('scheduled for deletion. POST the deployment again'),
+    });
+    await system.register({ CertificateArn: arn });
+    await system.runAll();
+    expect(await get(id)).toMatchObject({ Status: 'INSTALLED', Serial: serial });
+  });
+
+  test('hands no internal field to callers', async () => {
+    const id = await installed();
+    await system.register({ CertificateArn: arn, VerifyPort: 443 });
+    const found = await get(id);
+    expect(Object.keys(found)).not.toContain('Item');
+    expect(Object.keys(found)).not.toContain('RestoreBundle');
+    expect(found.Rollout.ExecutionArn).toContain(`${id}-`);
+    expect(Object.keys(found.Nodes[0]).sort()).toEqual(
+      ['At', 'NodeId', 'Outcome', 'RolloutNumber', 'Serial', 'VersionId'].sort(),
+    );
+  });
+});
+
+describe('a dry run', () => {
+  test('leaves what is registered, installed and recorded as it is', async () => {
+    const id = await installed();
+    const before = await get(id);
+    const other = await system.acm.issue('other');
+    const { ssm } = system.target();
+    const answer = await system.register({ CertificateArn: other, VerifyPort: 8443, DryRun: true });
+    expect(answer).toMatchObject({ status: 202, body: { Serial: system.acm.serialOf(other) } });
+    await system.runAll();
+    expect([...ssm.automations.values()].at(-1)?.parameters).toMatchObject({
+      DryRun: 'true',
+      VerifyPort: '8443',
+    });
+    const { LastDryRun, RolloutNumber, UpdatedAt, Nodes, CorrelationId, ...after } = await get(id);
+    const { RolloutNumber: _, UpdatedAt: __, Nodes: nodes, CorrelationId: ___, ...same } = before;
+    expect(after).toEqual(same);
+    expect(LastDryRun).toMatchObject({ Number: 2, Status: 'INSTALLED', Cause: 'DRY_RUN' });
+    expect(Nodes).toEqual([{ ...nodes[0], DryRun: expect.objectContaining({ Outcome: 'dry-run-passed' }) }]);
+    expect(ssm.nodes[0]?.installed?.RolloutNumber).toBe(1);
+  });
+
+  test('of what is not registered registers nothing that is installed by itself, and can be followed by the real one', async () => {
+    const { ssm } = system.target();
+    ssm.addNode('i-1');
+    const { body } = await system.register({ CertificateArn: arn, DryRun: true });
+    await system.runAll();
+    const serial = await system.acm.renew(arn);
+    await system.renewal(arn);
+    await system.reconcile('nodes');
+    await system.reconcile('certificates');
+    expect(system.sfn.executions.size).toBe(1);
+    expect(ssm.nodes[0]?.installed).toBeUndefined();
+    expect(await get(body.DeploymentId)).toMatchObject({ DryRunOnly: true, Status: 'WAITING' });
+    // A second attempt with other settings is what stands there then.
+    await system.register({ CertificateArn: arn, VerifyPort: 443, DryRun: true });
+    await system.runAll();
+    expect(await get(body.DeploymentId)).toMatchObject({ DryRunOnly: true, Options: { VerifyPort: 443 } });
+    await system.register({ CertificateArn: arn, VerifyPort: 443 });
+    await system.runAll();
+    const registered = await get(body.DeploymentId);
+    expect(registered).toMatchObject({ Status: 'INSTALLED', Serial: serial });
+    expect(registered.DryRunOnly).toBeUndefined();
+  });
+
+  test('that fails wakes nobody, and changes neither status nor the time of the next repair', async () => {
+    const id = await installed();
+    const { ssm } = system.target();
+    Object.assign(ssm.nodes[0] as object, { behaviour: 'failed' });
+    await system.register({ CertificateArn: arn, DryRun: true });
+    await system.runAll();
+    expect(await get(id)).toMatchObject({
+      Status: 'INSTALLED',
+      Failures: 0,
+      LastRollout: { Number: 1 },
+      LastDryRun: { Number: 2, Status: 'FAILED' },
+      Nodes: [{ Outcome: 'installed', DryRun: { Outcome: 'failed', Error: 'i-1 is broken' } }],
+    });
+    expect(system.messages()).toEqual([]);
+  });
+
+  test('without any node that is ready says so, and leaves the records of the nodes', async () => {
+    const id = await installed();
+    Object.assign(system.target().ssm.nodes[0] as object, { online: false });
+    await system.register({ CertificateArn: arn, DryRun: true });
+    await system.runAll();
+    expect(await get(id)).toMatchObject({
+      Status: 'INSTALLED',
+      LastDryRun: { Status: 'DEGRADED' },
+      Nodes: [{ Outcome: 'installed', DryRun: { Outcome: 'offline' } }],
+    });
+  });
+
+  test('whose execution is lost does not block the deployment for ever', async () => {
+    system.target().ssm.addNode('i-1');
+    const { body } = await system.register({ CertificateArn: arn, DryRun: true });
+    system.sfn.end(body.ExecutionArn, 'TIMED_OUT');
+    await system.register({ CertificateArn: arn });
+    system.clock.advance({ minutes: 16 });
+    await system.reconcile('certificates');
+    await system.runAll();
+    expect(await get(body.DeploymentId)).toMatchObject({ Status: 'INSTALLED' });
+    expect(system.messages()).toEqual([]);
+  });
+});
+
+describe('deleting', () => {
+  test('schedules the bundle for deletion with days to restore it, and leaves the files on the nodes', async () => {
+    const id = await installed();
+    expect(await system.remove(id)).toMatchObject({
+      status: 200,
+      body: { DeploymentId: id, Status: 'DELETED', Warnings: [] },
+    });
+    expect(system.target().secretsManager.callsOf('DeleteSecret')).toEqual([
+      { SecretId: `acm-export/web-prod/${id}`, RecoveryWindowInDays: 7 },
+    ]);
+    expect(system.target().ssm.nodes[0]?.installed).toBeDefined();
+  });
+
+  test('of what never came to have a bundle is simple', async () => {
+    const { body } = await system.register({ CertificateArn: arn });
+    expect((await system.remove(body.DeploymentId)).status).toBe(200);
+    expect(system.target().secretsManager.callsOf('DeleteSecret')).toEqual([]);
+  });
+
+  test.each([
+    ['sfn', 'StopExecution'],
+    ['ssm', 'StopAutomationExecution'],
+    ['secretsManager', 'DescribeSecret'],
+    ['secretsManager', 'DeleteSecret'],
+  ] as const)(
+    'that fails half-way at %s %s starts nothing meanwhile and is finished by the next',
+    async (service, operation) => {
+      system.target().ssm.addNode('i-1');
+      const { body } = await system.register({ CertificateArn: arn });
+      await system.step(body.ExecutionArn);
+      await system.step(body.ExecutionArn);
+      const faulty = service === 'sfn' ? system.sfn : system.target()[service];
+      faulty.failNext(operation, awsError('InternalServiceError', 'oh', 'server'), 'after');
+      await expect(system.remove(body.DeploymentId)).rejects.toThrow('oh');
+      expect(await get(body.DeploymentId)).toMatchObject({ Status: 'DELETING' });
+      await system.acm.renew(arn);
+      await system.renewal(arn);
+      await system.reconcile('nodes');
+      await system.reconcile('certificates');
+      expect(system.sfn.executions.size).toBe(1);
+      expect((await system.remove(body.DeploymentId)).status).toBe(200);
+      expect(bundle()?.deleted).toBeDefined();
+      expect(await system.inventory.get(body.DeploymentId)).toBeUndefined();
+    },
+  );
+
+  test('in an account that refuses us says why, and forgets the deployment only when that is forced', async () => {
+    const id = await installed();
+    system.sts.refused.add(MEMBER);
+    const refused = await system.remove(id);
+    expect(refused).toMatchObject({
+      status: 422,
+      body: { Message: expect.stringContaining('Cannot assume') },
+    });
+    expect(await get(id)).toMatchObject({ Status: 'DELETING' });
+    const forced = await system.remove(id, {}, { Force: 'true' });
+    expect(forced).toMatchObject({
+      status: 200,
+      body: { Warnings: [expect.stringContaining('left as they are')] },
+    });
+    expect(await system.inventory.get(id)).toBeUndefined();
+  });
+
+  test('by force does not hide a fault that another attempt may not meet', async () => {
+    const id = await installed();
+    system.sts.failNext('AssumeRole', awsError('ThrottlingException'));
+    expect((await system.remove(id, {}, { Force: 'true' })).status).toBe(429);
+    expect(await get(id)).toMatchObject({ Status: 'DELETING' });
+  });
+
+  test('twice at once ends well for both, or as a 404', async () => {
+    const id = await installed();
+    const answers = await Promise.all([system.remove(id), system.remove(id)]);
+    expect(answers.every(({ status }) => status === 200 || status === 404)).toBe(true);
+    expect(await system.inventory.get(id)).toBeUndefined();
+  });
+});
+
+describe('asking ACM for a renewal', () => {
+  const renew = (CertificateArn = arn, CertName = 'web-prod') =>
+    system.api('POST', '/certificates/{CertName}/renewals', { path: { CertName }, body: { CertificateArn } });
+  const asked = () => system.acm.callsOf('RenewCertificate').length;
+
+  test('says that it costs money, and is not done twice within the hour', async () => {
+    await installed();
+    expect(await renew()).toMatchObject({
+      status: 202,
+      body: { CertificateArn: arn, Warnings: [expect.stringContaining('ACM charges')] },
+    });
+    // ACM has renewed at once; the caller's connection broke, and it asks again.
+    await system.acm.renew(arn);
+    expect(await renew()).toMatchObject({
+      status: 202,
+      body: { Warnings: [expect.stringContaining('not asked again')] },
+    });
+    expect(asked()).toBe(1);
+    system.clock.advance({ minutes: 61 });
+    expect((await renew()).status).toBe(202);
+    expect(asked()).toBe(2);
+  });
+
+  test('twice at once is asked once', async () => {
+    await installed();
+    await Promise.all([renew(), renew(), renew()]);
+    expect(asked()).toBe(1);
+  });
+
+  test.each(['PENDING_AUTO_RENEWAL', 'PENDING_VALIDATION'] as const)(
+    'is not done while one is %s',
+    async (status) => {
+      await installed();
+      Object.assign(system.acm.held(arn).detail, { RenewalSummary: { RenewalStatus: status } });
+      expect(await renew()).toMatchObject({
+        status: 202,
+        body: { Warnings: [expect.stringContaining(status)] },
+      });
+      expect(asked()).toBe(0);
+    },
+  );
+
+  test('that ACM refuses is passed on in its words, and may be repeated at once', async () => {
+    await installed();
+    system.acm.failNext(
+      'RenewCertificate',
+      awsError('ValidationException', 'Certificate was never exported.'),
+    );
+    expect(await renew()).toMatchObject({
+      status: 409,
+      body: { Message: 'ACM refuses the renewal: Certificate was never exported.' },
+    });
+    system.acm.failNext('RenewCertificate', awsError('ThrottlingException'));
+    expect((await renew()).status).toBe(429);
+    expect((await renew()).body.Warnings).toEqual([expect.stringContaining('ACM charges')]);
+  });
+
+  test('of a certificate that is not deployed under the name is a 404, whoever else has it', async () => {
+    await installed();
+    const other = await system.acm.issue('other');
+    expect((await renew(other)).status).toBe(404);
+    expect((await renew(arn, 'web')).status).toBe(404);
+    const elsewhere = await renew('arn:aws:acm:us-east-1:111122223333:certificate/web');
+    expect(elsewhere.status).toBe(422);
+    expect(asked()).toBe(0);
+  });
+
+  test('of a certificate whose owner took the name away is a 403', async () => {
+    await installed();
+    system.acm.held(arn).tags = { CertName: 'mail' };
+    expect((await renew()).status).toBe(403);
+    expect(asked()).toBe(0);
+  });
+});
+
+describe('an inventory in an odd state', () => {
+  test('a deployment that lost its number and history is brought in order by the next request', async () => {
+    const id = await installed();
+    await database.client.send(
+      new DeleteCommand({ TableName: system.table, Key: { DeploymentId: id, Item: 'deployment' } }),
+    );
+    // The table was restored from a time before: the name of the execution was used already.
+    const { body } = await system.register({ CertificateArn: arn });
+    expect(body.ExecutionArn).toMatch(/-1$/);
+    system.clock.advance({ minutes: 16 });
+    await system.reconcile('certificates');
+    system.clock.advance({ minutes: 16 });
+    await system.reconcile('certificates');
+    await system.runAll();
+    expect(await get(id)).toMatchObject({ Status: 'INSTALLED', RolloutNumber: 2 });
+  });
+});
