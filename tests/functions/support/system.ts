@@ -216,34 +216,41 @@ export class System {
     return found;
   }
 
-  /** Delivers ACM's event of a renewal, as Lambda would once. */
-  renewal(arn: string, event: object = {}, wrappers?: Wrappers) {
+  /**
+   * Delivers ACM's event of a renewal, as Lambda would once.
+   *
+   * @param how.forget without the record that this renewal was handled before.
+   */
+  renewal(arn: string, event: object = {}, how: Wrappers & { forget?: boolean } = {}) {
+    const whole = {
+      source: 'aws.acm',
+      'detail-type': 'ACM Certificate Available',
+      id: '5ec5f1d2-0a3b-4d2e-9c6a-000000000001',
+      account: CENTRAL,
+      region: REGION,
+      time: this.clock.now().toISOString(),
+      resources: [arn],
+      detail: { Action: 'RENEWAL' },
+      ...event,
+    };
+    return this.renewalOf(whole, how);
+  }
+
+  /** Delivers anything to handle-renewal. */
+  renewalOf(event: unknown, { forget, ...wrappers }: Wrappers & { forget?: boolean } = {}) {
     const deps = this.deps(wrappers, 'handle-renewal');
-    return handleRenewal(
-      {
-        source: 'aws.acm',
-        'detail-type': 'ACM Certificate Available',
-        id: '5ec5f1d2-0a3b-4d2e-9c6a-000000000001',
-        account: CENTRAL,
-        region: REGION,
-        time: this.clock.now().toISOString(),
-        resources: [arn],
-        detail: { Action: 'RENEWAL' },
-        ...event,
+    return handleRenewal(event, {
+      ...deps,
+      onceForSerial: async (renewal) => {
+        const known = forget ? undefined : this.#renewals.get(renewal.Key);
+        if (known) {
+          return known as Awaited<ReturnType<typeof startRenewal>>;
+        }
+        const started = await startRenewal(renewal, deps);
+        this.#renewals.set(renewal.Key, started);
+        return started;
       },
-      {
-        ...deps,
-        onceForSerial: async (renewal) => {
-          const known = this.#renewals.get(renewal.Key);
-          if (known) {
-            return known as Awaited<ReturnType<typeof startRenewal>>;
-          }
-          const started = await startRenewal(renewal, deps);
-          this.#renewals.set(renewal.Key, started);
-          return started;
-        },
-      },
-    );
+    });
   }
 
   reconcile(task: 'nodes' | 'certificates', wrappers?: Wrappers) {
