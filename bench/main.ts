@@ -1,13 +1,15 @@
 // make bench              every measurement
 // make bench BENCH=name   one of them
 import { measureFleetQuestions } from './fleet-questions.ts';
+import { measureFleetRenewal } from './fleet-renewal.ts';
 import { measureImports } from './imports.ts';
 import { measureInstall } from './install.ts';
 import { markdown, type Table } from './report.ts';
 
-const MEASUREMENTS: Record<string, () => Promise<Table>> = {
+const MEASUREMENTS: Record<string, () => Promise<Table | Table[]>> = {
   imports: measureImports,
   install: measureInstall,
+  'fleet-renewal': measureFleetRenewal,
   'fleet-questions': measureFleetQuestions,
 };
 
@@ -19,5 +21,7 @@ for (const name of names) {
     console.error(`There is no measurement ${name}: ${Object.keys(MEASUREMENTS).join(', ')}`);
     process.exit(1);
   }
-  console.log(markdown(await measure()));
+  for (const table of [await measure()].flat()) {
+    console.log(markdown(table));
+  }
 }
