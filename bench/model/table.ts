@@ -115,7 +115,8 @@ export class Table {
     const last = page.at(-1)?.[1];
     return {
       Items: page.map(([, item]) => item).filter((item) => !filter || holds(filter, item, names, values)),
-      ...(rest.length > page.length && last ? { LastEvaluatedKey: this.#keyOf(last, index?.keys) } : {}),
+      // Also where nothing follows: DynamoDB stops at the limit without looking further.
+      ...(page.length === Limit && last ? { LastEvaluatedKey: this.#keyOf(last, index?.keys) } : {}),
     };
   }
 
