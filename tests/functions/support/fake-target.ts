@@ -14,7 +14,13 @@ export interface FakeNode {
   agent: string;
   /** What an install does there; `silent` prints no result line. */
   behaviour: 'installs' | 'failed' | 'rolled-back' | 'silent';
-  installed?: { VersionId: string; Serial: string; RolloutNumber: number; options: string };
+  installed?: {
+    DeploymentId: string;
+    VersionId: string;
+    Serial: string;
+    RolloutNumber: number;
+    options: string;
+  };
 }
 
 interface Secret {
@@ -187,14 +193,15 @@ export class FakeSsm extends FakeService {
     const { Serial = '' } = JSON.parse(secret?.versions.get(VersionId) ?? '{}');
     const { ReloadServices = '', VerifyPort = '', KeyFormat = '' } = parameters;
     const options = [ReloadServices, VerifyPort, KeyFormat].join('|');
-    const isOld = number < (node.installed?.RolloutNumber ?? 0);
-    const same = node.installed?.VersionId === VersionId && node.installed.options === options;
+    const before = node.installed?.DeploymentId === DeploymentId ? node.installed : undefined;
+    const isOld = number < (before?.RolloutNumber ?? 0);
+    const same = before?.VersionId === VersionId && before.options === options;
     const failure = node.behaviour === 'installs' ? undefined : node.behaviour;
     const Outcome = failure ?? (isOld ? 'failed' : same ? 'unchanged' : 'installed');
     const succeeded = Outcome === 'installed' || Outcome === 'unchanged';
     const dryRun = parameters.DryRun === 'true';
     if (succeeded && !dryRun) {
-      node.installed = { VersionId, Serial, RolloutNumber: number, options };
+      node.installed = { DeploymentId, VersionId, Serial, RolloutNumber: number, options };
     }
     const line = {
       Outcome: dryRun && succeeded ? 'dry-run-passed' : Outcome,
