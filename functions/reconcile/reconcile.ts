@@ -472,7 +472,7 @@ function expiryAlert(
 ): Notification {
   const first = earliest(deployments);
   const days = Math.floor((Date.parse(first.NotAfter) - now.getTime()) / DAY_MS);
-  const when = days < 0 ? 'has expired' : `expires in ${days} days`;
+  const when = days < 0 ? 'has expired' : days < 1 ? 'expires within a day' : `expires in ${days} days`;
   const reason = renewed
     ? 'ACM has renewed it, but the new version is not installed yet.'
     : (problem ?? 'ACM has not renewed it yet.');

@@ -39,9 +39,13 @@ export class FakeAcm extends FakeService {
     return arn;
   }
 
-  /** The next version is there; resolves to its serial. */
-  async renew(arn: string): Promise<string> {
-    const version = await this.#next();
+  /**
+   * The next version is there; resolves to its serial.
+   *
+   * @param day of its issue, counted from the first day of the clock.
+   */
+  async renew(arn: string, day = 0): Promise<string> {
+    const version = await this.#next(day);
     this.held(arn).version = version;
     return version.serial;
   }
@@ -85,8 +89,8 @@ export class FakeAcm extends FakeService {
     return {};
   }
 
-  #next(): Promise<Issued> {
+  #next(day = 0): Promise<Issued> {
     this.#versions += 1;
-    return issuedCertificate(this.#versions);
+    return issuedCertificate(this.#versions, day);
   }
 }

@@ -1,0 +1,197 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { type Database, startDatabase } from './support/inventory-table.ts';
+import { System } from './support/system.ts';
+
+let database: Database;
+let system: System;
+let arn: string;
+beforeAll(async () => {
+  database = await startDatabase();
+});
+afterAll(() => database.stop());
+beforeEach(async () => {
+  system = new System(database, await database.createTable());
+  arn = await system.acm.issue('web');
+  system.target().ssm.addNode('i-1');
+});
+
+async function installed(body: Record<string, unknown> = {}): Promise<string> {
+  const answer = await system.register({ CertificateArn: arn, ...body });
+  await system.runAll();
+  return answer.body.DeploymentId;
+}
+
+const DAY_MS = 86_400_000;
+const daysLeft = () =>
+  (system.acm.held(arn).version.notAfter.getTime() - system.clock.now().getTime()) / DAY_MS;
+
+/** Runs the hourly task until so many days are left, three times a day. Gives the days at which messages came. */
+async function until(days: number, meanwhile: () => Promise<void> = async () => {}): Promise<number[]> {
+  const told: number[] = [];
+  const notAfter = system.acm.held(arn).version.notAfter.getTime();
+  while ((notAfter - system.clock.now().getTime()) / DAY_MS > days) {
+    system.clock.advance({ hours: 8 });
+    const before = system.messages().length;
+    await system.reconcile('certificates');
+    await meanwhile();
+    for (let count = system.messages().length - before; count > 0; count -= 1) {
+      told.push(Math.floor((notAfter - system.clock.now().getTime()) / DAY_MS));
+    }
+  }
+  return told;
+}
+
+describe('a certificate that ACM does not renew', () => {
+  test('is told at 30, 14, 7 and 1 days, and when it has expired, once each', async () => {
+    await installed();
+    system.clock.advance({ days: 160 });
+    expect(daysLeft()).toBeGreaterThan(35);
+    expect(await until(-2)).toEqual([29, 13, 6, 0, -1]);
+    const [first] = system.messages();
+    expect(first?.Subject).toBe('web-prod expires in 29 days: acm-export=web');
+    expect(first?.Message).toMatch(
+      /^What: What these nodes serve expires in 29 days, at 2027-06-\d\dT23:59:59Z\. ACM has not renewed it yet\./,
+    );
+    expect(first?.Message).toContain(
+      'Where: account 444455556666, Region eu-central-1, nodes tagged acm-export=web, deployment ',
+    );
+    expect(first?.Message).toMatch(/Since: 2026-11-24T/);
+    expect(first?.Message).toContain('What to do: Open the certificate in ACM: complete its validation');
+    expect(system.messages().map(({ Subject }) => Subject.split(':')[0])).toEqual([
+      'web-prod expires in 29 days',
+      'web-prod expires in 13 days',
+      'web-prod expires in 6 days',
+      'web-prod expires within a day',
+      'web-prod has expired',
+    ]);
+  });
+
+  test('is told of once for all its deployments, of which ten are named', async () => {
+    for (let index = 0; index < 12; index += 1) {
+      await installed({ TargetTagValue: `t${index}` });
+    }
+    system.clock.advance({ days: 169 });
+    await system.reconcile('certificates');
+    expect(system.messages()).toEqual([
+      expect.objectContaining({ Subject: expect.stringMatching(/ and 11 more$/) }),
+    ]);
+    const { Message = '' } = system.messages()[0] ?? {};
+    expect(Message.match(/, deployment [0-9a-f]{24}/g)).toHaveLength(10);
+    expect(Message).toContain('; and more: GET /deployments has them all');
+    await system.reconcile('certificates');
+    expect(system.messages()).toHaveLength(1);
+  });
+
+  test.each([
+    [
+      'FAILED',
+      { RenewalStatus: 'FAILED', RenewalStatusReason: 'CAA_ERROR' },
+      'ACM failed to renew it: CAA_ERROR.',
+    ],
+    ['PENDING_VALIDATION', { RenewalStatus: 'PENDING_VALIDATION' }, 'ACM waits for its validation'],
+  ] as const)(
+    'and says why (%s), is told once a day, long before it expires',
+    async (_, RenewalSummary, why) => {
+      await installed();
+      Object.assign(system.acm.held(arn).detail, { RenewalSummary });
+      for (let hour = 0; hour < 48; hour += 4) {
+        system.clock.advance({ hours: 4 });
+        await system.reconcile('certificates');
+      }
+      expect(system.messages()).toHaveLength(3);
+      expect(system.messages()[0]?.Subject).toBe('Certificate web-prod will not be renewed');
+      expect(system.messages()[0]?.Message).toContain(why);
+    },
+  );
+
+  test('and does not plan to, is told from a day after its first export on', async () => {
+    await installed();
+    system.acm.held(arn).detail.RenewalEligibility = 'INELIGIBLE';
+    await system.reconcile('certificates');
+    system.clock.advance({ hours: 23 });
+    await system.reconcile('certificates');
+    expect(system.messages()).toEqual([]);
+    system.clock.advance({ hours: 2 });
+    await system.reconcile('certificates');
+    expect(system.messages()[0]?.Message).toContain('ACM does not plan to renew it.');
+  });
+
+  test('and was deleted or revoked in ACM, is told, and installed no more', async () => {
+    await installed();
+    system.acm.held(arn).detail.Status = 'REVOKED';
+    await system.reconcile('certificates');
+    system.clock.advance({ days: 1 });
+    system.acm.certificates.delete(arn);
+    await system.reconcile('certificates');
+    expect(system.messages().map(({ Message }) => Message.split('\n')[0])).toEqual([
+      expect.stringContaining('its status is REVOKED'),
+      expect.stringContaining('ACM does not know the certificate any more.'),
+    ]);
+    expect(system.sfn.executions.size).toBe(1);
+  });
+
+  test('does not give the alert of the same threshold twice in one day for two reasons', async () => {
+    await installed();
+    Object.assign(system.acm.held(arn).detail, { RenewalSummary: { RenewalStatus: 'FAILED' } });
+    system.clock.advance({ days: 169 });
+    await system.reconcile('certificates');
+    expect(system.messages()).toHaveLength(1);
+    expect(system.messages()[0]?.Message).toContain('ACM failed to renew it: no reason given.');
+  });
+});
+
+describe('a certificate that was renewed', () => {
+  test('and is installed, wakes nobody when the old one would have expired', async () => {
+    await installed();
+    system.clock.advance({ days: 153 });
+    await system.acm.renew(arn, 153);
+    await system.renewal(arn);
+    await system.runAll();
+    system.clock.advance({ days: 44 });
+    await system.reconcile('certificates');
+    system.clock.advance({ days: 2 });
+    await system.reconcile('certificates');
+    expect(system.messages()).toEqual([]);
+  });
+
+  test('but is not installed, says so with the last error and the execution', async () => {
+    const id = await installed();
+    system.clock.advance({ days: 167 });
+    Object.assign(system.target().ssm.nodes[0] as object, { behaviour: 'rolled-back' });
+    await system.acm.renew(arn, 167);
+    await system.renewal(arn);
+    await system.runAll();
+    const before = system.messages().length;
+    system.clock.advance({ days: 3 });
+    await system.reconcile('certificates');
+    const [message] = system.messages().slice(before);
+    expect(message?.Message).toContain('ACM has renewed it, but the new version is not installed yet.');
+    expect(message?.Message).toContain('i-1 is broken');
+    expect(message?.Message).toContain('What to do: Read the last error above');
+    expect(message?.Message).toMatch(new RegExp(`More: https://.*/${'.*'}:${id}-[0-9a-f]{16}-\\d+$`));
+  });
+
+  test('and waits for nodes that do not exist, wakes nobody', async () => {
+    system.target().ssm.nodes.length = 0;
+    const id = await installed();
+    system.clock.advance({ days: 153 });
+    await system.acm.renew(arn, 153);
+    await system.renewal(arn);
+    await system.runAll();
+    expect(await system.deployment(id)).toMatchObject({ Status: 'WAITING' });
+    system.clock.advance({ days: 46 });
+    await system.reconcile('certificates');
+    expect(system.messages()).toEqual([]);
+  });
+
+  test('warns again from the start for its own expiry', async () => {
+    await installed();
+    system.clock.advance({ days: 190 });
+    await system.reconcile('certificates');
+    await system.acm.renew(arn, 190);
+    await system.reconcile('certificates');
+    await system.runAll();
+    system.clock.advance({ days: 160 });
+    expect(await until(-1)).toEqual([29, 13, 6, 0, -1]);
+  });
+});
