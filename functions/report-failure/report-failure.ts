@@ -109,13 +109,20 @@ async function reportExecution(event: z.infer<typeof ExecutionEvent>, deps: Deps
   }
   await notify(deps.sns, deps.topicArn, {
     Subject: `Rollout of ${deployment.CertName} ${status}: ${deployment.TargetTagKey}=${deployment.TargetTagValue}`,
-    What: `The rollout of certificate ${deployment.CertName} (${deployment.CertificateArn}) ended as ${status}. ${reason} The nodes that were not changed go on serving what they served.`,
+    What: `The rollout of certificate ${deployment.CertName} (${deployment.CertificateArn}) ended as ${status}. ${reason} The nodes that were not changed go on serving what they served.${laterEnd(deployment, rollout.rolloutNumber)}`,
     Where: placeOf(deployment),
-    Since: event.time,
+    Since: deployment.FailingSince ?? event.time,
     WhatToDo: adviceFor(error ?? status),
     Link: executionLink(executionArn),
   });
   return { Reported: executionArn };
+}
+
+/** Events may come late: what has happened since may let a person go back to sleep. */
+function laterEnd({ LastRollout: last }: Deployment, rolloutNumber: number): string {
+  return last && last.Number > rolloutNumber
+    ? ` Since then, rollout ${last.Number} has ended as ${last.Status}.`
+    : '';
 }
 
 /** Why the execution was started. Its input says so; Step Functions leaves a long input out of the event. */

@@ -1,0 +1,296 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { awsError } from './support/fake-service.ts';
+import type { Execution } from './support/fake-step-functions.ts';
+import { type Database, startDatabase } from './support/inventory-table.ts';
+import { MEMBER, System } from './support/system.ts';
+
+let database: Database;
+let system: System;
+let arn: string;
+beforeAll(async () => {
+  database = await startDatabase();
+});
+afterAll(() => database.stop());
+beforeEach(async () => {
+  system = new System(database, await database.createTable());
+  arn = await system.acm.issue('web');
+  system.target().ssm.addNode('i-1');
+});
+
+async function running(body: Record<string, unknown> = {}): Promise<{ id: string; execution: Execution }> {
+  const answer = await system.register({ CertificateArn: arn, ...body });
+  const execution = system.sfn.executions.get(answer.body.ExecutionArn) as Execution;
+  return { id: answer.body.DeploymentId, execution };
+}
+
+describe('an execution that ended outside its own states', () => {
+  test.each([
+    [
+      'FAILED',
+      { name: 'States.Runtime', message: 'no path' },
+      'States.Runtime: no path',
+      /Open the execution/,
+    ],
+    ['TIMED_OUT', undefined, 'The execution reached its time limit.', /nodes that answer slowly/],
+    ['ABORTED', undefined, 'The execution was stopped by hand.', /If the stop was not meant/],
+  ] as const)(
+    'as %s is recorded once and told once, with what, where, since when and what to do',
+    async (status, error, reason, advice) => {
+      const { id, execution } = await running();
+      system.sfn.end(execution.arn, status);
+      system.clock.advance({ minutes: 3 });
+      const event = system.executionEvent(execution, error);
+      expect(await system.report(event)).toEqual({ Reported: execution.arn });
+      expect(await system.deployment(id)).toMatchObject({
+        Status: 'FAILED',
+        LastError: reason,
+        Failures: 1,
+        LastRollout: { Number: 1, Status: 'FAILED', ExecutionArn: execution.arn },
+      });
+      const [message] = system.messages();
+      expect(message?.Subject).toBe(`Rollout of web-prod ${status}: acm-export=web`);
+      const lines = message?.Message.split('\n\n') ?? [];
+      expect(lines.map((line) => line.split(':')[0])).toEqual([
+        'What',
+        'Where',
+        'Since',
+        'What to do',
+        'More',
+      ]);
+      expect(lines[0]).toContain(`ended as ${status}. ${reason}`);
+      expect(lines[0]).toContain(arn);
+      expect(lines[1]).toBe(
+        `Where: account ${MEMBER}, Region eu-central-1, nodes tagged acm-export=web, deployment ${id}`,
+      );
+      expect(lines[2]).toBe(`Since: ${system.clock.now().toISOString()}`);
+      expect(lines[3]).toMatch(advice);
+      expect(lines[4]).toBe(
+        `More: https://console.aws.amazon.com/states/home?region=eu-central-1#/v2/executions/details/${execution.arn}`,
+      );
+      // Delivered again, and again under another id.
+      await system.report(event);
+      await system.report({ ...event, id: 'another' });
+      expect(system.messages()).toHaveLength(1);
+      expect((await system.deployment(id)).Failures).toBe(1);
+    },
+  );
+
+  test('lets what waited for it start', async () => {
+    const { id, execution } = await running();
+    await system.register({ CertificateArn: arn, VerifyPort: 8443 });
+    system.sfn.end(execution.arn, 'ABORTED');
+    await system.report(system.executionEvent(execution));
+    expect(await system.deployment(id)).toMatchObject({ RolloutNumber: 2, Status: 'ROLLING_OUT' });
+    expect(system.sfn.running()).toHaveLength(1);
+  });
+
+  test('is told even when the first attempt to tell failed half-way', async () => {
+    const { id, execution } = await running();
+    system.sfn.end(execution.arn, 'TIMED_OUT');
+    const event = system.executionEvent(execution);
+    system.sns.failNext('Publish', awsError('ThrottledException'));
+    await expect(system.report(event)).rejects.toThrow('ThrottledException');
+    expect(await system.deployment(id)).toMatchObject({ Status: 'FAILED' });
+    expect(await system.report(event)).toEqual({ Reported: execution.arn });
+    expect((await system.deployment(id)).Failures).toBe(1);
+  });
+
+  test('does not touch the rollout that came after it', async () => {
+    const { id, execution } = await running();
+    const deployment = await system.deployment(id);
+    await system.inventory.finish(deployment, 1, { Status: 'FAILED', ExecutionArn: execution.arn });
+    await system.rollouts(id);
+    const before = await system.deployment(id);
+    system.sfn.end(execution.arn, 'TIMED_OUT');
+    await system.report(system.executionEvent(execution));
+    expect(await system.deployment(id)).toEqual(before);
+    expect(system.messages()).toHaveLength(1);
+  });
+
+  test('and is told late, says what has happened since, and since when it fails', async () => {
+    Object.assign(system.target().ssm.nodes[0] as object, { behaviour: 'failed' });
+    const { id, execution } = await running();
+    await system.runAll();
+    const { FailingSince } = await system.deployment(id);
+    Object.assign(system.target().ssm.nodes[0] as object, { behaviour: 'installs' });
+    system.clock.advance({ minutes: 10 });
+    await system.rollouts(id);
+    await system.runAll();
+    const late = system.executionEvent({ ...execution, status: 'TIMED_OUT' });
+    await system.report(late);
+    const [first, second] = system.messages();
+    expect(first?.Message).toContain(`Since: ${FailingSince}`);
+    expect(second?.Message).toContain('Since then, rollout 2 has ended as INSTALLED.');
+  });
+});
+
+describe('a failure that the state machine recorded itself', () => {
+  test('is told with the node that failed, and what it serves', async () => {
+    Object.assign(system.target().ssm.nodes[0] as object, { behaviour: 'rolled-back' });
+    await running();
+    await system.runAll();
+    const [message] = system.messages();
+    expect(message?.Message).toContain('InstallationFailed: i-1: i-1 is broken');
+    expect(message?.Message).toContain('What to do: Read the node errors (GET the deployment)');
+    expect(system.messages()).toHaveLength(1);
+  });
+
+  test('in a target account that refuses us names the role and what to check', async () => {
+    const { execution } = await running();
+    system.sts.refused.add(MEMBER);
+    await system.runAll();
+    expect(system.sfn.executions.get(execution.arn)?.status).toBe('FAILED');
+    const [message] = system.messages();
+    expect(message?.Message).toContain('TargetAccessDenied: Cannot assume arn:aws:iam::444455556666:role/');
+    expect(message?.Message).toContain(
+      'What to do: Correct the role, policy or stack that the message names',
+    );
+  });
+
+  test('because the owner of the certificate took the name away, says whom to ask', async () => {
+    await running();
+    system.acm.held(arn).tags = {};
+    await system.runAll();
+    expect(system.messages()[0]?.Message).toContain('does not allow the name web-prod');
+    expect(system.messages()[0]?.Message).toContain('What to do: Ask the owner of the certificate');
+  });
+});
+
+describe('nobody is told', () => {
+  test('of a dry run, whether its result was recorded or not, and whatever has happened since', async () => {
+    const { id } = await running();
+    await system.runAll();
+    const answer = await system.register({ CertificateArn: arn, DryRun: true });
+    const dry = system.sfn.executions.get(answer.body.ExecutionArn) as Execution;
+    system.sfn.end(dry.arn, 'TIMED_OUT');
+    await system.report(system.executionEvent(dry));
+    expect(await system.deployment(id)).toMatchObject({
+      Status: 'INSTALLED',
+      LastDryRun: { Status: 'FAILED' },
+    });
+    await system.rollouts(id);
+    await system.runAll();
+    // Once more under another status, long after; and without its input, as Step Functions leaves out a long one.
+    await system.report(system.executionEvent({ ...dry, status: 'ABORTED' }));
+    await system.report(system.executionEvent({ ...dry, status: 'FAILED', input: null as never }));
+    expect(system.messages()).toEqual([]);
+  });
+
+  test('but of a failure whose deployment is just being tried out with other settings, people are', async () => {
+    const { execution } = await running();
+    Object.assign(system.target().ssm.nodes[0] as object, { behaviour: 'failed' });
+    await system.step(execution.arn);
+    await system.step(execution.arn);
+    const report = system.report.bind(system);
+    const events: unknown[] = [];
+    system.report = async (event) => {
+      events.push(event);
+      return { Ignored: 'later' };
+    };
+    await system.step(execution.arn);
+    expect((await system.register({ CertificateArn: arn, DryRun: true })).status).toBe(202);
+    expect(await report(events[0])).toEqual({ Reported: execution.arn });
+  });
+
+  test('of a deployment that was deleted or is being deleted', async () => {
+    const { id, execution } = await running();
+    system.sfn.end(execution.arn, 'ABORTED');
+    await system.inventory.markDeleting(id);
+    expect(await system.report(system.executionEvent(execution))).toEqual({
+      Ignored: 'the deployment was deleted',
+    });
+    await system.remove(id);
+    expect(await system.report(system.executionEvent({ ...execution, status: 'TIMED_OUT' }))).toEqual({
+      Ignored: 'the deployment was deleted',
+    });
+    expect(system.messages()).toEqual([]);
+  });
+
+  test.each(['by-hand', '0'.repeat(24), `${'0'.repeat(24)}-ab-0`, `${'0'.repeat(24)}-xy-1`, ''])(
+    'of an execution named %j: it is none of ours',
+    async (name) => {
+      const { execution } = await running();
+      const event = system.executionEvent({ ...execution, name });
+      expect(await system.report(event)).toEqual({ Ignored: 'the execution was not started by this system' });
+    },
+  );
+});
+
+describe("ACM's warnings", () => {
+  const sampleOf = (name: string) =>
+    JSON.parse(
+      readFileSync(path.resolve(import.meta.dirname, `../../events/report-failure/${name}.json`), 'utf8'),
+    );
+
+  test.each([
+    [
+      'certificate-renewal-action-required',
+      'ACM cannot renew the certificate by itself. 30 days remain.',
+      /validation/,
+    ],
+    ['certificate-expired', 'The certificate has expired.', /Request a new certificate/],
+    [
+      'certificate-revoked',
+      'The certificate was revoked: clients may refuse it now.',
+      /Request a new certificate/,
+    ],
+    [
+      'certificate-approaching-expiration',
+      'The certificate expires soon and was not renewed yet.',
+      /renewal status/,
+    ],
+  ])('%s becomes one message a day', async (name, what, advice) => {
+    await running();
+    await running({ TargetTagValue: 'mail' });
+    const event = { ...sampleOf(name), resources: [arn] };
+    expect(await system.report(event)).toEqual({ Reported: arn });
+    await system.report(event);
+    await system.report({ ...event, id: 'another-of-the-same-day' });
+    expect(system.messages()).toHaveLength(1);
+    const [message] = system.messages();
+    expect(message?.Subject).toBe(`${event['detail-type']}: web-prod`);
+    expect(message?.Message).toContain(what);
+    expect(message?.Message).toMatch(advice);
+    expect(message?.Message.match(/nodes tagged acm-export=(web|mail)/g)).toHaveLength(2);
+    await system.report({ ...event, id: 'the-next-day', time: '2028-01-01T00:00:00Z' });
+    expect(system.messages()).toHaveLength(2);
+  });
+
+  test.each([
+    [
+      'of a certificate that is not deployed',
+      { resources: ['arn:aws:acm:eu-central-1:111122223333:certificate/x'] },
+    ],
+    ['without a certificate', { resources: [] }],
+    ['of something else', { resources: ['arn:aws:s3:::bucket'] }],
+    ['that is none', { 'detail-type': 'ACM Certificate Available' }],
+    ['named like a property of every object', { 'detail-type': 'constructor' }],
+    ['of another source', { source: 'my.app' }],
+    ['without a time', { time: 17 }],
+  ])('%s are ignored', async (_, change) => {
+    await running();
+    const event = { ...sampleOf('certificate-expired'), resources: [arn], ...change };
+    expect(await system.report(event)).toEqual({ Ignored: expect.any(String) });
+    expect(system.messages()).toEqual([]);
+  });
+
+  test.each([null, undefined, 1, 'x', [], {}, { source: 'aws.states' }, { source: 'aws.acm', detail: 1 }])(
+    '%j is ignored',
+    async (event) => {
+      expect(await system.report(event)).toEqual({ Ignored: expect.stringContaining('not an event') });
+    },
+  );
+});
+
+test('a message is plain text of bounded length, whatever stands in the names', async () => {
+  const { execution } = await running();
+  const message = `${'é'.repeat(5000)}\u0000`;
+  system.sfn.end(execution.arn, 'FAILED');
+  await system.report(system.executionEvent(execution, { name: 'toString', message }));
+  const [sent] = system.messages();
+  expect(sent?.Subject).toMatch(/^[\x20-\x7e]{1,100}$/);
+  expect(sent?.Message.length).toBeLessThan(5000);
+  expect(sent?.Message).toContain('What to do: Open the execution');
+});
