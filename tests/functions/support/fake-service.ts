@@ -60,10 +60,13 @@ export abstract class FakeService {
     if (!answer) {
       throw new Error(`${this.constructor.name} does not know ${operation}`);
     }
-    const output = answer.call(this, input);
-    if (fault) {
-      throw fault.error;
+    try {
+      return answer.call(this, input);
+    } finally {
+      if (fault) {
+        // biome-ignore lint/correctness/noUnsafeFinally: whatever the answer would have been, it is lost
+        throw fault.error;
+      }
     }
-    return output;
   }
 }
