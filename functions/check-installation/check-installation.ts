@@ -7,6 +7,7 @@ import {
 } from '@aws-sdk/client-ssm';
 import { stopAutomation } from '../shared/automation.ts';
 import type { Deployment, NodeOutcome, NodeResult } from '../shared/deployment.ts';
+import { holdsVersion } from '../shared/inventory.ts';
 import { listNodes, type ManagedNode, obstacleOf, summaryOf } from '../shared/nodes.ts';
 import { parseResultLine } from '../shared/result-line.ts';
 import {
@@ -122,7 +123,8 @@ async function conclude(
       ExecutionArn: runningExecutionArn(deps.stateMachineArn, deployment),
       ...(verdict.error === undefined ? {} : { LastError: verdict.error }),
       Exported: { Serial, VersionId, NotAfter },
-      Served: !dryRun && (verdict.Status === 'INSTALLED' || verdict.Status === 'DEGRADED'),
+      // Degraded with no node that has it: then all go on serving what they served.
+      Served: verdict.Status !== 'FAILED' && results.some(({ Outcome }) => holdsVersion(Outcome)),
     },
     deps,
   );
@@ -176,6 +178,9 @@ function resultOf(invocation: CommandInvocation, input: CheckInstallationInput):
   }
   if (line.RolloutNumber !== input.RolloutNumber || line.DeploymentId !== input.DeploymentId) {
     return { NodeId, Outcome: 'failed', Error: 'The node reported on another rollout.' };
+  }
+  if (holdsVersion(line.Outcome) && line.VersionId !== input.Bundle.VersionId) {
+    return { NodeId, Outcome: 'failed', Error: 'The node reported on another version.' };
   }
   const { RolloutNumber: _, DeploymentId: __, ...result } = line;
   return { NodeId, ...result } as NodeResult;
