@@ -7,5 +7,7 @@ export default {
   transform: { '\\.ts$': '<rootDir>/tests/esbuild-transform.js' },
   // Before any import: functions make their logger when they are imported.
   setupFiles: ['<rootDir>/tests/functions/support/quiet.ts'],
+  // jest leaves one core idle by default, which is half of two.
+  maxWorkers: '100%',
   testTimeout: 60_000,
 };
