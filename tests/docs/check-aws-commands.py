@@ -1,0 +1,71 @@
+"""Checks commands of the AWS CLI by its own parser and the models of the services; calls nothing.
+
+Reads a JSON list of argument lists. Prints a JSON list: for each what is wrong, or null. Commands that only read what
+the local cloud has are made for real, where AWS_ENDPOINT_URL says where it is.
+"""
+
+import contextlib
+import io
+import json
+import os
+import sys
+
+import botocore.client
+from awscli import clidriver
+from botocore.exceptions import ParamValidationError
+from botocore.validate import ParamValidator
+
+READ = {
+    ("dynamodb", "query"),
+    ("dynamodb", "scan"),
+    ("acm", "list-certificates"),
+    ("ssm", "describe-instance-information"),
+}
+
+
+class NotCalled(Exception):
+    """In place of a call to AWS."""
+
+
+def validate_only(self, service_name, operation_name, parameters, parsed_globals):
+    # --max-items and its like are the CLI's own.
+    parameters = {name: value for name, value in parameters.items() if name != "PaginationConfig"}
+    model = self._session.get_service_model(service_name).operation_model(operation_name)
+    if model.input_shape:
+        report = ParamValidator().validate(parameters, model.input_shape)
+        if report.has_errors():
+            raise ParamValidationError(report=report.generate_report())
+    return 0
+
+
+def refuse_call(self, operation_name, api_params):
+    raise NotCalled(operation_name)
+
+
+really_invoke = clidriver.CLIOperationCaller.invoke
+really_call = botocore.client.BaseClient._make_api_call
+
+
+def check(arguments):
+    real = os.environ.get("AWS_ENDPOINT_URL") and tuple(arguments[:2]) in READ
+    clidriver.CLIOperationCaller.invoke = really_invoke if real else validate_only
+    # Customisations (cloudformation deploy, wait) make calls of their own.
+    botocore.client.BaseClient._make_api_call = really_call if real else refuse_call
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        try:
+            status = clidriver.create_clidriver().main(list(arguments))
+        except SystemExit as stop:
+            status = stop.code
+    message = errors.getvalue().strip()
+    if status and not is_stopped_call(message):
+        return message[-400:] or f"exit status {status}"
+    return None
+
+
+def is_stopped_call(message):
+    """Of customisations that had parsed everything: what stopped them is the name of the operation."""
+    return message.split("\n")[-1].strip().isidentifier()
+
+
+print(json.dumps([check(arguments) for arguments in json.load(sys.stdin)]))

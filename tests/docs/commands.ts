@@ -1,0 +1,128 @@
+import { execFile, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { ROOT } from '../templates/stacks.ts';
+import { type Block, blocksOf } from './documents.ts';
+import { programOf } from './tools.ts';
+
+/** A command of a document as bash would run it: words after every expansion. */
+export interface Command {
+  document: string;
+  line: number;
+  program: string;
+  words: string[];
+}
+
+/** Programs that documents may use besides those that are checked: they run for real, in an empty folder. */
+const HARMLESS = ['cat', 'date', 'tr', 'sed', 'mkdir', 'basename'];
+const RECORDED = ['aws', 'awscurl', 'curl', 'git', 'make', 'openssl', 'sam', 'node', 'journalctl'];
+
+/** Notes how it was called. Where a script would go on with what --query finds, it is an ARN of something. */
+const RECORDER = `#!/bin/bash
+{ printf '%s\\0' "$BLOCK" "\${0##*/}" "$@"; printf '\\036'; } >>"$RECORD"
+case " $* " in *' --query '*) echo arn:aws:example:eu-west-1:111122223333:example ;; esac
+`;
+
+/** What a console block shows: commands behind \`$ \`, as far as bash takes them to go, and their output. */
+function commandsIn({ language, text }: Block): string[] {
+  if (language === 'sh') return [text];
+  if (language !== 'console') return [];
+  const lines = text.split('\n');
+  const found: string[] = [];
+  for (let index = 0; index < lines.length; index += 1) {
+    if (!lines[index]?.startsWith('$ ')) continue;
+    let command = (lines[index] as string).slice(2);
+    while (index + 1 < lines.length && (command.endsWith('\\') || !isComplete(command))) {
+      index += 1;
+      command += `\n${lines[index]}`;
+    }
+    found.push(command);
+  }
+  return found;
+}
+
+const isComplete = (command: string) => spawnSync('bash', ['-n'], { input: command }).status === 0;
+
+/**
+ * Runs every command block of a document in one bash, with stand-ins that only note how they are called. A program
+ * that is neither noted nor harmless is not found, and fails.
+ */
+export function commandsOf(document: string, environment: Record<string, string>): Command[] {
+  const work = mkdtempSync(path.join(tmpdir(), 'documented-'));
+  const bin = path.join(work, 'bin');
+  // As after the clone: below the folder where the reader is, and in it.
+  const project = path.join(work, 'acm-export');
+  for (const folder of [bin, project, path.join(project, 'scripts')]) mkdirSync(folder);
+  const recorder = path.join(bin, '.recorder');
+  writeFileSync(recorder, RECORDER);
+  chmodSync(recorder, 0o755);
+  for (const name of RECORDED) symlinkSync(recorder, path.join(bin, name));
+  for (const name of HARMLESS) {
+    const found = programOf(name);
+    if (found) symlinkSync(found, path.join(bin, name));
+  }
+  for (const file of ['member-account.yaml', 'template.yaml', 'events']) {
+    symlinkSync(path.join(ROOT, file), path.join(project, file));
+  }
+  for (const script of readdirSync(path.join(ROOT, 'scripts'))) {
+    symlinkSync(recorder, path.join(project, 'scripts', script));
+  }
+  const restored = Object.entries(environment).map(([name, value]) => `export ${name}='${value}'`);
+  const script = blocksOf(document).flatMap((block) =>
+    commandsIn(block).flatMap((command) => [`export BLOCK=${block.line}`, ...restored, command]),
+  );
+  const record = path.join(work, 'record');
+  const result = spawnSync(programOf('bash') ?? '/bin/bash', ['-euo', 'pipefail'], {
+    input: script.join('\n'),
+    cwd: document.startsWith('docs/guide') ? work : project,
+    env: { PATH: bin, RECORD: record, LC_ALL: 'C.UTF-8' },
+    encoding: 'utf8',
+  });
+  if (result.status !== 0) {
+    throw new Error(`The commands of ${document} do not run: ${result.stderr}`);
+  }
+  const calls = existsSync(record) ? readFileSync(record, 'utf8').split('\x1e').slice(0, -1) : [];
+  return calls.map((call) => {
+    const [line, program = '', ...words] = call.split('\0').slice(0, -1);
+    return { document, line: Number(line), program, words };
+  });
+}
+
+/** Hands argument lists to one of the checkers beside this file. Not synchronous: it may ask the local cloud. */
+export async function check(
+  python: string,
+  checker: string,
+  commands: Command[],
+  environment: Record<string, string> = {},
+): Promise<{ command: string; fault: string }[]> {
+  const running = promisify(execFile)(python, [path.join(import.meta.dirname, checker)], {
+    cwd: ROOT,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, SAM_CLI_TELEMETRY: '0', ...environment },
+  });
+  running.child.stdin?.end(JSON.stringify(commands.map(({ words }) => words)));
+  const faults = JSON.parse((await running).stdout) as (string | null)[];
+  return faults.flatMap((fault, index) => {
+    const { document, line, program, words } = commands[index] as Command;
+    return fault ? [{ command: `${document}:${line} ${program} ${words.join(' ')}`, fault }] : [];
+  });
+}
+
+/** The Python that a program is written in, or the machine's own, if it has a module. */
+export function pythonWith(module: string, program: string | undefined): string | undefined {
+  const firstLine = program ? (readFileSync(program, 'latin1').split('\n', 1)[0] ?? '') : '';
+  const [, interpreter] = /^#!(\S*python\S*)/.exec(firstLine) ?? [];
+  return [interpreter, 'python3'].find(
+    (python) => python && spawnSync(python, ['-c', `import ${module}`], { stdio: 'ignore' }).status === 0,
+  );
+}
