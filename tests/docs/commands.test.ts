@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, test } from '@jest/globals';
@@ -7,12 +7,14 @@ import { CENTRAL, requestCertificate } from '../../local/example-fleet.ts';
 import { deploy, order, plainNode, testFleet } from '../end-to-end/test-fleet.ts';
 import { centralStack, ROOT, resourcesOf } from '../templates/stacks.ts';
 import { type Command, check, commandsOf, pythonWith } from './commands.ts';
-import { rowsOf, section } from './documents.ts';
+import { blocksOf, DOCUMENTS, rowsOf, section } from './documents.ts';
 import { programOf, realAwsCli } from './tools.ts';
 
 // Every command that a reader is told to type: run by bash with stand-ins that note it, then checked by what it is for.
 
-const WITH_COMMANDS = ['README.md', 'docs/guide.md', 'docs/operations.md'];
+const WITH_COMMANDS = DOCUMENTS.filter((document) =>
+  blocksOf(document).some(({ language }) => language === 'sh' || language === 'console'),
+);
 
 /** Of version 2 of the AWS CLI only; version 1, whose parser is used here, does not have it. */
 const ONLY_VERSION_2 = ['configure export-credentials'];
@@ -57,8 +59,11 @@ test('there are commands of every kind, in every document', () => {
 
 test('make has every target that is named', () => {
   const makefile = readFileSync(path.join(ROOT, 'Makefile'), 'utf8');
+  const benches = readdirSync(path.join(ROOT, 'bench'));
   for (const { words } of of('make')) {
     expect(makefile).toMatch(new RegExp(`^${words[0]}:`, 'm'));
+    const bench = words.find((word) => word.startsWith('BENCH='));
+    if (bench) expect(benches).toContain(`${bench.slice('BENCH='.length)}.ts`);
   }
 });
 
