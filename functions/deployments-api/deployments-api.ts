@@ -80,6 +80,12 @@ export async function createDeployment(
   if (body.DryRun && existing?.Rollout) {
     throw isRunning();
   }
+  if (body.DryRun && existing?.Delivery === 'secret') {
+    throw new RequestRefused(
+      409,
+      'The deployment is delivered as a secret: on nodes there is nothing to try.',
+    );
+  }
   const warnings = await lookAtTarget(deploymentId, order, deps);
   const rollout: RolloutOrder = {
     CertificateArn: order.CertificateArn,

@@ -90,19 +90,25 @@ const DeploymentFields = z.strictObject({
   ReaderRoleArns: z.array(roleArn).min(1).max(10).refine(unique, 'each role once').optional(),
 });
 
-export const DeploymentBody = DeploymentFields.superRefine((body, context) => {
-  const fault = (field: string, message: string) =>
-    context.addIssue({ code: 'custom', path: [field], message });
-  if (body.Delivery === 'secret' && !body.ReaderRoleArns) {
-    fault('ReaderRoleArns', 'needed with Delivery secret: who may read the bundle');
-  }
-  if (body.Delivery === 'nodes' && body.ReaderRoleArns) {
-    fault('ReaderRoleArns', 'only with Delivery secret: nodes read by their tag');
-  }
-  if (body.Delivery === 'secret' && body.DryRun) {
-    fault('DryRun', 'only with Delivery nodes');
-  }
+/** A rule over several fields; it is checked beside faults of single ones, so that all are named at once. */
+const rule = (path: string, message: string) => ({
+  path: [path],
+  message,
+  when: ({ value }: z.core.ParsePayload) => typeof value === 'object' && value !== null,
 });
+
+export const DeploymentBody = DeploymentFields.refine(
+  ({ Delivery, ReaderRoleArns }) => Delivery !== 'secret' || ReaderRoleArns !== undefined,
+  rule('ReaderRoleArns', 'needed with Delivery secret: who may read the bundle'),
+)
+  .refine(
+    ({ Delivery, ReaderRoleArns }) => Delivery === 'secret' || ReaderRoleArns === undefined,
+    rule('ReaderRoleArns', 'only with Delivery secret: nodes read by their tag'),
+  )
+  .refine(
+    ({ Delivery, DryRun }) => Delivery !== 'secret' || DryRun !== true,
+    rule('DryRun', 'only with Delivery nodes'),
+  );
 
 /** Body of POST …/renewals. */
 export const RenewalBody = z.strictObject({ CertificateArn: certificateArn });

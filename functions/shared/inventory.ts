@@ -172,12 +172,14 @@ export class Inventory {
     queue: (current: Deployment) => boolean,
   ): Promise<{ deployment: Deployment; claimed: boolean } | undefined> {
     const now = timestamp(this.now());
+    // What the order before had and this one has not.
+    const remove = ['DryRunOnly', ...(order.ReaderRoleArns ? [] : ['ReaderRoleArns'])];
     // A rollout may end, or a deletion begin, between two of these writes; then the next round sees it.
     for (let round = 0; round < REGISTER_ROUNDS; round += 1) {
       const claimed = await this.claimWith(deploymentId, rollout, {
         set: { ...order, RestoreBundle: true },
         setOnce: { CreatedAt: now, NotAfter: certificateNotAfter },
-        remove: ['DryRunOnly'],
+        remove,
         condition: `${notPaused} AND (attribute_not_exists(#Status) OR #Status <> :deleting)`,
       });
       if (claimed) {
@@ -195,8 +197,8 @@ export class Inventory {
             RestoreBundle: true,
             UpdatedAt: now,
           },
-          remove: ['DryRunOnly'],
-          condition: `${isLive} AND attribute_exists(Rollout) AND RolloutNumber = :seen`,
+          remove,
+          condition: `${isLive} AND ${notPaused} AND attribute_exists(Rollout) AND RolloutNumber = :seen`,
           values: { ':seen': current.RolloutNumber, ':deleting': 'DELETING' },
         });
         if (updated) {

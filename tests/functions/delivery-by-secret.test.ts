@@ -95,3 +95,47 @@ test('a role that the stack allows by the beginning of its name may be named', a
     (await register({ ReaderRoleArns: ['arn:aws:iam::444455556666:role/apps/team-payments'] })).status,
   ).toBe(202);
 });
+
+test('moved to nodes, it forgets its readers, and a repeated request is the same one', async () => {
+  const { body } = await register();
+  await system.runAll();
+  system.target().ssm.addNode('i-1');
+  const moved = await system.register({ CertificateArn: arn });
+  expect(await system.register({ CertificateArn: arn })).toMatchObject({ body: { Warnings: [] } });
+  await system.runAll();
+  const deployment = await system.deployment(body.DeploymentId);
+  expect(deployment).toMatchObject({ Delivery: 'nodes', Status: 'INSTALLED', RolloutNumber: 2 });
+  expect('ReaderRoleArns' in deployment).toBe(false);
+  expect(moved.body.DeploymentId).toBe(body.DeploymentId);
+});
+
+test('is not tried out on nodes: a dry run announces nothing', async () => {
+  await register();
+  await system.runAll();
+  expect(await system.register({ CertificateArn: arn, DryRun: true })).toMatchObject({ status: 409 });
+  expect(announced()).toHaveLength(1);
+});
+
+test('the rules between its fields are named beside the faults of others', async () => {
+  const answer = await system.register({
+    CertificateArn: arn,
+    Delivery: 'secret',
+    DryRun: true,
+    VerifyPort: 'x',
+  });
+  expect(answer.body.Faults.map(({ Field }: { Field: string }) => Field).sort()).toEqual([
+    'DryRun',
+    'ReaderRoleArns',
+    'VerifyPort',
+  ]);
+  const nodes = await system.register({ CertificateArn: arn, ReaderRoleArns: [READER], KeyMode: '0777' });
+  expect(nodes.body.Faults.map(({ Field }: { Field: string }) => Field).sort()).toEqual([
+    'KeyMode',
+    'ReaderRoleArns',
+  ]);
+  const both = await system.register({ ReaderRoleArns: 'x', Delivery: 'secret' });
+  expect(both.body.Faults.map(({ Field }: { Field: string }) => Field).sort()).toEqual([
+    'CertificateArn',
+    'ReaderRoleArns',
+  ]);
+});
