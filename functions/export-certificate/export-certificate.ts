@@ -57,13 +57,16 @@ export async function exportCertificate(
   deps: ExportCertificateDeps,
 ): Promise<StoredBundle> {
   const { deployment } = await openRollout(deps.inventory, rollout);
-  const certificate = await deployable(rollout, deps);
+  // What was claimed counts, not what the input says: whoever may start executions of the state machine must not be
+  // able to bring another certificate into this bundle.
+  const certificateArn = deployment.Rollout?.CertificateArn ?? deployment.CertificateArn;
+  const certificate = await deployable(certificateArn, deployment.CertName, deps);
   const { secretsManager } = await deps.connectTarget(deployment, sessionStatements(deployment, deps));
   return inTarget(deployment, async () => {
     const name = secretNameOf(deps.prefix, deployment);
     const existing = await describeBundle(secretsManager, name);
     const secretArn = await prepareBundle(secretsManager, name, deployment, existing);
-    const versionId = versionIdOf(rollout.CertificateArn, certificate.Serial);
+    const versionId = versionIdOf(certificateArn, certificate.Serial);
     const isStored = existing?.VersionIdsToStages?.[versionId] !== undefined;
     if (isStored) {
       await makeCurrent(secretsManager, secretArn, versionId, existing);
@@ -75,7 +78,7 @@ export async function exportCertificate(
           Serial: certificate.Serial,
           NotAfter: certificate.NotAfter,
         }
-      : await exportInto(secretArn, rollout.CertificateArn, secretsManager, deps.acm);
+      : await exportInto(secretArn, certificateArn, secretsManager, deps.acm);
     await withdrawIfDeleted(deployment, name, secretsManager, deps.inventory);
     return bundle;
   });
@@ -95,18 +98,15 @@ async function withdrawIfDeleted(
   }
 }
 
-async function deployable(rollout: RolloutInput, deps: ExportCertificateDeps) {
+async function deployable(certificateArn: string, certName: string, deps: ExportCertificateDeps) {
   try {
-    const certificate = await describeDeployable(deps.acm, rollout.CertificateArn);
+    const certificate = await describeDeployable(deps.acm, certificateArn);
     if (!certificate) {
-      throw new CertificateNotDeployable(`ACM does not know ${rollout.CertificateArn} any more.`);
+      throw new CertificateNotDeployable(`ACM does not know ${certificateArn} any more.`);
     }
-    if (
-      deps.requireCertificateTag &&
-      !(await allowsName(deps.acm, rollout.CertificateArn, rollout.CertName))
-    ) {
+    if (deps.requireCertificateTag && !(await allowsName(deps.acm, certificateArn, certName))) {
       throw new CertificateNotDeployable(
-        `The tag CertName of ${rollout.CertificateArn} does not allow the name ${rollout.CertName}.`,
+        `The tag CertName of ${certificateArn} does not allow the name ${certName}.`,
       );
     }
     return certificate;

@@ -94,6 +94,12 @@ export class Endpoint {
       const { message, name } = namedFor(verified.error, 'json');
       return refuse(message, name);
     }
+    if ('caller' in verified && verified.service !== 'execute-api') {
+      return refuse(
+        "Credential should be scoped to correct service: 'execute-api'. ",
+        'InvalidSignatureException',
+      );
+    }
     const headers: Record<string, string> = {};
     for (let index = 0; index < rawHeaders.length; index += 2) {
       const name = rawHeaders[index] as string;
