@@ -42,6 +42,8 @@ def refuse_call(self, operation_name, api_params):
     raise NotCalled(operation_name)
 
 
+# One for all commands: it keeps the models that it has read.
+driver = clidriver.create_clidriver()
 really_invoke = clidriver.CLIOperationCaller.invoke
 really_call = botocore.client.BaseClient._make_api_call
 
@@ -54,7 +56,7 @@ def check(arguments):
     output, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         try:
-            status = clidriver.create_clidriver().main(list(arguments))
+            status = driver.main(list(arguments))
         except SystemExit as stop:
             status = stop.code
     message = errors.getvalue().strip()
