@@ -1,0 +1,440 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Cloud, type RecordedCall, startCloud } from '../../local/cloud.ts';
+import { CENTRAL } from '../../local/example-fleet.ts';
+import { evaluate } from '../../local/iam/evaluate.ts';
+import { attacks, serviceAttacks } from './attacks.ts';
+import { refusedCallers } from './callers.ts';
+import { deploySite, Flows, functionRole, type Target, withoutGrant } from './flows.ts';
+import {
+  allowedUnder,
+  type Change,
+  changesOf,
+  concerns,
+  type Evidence,
+  evidenceOf,
+  justified,
+  policiesOf,
+  unusedInSessions,
+} from './reductions.ts';
+import {
+  AUTOMATION_ROLE,
+  allow,
+  assumeRole,
+  EXTERNAL_ID,
+  ROLLOUT_ROLE,
+  type Scene,
+  setScene,
+} from './scene.ts';
+import { callAws } from './signed-calls.ts';
+import {
+  callAcm,
+  certificateAttempts,
+  examplePolicy,
+  properRequest,
+  type Team,
+  teamAttempts,
+  teamCalls,
+  teamIdentity,
+  tryApi,
+} from './teams.ts';
+
+let cloud: Cloud;
+let flows: Flows;
+let scene: Scene;
+/** What the flows asked for. What comes after it in the record are attacks. */
+let needs: RecordedCall[];
+
+beforeAll(async () => {
+  cloud = await startCloud({ timeScale: 0.004, quotas: false });
+  flows = new Flows(await deploySite(cloud));
+  await flows.run();
+  needs = [...cloud.record.calls];
+  scene = await setScene(flows);
+});
+afterAll(() => cloud.stop());
+
+const DENIED = /^AccessDenied(Exception)?$/;
+const session = { name: 'intruder', seconds: 900, source: 'intruder' };
+
+describe('everything else is denied', () => {
+  test.each(attacks.map((attack) => [attack[0], attack] as const))('%s', async (_promise, attack) => {
+    const [, by, operation, input, region] = attack;
+    const identity = by(scene);
+    const home = identity.account === CENTRAL.account ? CENTRAL.region : 'eu-central-1';
+    const body = typeof input === 'function' ? input(scene) : input;
+    const answer = await callAws(cloud, identity, region ?? home, operation, body);
+    expect([answer.error, answer.body]).toEqual([
+      expect.stringMatching(DENIED),
+      expect.stringMatching(/is not authorized to perform/),
+    ]);
+  });
+
+  test.each(serviceAttacks)('%s', (_promise, service, roleArn, context) => {
+    expect(() => cloud.services.identities.assumeAsService(service, roleArn, context, session)).toThrow(
+      /is not authorized to perform: sts:AssumeRole/,
+    );
+  });
+
+  test('a rule of somebody else reaches neither the functions nor the queue of this stack', async () => {
+    const { events } = cloud.services;
+    const here = `${CENTRAL.region}:${CENTRAL.account}`;
+    const functions = ['handle-renewal', 'report-failure'].map(
+      (name) => `arn:aws:lambda:${here}:function:acm-export-${name}`,
+    );
+    const queue = `arn:aws:sqs:${here}:acm-export-undelivered-events`;
+    events.putRule({
+      ...CENTRAL,
+      arn: `arn:aws:events:${here}:rule/payments`,
+      busName: 'default',
+      pattern: { source: ['payments'] },
+      targets: [...functions, queue].map((Arn, index) => ({ Id: String(index), Arn })),
+      enabled: true,
+    });
+    const before = cloud.record.calls.length;
+    events.publish({ ...CENTRAL, source: 'payments', 'detail-type': 'Paid', resources: [], detail: {} });
+    await cloud.idle();
+    expect(cloud.record.calls.slice(before).map(({ operation, error }) => [operation, error])).toEqual([
+      ['lambda.Invoke', 'AccessDeniedException'],
+      ['lambda.Invoke', 'AccessDeniedException'],
+      ['AmazonSQS.SendMessage', 'AccessDeniedException'],
+    ]);
+  });
+
+  test('an API of somebody else does not reach the function behind the API', async () => {
+    const functionArn = `arn:aws:lambda:${CENTRAL.region}:${CENTRAL.account}:function:acm-export-deployments-api`;
+    const routes = [{ method: 'GET', path: '/deployments', functionArn }];
+    cloud.services.apiGateway.createApi({ id: 'payments01', ...CENTRAL, stage: 'v1', routes });
+    const url = `${cloud.endpoint}/payments01/v1/deployments`;
+    const answer = await cloud.fetchSigned(flows.site.administrator, CENTRAL.region, url);
+    expect(answer.status).toBe(500);
+    expect(cloud.record.callsOf('lambda.Invoke').at(-1)?.error).toBe('AccessDeniedException');
+  });
+
+  test('an install document that was altered to act as another role is not started', async () => {
+    const { ssmDocuments } = cloud.services;
+    const document = { name: 'acm-export-install-on-fleet', type: 'Automation' as const };
+    const content = ssmDocuments.find(CENTRAL.account, CENTRAL.region, document.name)?.content as object;
+    const assumeRole = `arn:aws:iam::${CENTRAL.account}:role/administrator`;
+    const put = (changed: object) =>
+      ssmDocuments.create(CENTRAL.account, CENTRAL.region, { ...document, content: changed });
+    put({ ...content, assumeRole });
+    const input = { DocumentName: document.name };
+    const start = 'AmazonSSM.StartAutomationExecution';
+    const answer = await callAws(cloud, scene.rollout, CENTRAL.region, start, input);
+    put(content);
+    expect(answer.body).toMatch(/not authorized to perform: iam:PassRole on resource: .*role\/administrator/);
+  });
+
+  test('the rollout role passes the Automation role to no other service', () => {
+    // No API that the local cloud knows passes a role to another service: the decision alone.
+    expect(evaluate(passedElsewhere().principal, passedElsewhere().request).allowed).toBe(false);
+  });
+
+  test('an execution that somebody starts by hand brings no other certificate into a bundle', async () => {
+    const held = flows.holdBeforeNodes();
+    const deployment = await flows.deployment(await flows.post(FRESH('smuggled')));
+    const exported = () => cloud.record.callsOf('ExportCertificate').map(({ input }) => input);
+    const before = exported().length;
+    const input = JSON.stringify({
+      DeploymentId: deployment.DeploymentId,
+      RolloutNumber: deployment.RolloutNumber,
+      CertName: 'payments',
+      CertificateArn: scene.paymentsArn,
+      Serial: 'ab',
+      Cause: 'REQUEST',
+      CorrelationId: 'intruder',
+      StartDelaySeconds: 0,
+    });
+    const { stateMachineArn } = flows.site.central;
+    const start = { stateMachineArn, name: 'intruder', input };
+    await callAws(cloud, flows.site.administrator, CENTRAL.region, 'AWSStepFunctions.StartExecution', start);
+    held.remove();
+    await cloud.idle();
+    expect(exported().slice(before)).not.toContainEqual(
+      expect.objectContaining({ CertificateArn: scene.paymentsArn }),
+    );
+  });
+});
+
+/** A target without nodes, and without a bundle yet. */
+const FRESH = (TargetTagValue: string): Target => ({
+  TargetAccount: CENTRAL.account,
+  TargetRegion: CENTRAL.region,
+  TargetTagKey: 'team',
+  TargetTagValue,
+});
+
+/** The rollout role hands the Automation role to Lambda. */
+const passedElsewhere = (): Evidence => {
+  const call = cloud.record.calls.find(
+    ({ principal }) => principal.arn === ROLLOUT_ROLE && !principal.sessionPolicy,
+  ) as RecordedCall;
+  return {
+    principal: call.principal,
+    request: {
+      action: 'iam:PassRole',
+      resource: AUTOMATION_ROLE,
+      context: { 'iam:PassedToService': 'lambda.amazonaws.com' },
+      resourceAccount: CENTRAL.account,
+    },
+    allowed: false,
+  };
+};
+
+describe('callers of the API', () => {
+  test.each(refusedCallers)('%s', async (_promise, call) => {
+    const before = cloud.record.callsOf('lambda.Invoke').length;
+    const { status } = await call(scene);
+    expect(status).toBe(403);
+    expect(cloud.record.callsOf('lambda.Invoke')).toHaveLength(before);
+  });
+});
+
+describe('a team', () => {
+  let team: Team;
+
+  beforeAll(async () => {
+    team = { scene, identity: teamIdentity(scene), certificateArn: '' };
+    const answer = await callAcm(team, 'RequestCertificate', properRequest);
+    expect(answer.error).toBe('');
+    team.certificateArn = JSON.parse(answer.body).CertificateArn;
+    await cloud.idle();
+  });
+
+  test.each(teamCalls)('may %s', async (_promise, method, rest, body) => {
+    const { status } = await tryApi(team, method, rest, body(team));
+    expect([200, 202]).toContain(status);
+    await cloud.idle();
+  });
+
+  test.each(teamAttempts)('cannot %s: %i', async (_promise, status, method, rest, body) => {
+    const before = cloud.record.callsOf('UpdateItem').length;
+    const answer = await tryApi(team, method, typeof rest === 'function' ? rest(team) : rest, body(team));
+    expect([answer.status, answer.body]).toEqual([status, expect.any(String)]);
+    expect(cloud.record.callsOf('UpdateItem')).toHaveLength(before);
+  });
+
+  test.each(certificateAttempts)('cannot %s', async (_promise, operation, input) => {
+    expect((await callAcm(team, operation, input(team))).error).toMatch(DENIED);
+  });
+
+  test('may give its own certificate another of its names', async () => {
+    const input = { CertificateArn: team.certificateArn, Tags: [{ Key: 'CertName', Value: 'web-shop' }] };
+    expect((await callAcm(team, 'AddTagsToCertificate', input)).error).toBe('');
+  });
+});
+
+describe('the example of a service control policy', () => {
+  const scp = examplePolicy('guard-scp.json');
+  const tagged = { RoleSessionName: 'intruder', Tags: [{ Key: 'env', Value: 'prod' }] };
+
+  test('whoever may tag sessions reads bundles; the policy leaves that to provisioning', async () => {
+    const { identities } = cloud.services;
+    const central = `arn:aws:iam::${CENTRAL.account}:root`;
+    const RoleArn = identities.createRole(CENTRAL.account, {
+      name: 'colleague',
+      trustPolicy: {
+        Version: '2012-10-17',
+        Statement: [
+          { Effect: 'Allow', Principal: { AWS: central }, Action: ['sts:AssumeRole', 'sts:TagSession'] },
+        ],
+      },
+      inlinePolicies: [allow('secretsmanager:GetSecretValue')],
+    }).arn;
+    const input = { RoleArn, ...tagged };
+    const unguarded = await callAws(cloud, flows.site.administrator, CENTRAL.region, 'sts.AssumeRole', input);
+    expect(unguarded.error).toBe('');
+    // A service control policy that denies has the effect of a statement that denies in the principal's own.
+    const guarded = cloud.createUser(CENTRAL.account, 'guarded-administrator', [allow('*'), scp]);
+    const answer = await callAws(cloud, guarded, CENTRAL.region, 'sts.AssumeRole', input);
+    expect(answer.body).toMatch(/sts:TagSession .* with an explicit deny .*OnlyProvisioningGivesTags/);
+  });
+
+  const decided = (
+    arn: string,
+    action: string,
+    resource: string,
+    context: Record<string, string | string[]> = {},
+  ) =>
+    evaluate(
+      { account: CENTRAL.account, arn, tags: {}, identityPolicies: [allow('*'), scp] },
+      { action, resource, context, resourceAccount: CENTRAL.account },
+    ).allowed;
+  const role = (name: string) => `arn:aws:iam::${CENTRAL.account}:role/${name}`;
+  const document = `arn:aws:ssm:${CENTRAL.region}:${CENTRAL.account}:document/acm-export-install-on-node`;
+  const secret = `arn:aws:secretsmanager:${CENTRAL.region}:${CENTRAL.account}:secret:acm-export/web/0-AbCdEf`;
+
+  test.each([
+    [
+      'tags a role with a key that opens bundles',
+      'iam:TagRole',
+      role('any'),
+      { 'aws:TagKeys': ['Env', 'owner'] },
+    ],
+    ['creates a role with such a tag', 'iam:CreateRole', role('any'), { 'aws:TagKeys': ['acm-export'] }],
+    ['changes the install document', 'ssm:UpdateDocument', document, {}],
+    ['makes another version of it the default', 'ssm:UpdateDocumentDefaultVersion', document, {}],
+    [
+      'attaches policies to the roles of this system',
+      'iam:AttachRolePolicy',
+      role('acm-export-rollout-eu-west-1'),
+      {},
+    ],
+    ['changes who is trusted', 'iam:UpdateAssumeRolePolicy', role('acm-export-rollout-eu-west-1'), {}],
+  ])('only provisioning %s', (_what, action, resource, context) => {
+    expect(decided(role('administrator'), action, resource, context)).toBe(false);
+    expect(decided(role('provisioning-stacksets'), action, resource, context)).toBe(true);
+  });
+
+  test.each(['PutResourcePolicy', 'DeleteResourcePolicy', 'TagResource', 'PutSecretValue'])(
+    'only the rollout role may %s on a bundle',
+    (name) => {
+      expect(decided(role('administrator'), `secretsmanager:${name}`, secret)).toBe(false);
+      expect(decided(ROLLOUT_ROLE, `secretsmanager:${name}`, secret)).toBe(true);
+    },
+  );
+
+  test('hinders nobody in what is not of this system', () => {
+    const administrator = role('administrator');
+    expect(decided(administrator, 'iam:TagRole', role('any'), { 'aws:TagKeys': ['owner'] })).toBe(true);
+    expect(decided(administrator, 'ssm:UpdateDocument', document.replace('acm-export', 'patching'))).toBe(
+      true,
+    );
+    expect(
+      decided(administrator, 'secretsmanager:TagResource', secret.replace('acm-export/', 'payments/')),
+    ).toBe(true);
+  });
+
+  test('fits into what AWS Organizations takes: 5,120 characters', () => {
+    expect(JSON.stringify(scp).length).toBeLessThanOrEqual(5120);
+  });
+});
+
+describe('grants and conditions', () => {
+  /** Of both stacks, by name; the member stack is deployed in two accounts. */
+  const changes = () => {
+    const groups = new Map<string, Change[]>();
+    for (const { deployed } of [flows.site.central, ...flows.site.members]) {
+      for (const change of policiesOf(deployed).flatMap(changesOf)) {
+        const name = change.name.replace(/\d{12}/g, 'ACCOUNT').replace(/eu-(west|central)-1/g, 'REGION');
+        groups.set(name, [...(groups.get(name) ?? []), change]);
+      }
+    }
+    return groups;
+  };
+
+  /** Names of the changes that no flow, or no attack, would notice. */
+  const unnoticed = (kinds: Change['kind'][], effect: Change['effect'], by: 'flow' | 'attack') => {
+    const breaks = by === 'flow';
+    const evidence = breaks
+      ? evidenceOf(needs).filter(({ allowed }) => allowed)
+      : [...evidenceOf(cloud.record.calls.slice(needs.length)), passedElsewhere()].filter(
+          ({ allowed }) => !allowed,
+        );
+    const isNoticed = ({ policy, changed }: Change) =>
+      evidence.some(
+        (each) =>
+          concerns(policy, each) &&
+          allowedUnder(policy, each) === breaks &&
+          allowedUnder(policy, each, changed) !== breaks,
+      );
+    return [...changes()]
+      .filter(([, [first]]) => first && kinds.includes(first.kind) && first.effect === effect)
+      .filter(([, all]) => !all.some(isNoticed))
+      .map(([name]) => name);
+  };
+  const isJustified = (name: string) => justified.some(([pattern]) => pattern.test(name));
+
+  test('every grant is needed: without it a call of the flows is denied', () => {
+    const unneeded = unnoticed(['action', 'resource', 'value'], 'Allow', 'flow');
+    expect(unneeded.filter((name) => !isJustified(name))).toEqual([]);
+  });
+
+  test('every condition is needed: without it an attack gets through', () => {
+    expect(unnoticed(['condition'], 'Allow', 'attack')).toEqual([]);
+  });
+
+  test('every limit to certain resources is needed: without it an attack gets through', () => {
+    const unneeded = unnoticed(['any resource'], 'Allow', 'attack');
+    expect(unneeded.filter((name) => !isJustified(name))).toEqual([]);
+  });
+
+  test('every explicit deny is needed: without it an attack gets through', () => {
+    expect(unnoticed(['action'], 'Deny', 'attack')).toEqual([]);
+  });
+
+  test('what is justified by name is there, and nothing else shows that it is needed', () => {
+    const unneeded = [
+      ...unnoticed(['action', 'resource', 'value'], 'Allow', 'flow'),
+      ...unnoticed(['any resource'], 'Allow', 'attack'),
+    ];
+    for (const [pattern, reason] of justified) {
+      expect([reason, unneeded.some((name) => pattern.test(name))]).toEqual([reason, true]);
+    }
+  });
+
+  test('every session in a target account is narrowed to what its function does there', () => {
+    const assumed = needs.filter(
+      ({ operation, source }) => operation === 'sts.AssumeRole' && /^function /.test(source),
+    );
+    expect(assumed.length).toBeGreaterThan(0);
+    expect(assumed.filter(({ input }) => !(input as { Policy?: string }).Policy)).toEqual([]);
+    expect(unusedInSessions(needs)).toEqual([
+      // Both only when a deployment is deleted between two calls of one invocation: tests/functions has that.
+      'function acm-export-export-certificate: secretsmanager:DeleteSecret',
+      'function acm-export-start-installation: ssm:StopAutomationExecution',
+    ]);
+  });
+});
+
+describe('a grant that is taken away', () => {
+  test.each([
+    [functionRole('export-certificate'), 'acm:ExportCertificate'],
+    [functionRole('start-installation'), 'sts:AssumeRole'],
+    [ROLLOUT_ROLE, 'secretsmanager:PutSecretValue'],
+    [
+      `arn:aws:iam::${CENTRAL.account}:role/acm-export-state-machine-${CENTRAL.region}`,
+      'lambda:InvokeFunction',
+    ],
+  ])('%s without %s: the deployment says which role lacks what', async (role, action) => {
+    const target = FRESH(action.replace(':', '-'));
+    let id = '';
+    await withoutGrant(cloud, role, action, async () => {
+      id = await flows.deploy(target);
+    });
+    const { Status, LastError } = await flows.deployment(id);
+    expect(Status).toBe('FAILED');
+    expect(LastError).toContain(role.split('/').at(-1));
+    expect(LastError).toContain(`is not authorized to perform: ${action}`);
+  });
+
+  test.each([
+    [ROLLOUT_ROLE, 'iam:PassRole'],
+    [AUTOMATION_ROLE, 'ssm:SendCommand'],
+  ])('%s without %s: the deployment says so, and the node keeps what it has', async (role, action) => {
+    const target = { ...FRESH(''), TargetTagKey: 'env', TargetTagValue: 'prod' };
+    let id = '';
+    await withoutGrant(cloud, role, action, async () => {
+      id = await flows.deploy(target);
+    });
+    const { Status, LastError } = await flows.deployment(id);
+    expect(Status).toBe('FAILED');
+    expect(LastError).toContain(role.split('/').at(-1));
+    expect(LastError).toContain(`is not authorized to perform: ${action}`);
+  });
+
+  test('the trust of the rollout role without its external id: a central function gets in without', async () => {
+    const role = cloud.services.identities.role(ROLLOUT_ROLE);
+    const trustPolicy = role?.trustPolicy;
+    const withoutId = JSON.parse(JSON.stringify(trustPolicy));
+    delete withoutId.Statement[0].Condition.StringEquals;
+    const attempt = () => assumeRole(cloud, scene.functions.reconcile, { RoleArn: ROLLOUT_ROLE });
+    await expect(attempt()).rejects.toThrow(/AccessDenied/);
+    Object.assign(role as object, { trustPolicy: withoutId });
+    await expect(attempt()).resolves.toMatchObject({ account: CENTRAL.account });
+    Object.assign(role as object, { trustPolicy });
+    await expect(
+      assumeRole(cloud, scene.functions.reconcile, { RoleArn: ROLLOUT_ROLE, ExternalId: EXTERNAL_ID }),
+    ).resolves.toMatchObject({ account: CENTRAL.account });
+  });
+});

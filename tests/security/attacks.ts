@@ -1,0 +1,651 @@
+import type { Identity } from '../../local/cloud.ts';
+import { CENTRAL, MEMBER } from '../../local/example-fleet.ts';
+import { functionRole } from './flows.ts';
+import {
+  AUTOMATION_ROLE,
+  EXTERNAL_ID,
+  MEMBER_ROLLOUT_ROLE,
+  ROLLOUT_ROLE,
+  type Scene,
+  STRANGER,
+} from './scene.ts';
+
+type Input = { [member: string]: unknown };
+
+/** A call that must be refused, and the promise that it breaks when it is not. */
+export type Attack = [
+  promise: string,
+  by: (scene: Scene) => Identity,
+  operation: string,
+  input: Input | ((scene: Scene) => Input),
+  region?: string,
+];
+
+const here = `${CENTRAL.region}:${CENTRAL.account}`;
+const token = 'a'.repeat(32);
+const install = 'acm-export-install-on-node';
+
+const productionSecret = ({ bundle }: Scene) => ({ SecretId: bundle });
+const unguardedSecret = ({ unguarded }: Scene) => ({ SecretId: unguarded });
+const databaseSecret = ({ database }: Scene) => ({ SecretId: database });
+
+const nodes: Attack[] = [
+  [
+    'a node of env=dev cannot read the bundle of env=prod',
+    ({ devNode }) => devNode.identity(),
+    'secretsmanager.GetSecretValue',
+    productionSecret,
+  ],
+  [
+    'a node whose role has no tag cannot read a bundle, whatever the node itself is tagged',
+    ({ untaggedNode }) => untaggedNode.identity(),
+    'secretsmanager.GetSecretValue',
+    productionSecret,
+  ],
+  [
+    'a node of env=PROD cannot read the bundle of env=prod',
+    ({ upperCaseNode }) => upperCaseNode.identity(),
+    'secretsmanager.GetSecretValue',
+    productionSecret,
+  ],
+  [
+    'the same value under another tag key opens nothing',
+    ({ otherKeyNode }) => otherKeyNode.identity(),
+    'secretsmanager.GetSecretValue',
+    productionSecret,
+  ],
+  [
+    'a node of another tag cannot read what lies below the prefix without a policy of its own',
+    ({ devNode }) => devNode.identity(),
+    'secretsmanager.GetSecretValue',
+    unguardedSecret,
+  ],
+  [
+    'a node cannot read a secret outside the prefix, even with its own tag',
+    ({ prodNode }) => prodNode.identity(),
+    'secretsmanager.GetSecretValue',
+    databaseSecret,
+  ],
+  [
+    'a node of another account cannot read a bundle by its ARN, even with the tag',
+    ({ flows }) => flows.hybrid.identity(),
+    'secretsmanager.GetSecretValue',
+    ({ cloud, bundle }) => ({
+      SecretId: cloud.services.secretsManager.state(CENTRAL.account, CENTRAL.region, bundle)?.arn,
+    }),
+    CENTRAL.region,
+  ],
+  ...(
+    [
+      ['list secrets', 'ListSecrets', {}],
+      ['describe its own bundle', 'DescribeSecret', productionSecret],
+      ['read bundles in batches', 'BatchGetSecretValue', ({ bundle }: Scene) => ({ SecretIdList: [bundle] })],
+      [
+        'write into its own bundle',
+        'PutSecretValue',
+        (scene: Scene) => ({ ...productionSecret(scene), SecretString: '{}', ClientRequestToken: token }),
+      ],
+      ['delete its own bundle', 'DeleteSecret', productionSecret],
+      [
+        'give a bundle its own tag',
+        'TagResource',
+        (scene: Scene) => ({ ...productionSecret(scene), Tags: [{ Key: 'env', Value: 'dev' }] }),
+      ],
+      ['unlock a bundle', 'DeleteResourcePolicy', productionSecret],
+      [
+        'create secrets',
+        'CreateSecret',
+        { Name: 'acm-export/web/0', SecretString: '{}', ClientRequestToken: token },
+      ],
+    ] as [string, string, Attack[3]][]
+  ).map(
+    ([what, operation, input]): Attack => [
+      `a node cannot ${what}`,
+      ({ flows }) => flows.production.identity(),
+      `secretsmanager.${operation}`,
+      input,
+    ],
+  ),
+  [
+    'a node cannot export a certificate itself',
+    ({ flows }) => flows.production.identity(),
+    'CertificateManager.ExportCertificate',
+    ({ flows }) => ({ CertificateArn: flows.certificateArn, Passphrase: 'aW50cnVkZXI=' }),
+  ],
+  [
+    'a node cannot take on the rollout role',
+    ({ flows }) => flows.production.identity(),
+    'sts.AssumeRole',
+    { RoleArn: ROLLOUT_ROLE, RoleSessionName: 'intruder', ExternalId: EXTERNAL_ID },
+  ],
+];
+
+const administrators: Attack[] = [
+  [
+    'an administrator without the tag cannot read a bundle',
+    ({ flows }) => flows.site.administrator,
+    'secretsmanager.GetSecretValue',
+    productionSecret,
+  ],
+  [
+    'an administrator without the tag cannot read bundles in batches either',
+    ({ flows }) => flows.site.administrator,
+    'secretsmanager.BatchGetSecretValue',
+    ({ bundle }) => ({ SecretIdList: [bundle] }),
+  ],
+  [
+    'a bundle that is delivered as a secret stays closed to the roles that the request does not name',
+    ({ flows }) => flows.site.administrator,
+    'secretsmanager.GetSecretValue',
+    ({ flows }) => ({ SecretId: `acm-export/web/${flows.appliancesId}` }),
+  ],
+];
+
+const rolloutRole = (ExternalId?: string, RoleArn = ROLLOUT_ROLE): Input => ({
+  RoleArn,
+  RoleSessionName: 'intruder',
+  ...(ExternalId ? { ExternalId } : {}),
+});
+
+const trust: Attack[] = [
+  [
+    'another account cannot take on the rollout role without the external id',
+    ({ stranger }) => stranger,
+    'sts.AssumeRole',
+    rolloutRole(),
+  ],
+  [
+    'another account cannot take on the rollout role with the external id',
+    ({ stranger }) => stranger,
+    'sts.AssumeRole',
+    rolloutRole(EXTERNAL_ID),
+  ],
+  [
+    'a role of another account cannot take on the rollout role by having the name of a function',
+    ({ impostor }) => impostor,
+    'sts.AssumeRole',
+    rolloutRole(EXTERNAL_ID),
+  ],
+  [
+    'an administrator of the central account cannot take on the rollout role of a member',
+    ({ flows }) => flows.site.administrator,
+    'sts.AssumeRole',
+    rolloutRole(EXTERNAL_ID, MEMBER_ROLLOUT_ROLE),
+  ],
+  [
+    'an administrator of the member account cannot take on its rollout role',
+    ({ flows }) => flows.site.memberAdministrator,
+    'sts.AssumeRole',
+    rolloutRole(EXTERNAL_ID, MEMBER_ROLLOUT_ROLE),
+  ],
+  [
+    'a central function cannot take on the rollout role without the external id',
+    ({ functions }) => functions.reconcile,
+    'sts.AssumeRole',
+    rolloutRole(),
+  ],
+  [
+    'a central function cannot take on the rollout role with another external id',
+    ({ functions }) => functions.reconcile,
+    'sts.AssumeRole',
+    rolloutRole('something-else'),
+  ],
+  ...(['handle-renewal', 'report-failure'] as const).map(
+    (name): Attack => [
+      `${name} cannot take on the rollout role: it has no work there`,
+      ({ functions }) => functions[name],
+      'sts.AssumeRole',
+      rolloutRole(EXTERNAL_ID),
+    ],
+  ),
+  ...(
+    [
+      'deployments-api',
+      'export-certificate',
+      'start-installation',
+      'check-installation',
+      'reconcile',
+    ] as const
+  ).flatMap((name): Attack[] => [
+    [
+      `${name} cannot be lured into an account that is no target, by a role of the right name there`,
+      ({ functions }) => functions[name],
+      'sts.AssumeRole',
+      rolloutRole(EXTERNAL_ID, `arn:aws:iam::${STRANGER}:role/acm-export-rollout-${CENTRAL.region}`),
+    ],
+    [
+      `${name} cannot take on another role of a target account`,
+      ({ functions }) => functions[name],
+      'sts.AssumeRole',
+      rolloutRole(EXTERNAL_ID, `arn:aws:iam::${MEMBER.account}:role/administrator`),
+    ],
+  ]),
+  [
+    'the rollout role cannot take itself on again, to be rid of its session policy',
+    ({ narrowed }) => narrowed,
+    'sts.AssumeRole',
+    rolloutRole(EXTERNAL_ID),
+  ],
+];
+
+const beyondPrefix: [string, Input | ((scene: Scene) => Input)][] = [
+  ['DescribeSecret', databaseSecret],
+  [
+    'PutSecretValue',
+    (scene) => ({ ...databaseSecret(scene), SecretString: '{}', ClientRequestToken: token }),
+  ],
+  [
+    'UpdateSecretVersionStage',
+    (scene) => ({ ...databaseSecret(scene), VersionStage: 'AWSCURRENT', MoveToVersionId: token }),
+  ],
+  ['RestoreSecret', databaseSecret],
+  ['DeleteSecret', (scene) => ({ ...databaseSecret(scene), RecoveryWindowInDays: 7 })],
+  [
+    'PutResourcePolicy',
+    (scene) => ({ ...databaseSecret(scene), ResourcePolicy: '{}', BlockPublicPolicy: true }),
+  ],
+  ['TagResource', (scene) => ({ ...databaseSecret(scene), Tags: [{ Key: 'env', Value: 'dev' }] })],
+  ['CreateSecret', { Name: 'payments/other', SecretString: '{}', ClientRequestToken: token }],
+];
+
+const rollout: Attack[] = [
+  [
+    'the rollout role cannot read a bundle',
+    ({ rollout }) => rollout,
+    'secretsmanager.GetSecretValue',
+    productionSecret,
+  ],
+  [
+    'the rollout role cannot read a bundle that it has opened to itself',
+    ({ rollout }) => rollout,
+    'secretsmanager.GetSecretValue',
+    ({ opened }) => ({ SecretId: opened }),
+  ],
+  [
+    'a session policy cannot widen what the rollout role may: no values',
+    ({ widened }) => widened,
+    'secretsmanager.GetSecretValue',
+    unguardedSecret,
+  ],
+  [
+    'a session policy cannot widen what the rollout role may: no commands',
+    ({ widened }) => widened,
+    'AmazonSSM.SendCommand',
+    ({ flows }) => ({ DocumentName: install, InstanceIds: [flows.production.id] }),
+  ],
+  [
+    'a session that was narrowed to look at nodes cannot store a bundle',
+    ({ narrowed }) => narrowed,
+    'secretsmanager.PutSecretValue',
+    (scene) => ({ ...unguardedSecret(scene), SecretString: '{}', ClientRequestToken: token }),
+  ],
+  [
+    'the rollout role cannot send a command itself',
+    ({ rollout }) => rollout,
+    'AmazonSSM.SendCommand',
+    ({ flows }) => ({ DocumentName: install, InstanceIds: [flows.production.id] }),
+  ],
+  [
+    'the rollout role cannot start another Automation',
+    ({ rollout }) => rollout,
+    'AmazonSSM.StartAutomationExecution',
+    { DocumentName: 'AWS-RestartEC2Instance', Parameters: { InstanceId: ['i-0123456789abcdef0'] } },
+  ],
+  [
+    'the rollout role cannot tag a bundle with a key that is not of this system',
+    ({ rollout }) => rollout,
+    'secretsmanager.TagResource',
+    (scene) => ({ ...unguardedSecret(scene), Tags: [{ Key: 'owner', Value: 'intruder' }] }),
+  ],
+  [
+    'the rollout role cannot tag a bundle with a key that differs in case only',
+    ({ rollout }) => rollout,
+    'secretsmanager.TagResource',
+    (scene) => ({ ...unguardedSecret(scene), Tags: [{ Key: 'Env', Value: 'dev' }] }),
+  ],
+  [
+    'the rollout role cannot create a secret with a tag that is not of this system',
+    ({ rollout }) => rollout,
+    'secretsmanager.CreateSecret',
+    {
+      Name: 'acm-export/web/1',
+      Tags: [{ Key: 'owner', Value: 'intruder' }],
+      SecretString: '{}',
+      ClientRequestToken: token,
+    },
+  ],
+  [
+    'the rollout role cannot set a policy on a bundle without the check that it opens nothing to the public',
+    ({ rollout }) => rollout,
+    'secretsmanager.PutResourcePolicy',
+    (scene) => ({ ...unguardedSecret(scene), ResourcePolicy: '{}' }),
+  ],
+  [
+    'the rollout role cannot delete a bundle for good',
+    ({ rollout }) => rollout,
+    'secretsmanager.DeleteSecret',
+    (scene) => ({ ...unguardedSecret(scene), ForceDeleteWithoutRecovery: true }),
+  ],
+  [
+    'the rollout role cannot touch a bundle of another stack in its account',
+    ({ rollout }) => rollout,
+    'secretsmanager.PutSecretValue',
+    { SecretId: 'acm-export-two/web/0', SecretString: '{}', ClientRequestToken: token },
+  ],
+  [
+    'the rollout role cannot touch a bundle of another Region',
+    ({ rollout }) => rollout,
+    'secretsmanager.PutSecretValue',
+    { SecretId: 'acm-export/web/0', SecretString: '{}', ClientRequestToken: token },
+    'us-east-1',
+  ],
+  [
+    'the rollout role cannot announce anything in the name of another',
+    ({ rollout }) => rollout,
+    'AWSEvents.PutEvents',
+    { Entries: [{ Source: 'payments', DetailType: 'Paid', Detail: '{}' }] },
+  ],
+  [
+    'the rollout role cannot announce on another event bus',
+    ({ rollout }) => rollout,
+    'AWSEvents.PutEvents',
+    { Entries: [{ Source: 'acm-export', DetailType: 'x', Detail: '{}', EventBusName: 'payments' }] },
+  ],
+  [
+    'the rollout role cannot stop an Automation of another Region',
+    ({ rollout }) => rollout,
+    'AmazonSSM.StopAutomationExecution',
+    { AutomationExecutionId: '00000000-0000-0000-0000-000000000000', Type: 'Cancel' },
+    'us-east-1',
+  ],
+  ...beyondPrefix.map(
+    ([name, input]): Attack => [
+      `the rollout role cannot reach a secret outside the prefix: ${name}`,
+      ({ rollout }) => rollout,
+      `secretsmanager.${name}`,
+      input,
+    ],
+  ),
+];
+
+const automation: Attack[] = [
+  ...['AWS-RunShellScript', 'acm-export-two-install-on-node'].map(
+    (DocumentName): Attack => [
+      `the Automation role cannot send another document: ${DocumentName}`,
+      ({ automation }) => automation,
+      'AmazonSSM.SendCommand',
+      ({ flows }) => ({ DocumentName, InstanceIds: [flows.production.id] }),
+    ],
+  ),
+  [
+    'the Automation role cannot send to nodes of another Region',
+    ({ automation }) => automation,
+    'AmazonSSM.SendCommand',
+    { DocumentName: `arn:aws:ssm:${here}:document/${install}`, InstanceIds: ['i-0123456789abcdef0'] },
+    'us-east-1',
+  ],
+  [
+    'the Automation role cannot read a bundle',
+    ({ automation }) => automation,
+    'secretsmanager.GetSecretValue',
+    unguardedSecret,
+  ],
+  [
+    'the Automation role cannot start an Automation',
+    ({ automation }) => automation,
+    'AmazonSSM.StartAutomationExecution',
+    { DocumentName: 'acm-export-install-on-fleet' },
+  ],
+];
+
+const exporting: Attack[] = [
+  [
+    'export-certificate cannot export a certificate without the CertName tag',
+    ({ functions }) => functions['export-certificate'],
+    'CertificateManager.ExportCertificate',
+    ({ untaggedArn }) => ({ CertificateArn: untaggedArn, Passphrase: 'aW50cnVkZXI=' }),
+  ],
+  ...(
+    [
+      'deployments-api',
+      'start-installation',
+      'check-installation',
+      'report-failure',
+      'handle-renewal',
+      'reconcile',
+    ] as const
+  ).map(
+    (name): Attack => [
+      `${name} cannot export a certificate`,
+      ({ functions }) => functions[name],
+      'CertificateManager.ExportCertificate',
+      ({ flows }) => ({ CertificateArn: flows.certificateArn, Passphrase: 'aW50cnVkZXI=' }),
+    ],
+  ),
+  ...(
+    [
+      ['deployments-api', 'DescribeCertificate', {}],
+      ['deployments-api', 'RenewCertificate', {}],
+      ['export-certificate', 'DescribeCertificate', {}],
+      ['export-certificate', 'ExportCertificate', { Passphrase: 'aW50cnVkZXI=' }],
+      ['handle-renewal', 'DescribeCertificate', {}],
+      ['reconcile', 'DescribeCertificate', {}],
+    ] as const
+  ).map(
+    ([name, verb, more]): Attack => [
+      `${name} has nothing to do with certificates of other Regions: ${verb}`,
+      ({ functions }) => functions[name],
+      `CertificateManager.${verb}`,
+      ({ farArn }) => ({ CertificateArn: farArn, ...more }),
+      'us-east-1',
+    ],
+  ),
+  [
+    'export-certificate cannot revoke a certificate',
+    ({ functions }) => functions['export-certificate'],
+    'CertificateManager.RevokeCertificate',
+    ({ flows }) => ({ CertificateArn: flows.certificateArn, RevocationReason: 'UNSPECIFIED' }),
+  ],
+  [
+    'only callers of the API renew: handle-renewal cannot',
+    ({ functions }) => functions['handle-renewal'],
+    'CertificateManager.RenewCertificate',
+    ({ flows }) => ({ CertificateArn: flows.certificateArn }),
+  ],
+];
+
+/* --- what each function is granted on one resource, tried on its neighbour ---------------------------------- */
+
+const PAYMENTS_MACHINE = `arn:aws:states:${here}:stateMachine:payments`;
+const PAYMENTS_EXECUTION = `arn:aws:states:${here}:execution:payments:1`;
+
+/** The same call on a resource beside that of the stack. */
+const neighbours: Record<string, [operation: string, Input]> = {
+  'dynamodb:GetItem': ['DynamoDB_20120810.GetItem', { TableName: 'payments', Key: { id: { S: '1' } } }],
+  'dynamodb:PutItem': ['DynamoDB_20120810.PutItem', { TableName: 'payments', Item: { id: { S: '1' } } }],
+  'dynamodb:UpdateItem': ['DynamoDB_20120810.UpdateItem', { TableName: 'payments', Key: { id: { S: '1' } } }],
+  'dynamodb:DeleteItem': ['DynamoDB_20120810.DeleteItem', { TableName: 'payments', Key: { id: { S: '1' } } }],
+  'dynamodb:BatchWriteItem': ['DynamoDB_20120810.BatchWriteItem', { RequestItems: { payments: [] } }],
+  'dynamodb:Query': ['DynamoDB_20120810.Query', { TableName: 'payments', IndexName: 'StatusIndex' }],
+  'states:StartExecution': [
+    'AWSStepFunctions.StartExecution',
+    { stateMachineArn: PAYMENTS_MACHINE, input: '{}' },
+  ],
+  'states:DescribeExecution': ['AWSStepFunctions.DescribeExecution', { executionArn: PAYMENTS_EXECUTION }],
+  'states:StopExecution': ['AWSStepFunctions.StopExecution', { executionArn: PAYMENTS_EXECUTION }],
+  'sns:Publish': ['sns.Publish', { TopicArn: `arn:aws:sns:${here}:payments`, Message: 'paid' }],
+  'sqs:SendMessage': [
+    'AmazonSQS.SendMessage',
+    {
+      QueueUrl: `https://sqs.${CENTRAL.region}.amazonaws.com/${CENTRAL.account}/payments`,
+      MessageBody: 'paid',
+    },
+  ],
+  'lambda:InvokeFunction': ['lambda.Invoke', { FunctionName: `arn:aws:lambda:${here}:function:payments` }],
+};
+
+type Holder = keyof Scene['functions'] | 'stateMachine' | 'schedule';
+const granted: Record<Holder, (keyof typeof neighbours)[]> = {
+  'deployments-api': [
+    'dynamodb:GetItem',
+    'dynamodb:PutItem',
+    'dynamodb:UpdateItem',
+    'dynamodb:BatchWriteItem',
+    'dynamodb:Query',
+    'states:StartExecution',
+    'states:DescribeExecution',
+    'states:StopExecution',
+  ],
+  'export-certificate': ['dynamodb:GetItem'],
+  'start-installation': [
+    'dynamodb:GetItem',
+    'dynamodb:UpdateItem',
+    'states:StartExecution',
+    'states:DescribeExecution',
+  ],
+  'check-installation': [
+    'dynamodb:GetItem',
+    'dynamodb:UpdateItem',
+    'states:StartExecution',
+    'states:DescribeExecution',
+  ],
+  'report-failure': [
+    'dynamodb:GetItem',
+    'dynamodb:PutItem',
+    'dynamodb:UpdateItem',
+    'dynamodb:DeleteItem',
+    'dynamodb:Query',
+    'states:StartExecution',
+    'states:DescribeExecution',
+    'sns:Publish',
+    'sqs:SendMessage',
+  ],
+  'handle-renewal': [
+    'dynamodb:GetItem',
+    'dynamodb:PutItem',
+    'dynamodb:UpdateItem',
+    'dynamodb:DeleteItem',
+    'dynamodb:Query',
+    'states:StartExecution',
+    'states:DescribeExecution',
+    'sqs:SendMessage',
+  ],
+  reconcile: [
+    'dynamodb:GetItem',
+    'dynamodb:PutItem',
+    'dynamodb:UpdateItem',
+    'dynamodb:DeleteItem',
+    'dynamodb:BatchWriteItem',
+    'dynamodb:Query',
+    'states:StartExecution',
+    'states:DescribeExecution',
+    'sns:Publish',
+    'sqs:SendMessage',
+  ],
+  stateMachine: ['lambda:InvokeFunction'],
+  schedule: ['lambda:InvokeFunction', 'sqs:SendMessage'],
+};
+
+const beside = (Object.entries(granted) as [Holder, string[]][]).flatMap(([holder, actions]) =>
+  actions.map((action): Attack => {
+    const [operation, input] = neighbours[action] as [string, Input];
+    const by = (scene: Scene) =>
+      holder === 'stateMachine' || holder === 'schedule' ? scene[holder] : scene.functions[holder];
+    return [`${holder} reaches nothing beside this stack: ${action}`, by, operation, input];
+  }),
+);
+
+/** Reading the inventory by the wrong door: what belongs to one function only. */
+const inside: Attack[] = [
+  [
+    'report-failure cannot list the whole fleet',
+    ({ functions }) => functions['report-failure'],
+    'DynamoDB_20120810.Query',
+    { TableName: 'acm-export-inventory', IndexName: 'StatusIndex' },
+  ],
+  [
+    'check-installation cannot delete what the inventory knows',
+    ({ functions }) => functions['check-installation'],
+    'DynamoDB_20120810.DeleteItem',
+    { TableName: 'acm-export-inventory', Key: { DeploymentId: { S: '0' }, Item: { S: 'deployment' } } },
+  ],
+  [
+    'nobody empties the inventory by scanning it: reconcile cannot',
+    ({ functions }) => functions.reconcile,
+    'DynamoDB_20120810.Scan',
+    { TableName: 'acm-export-inventory' },
+  ],
+  [
+    'start-installation cannot tell people anything',
+    ({ functions }) => functions['start-installation'],
+    'sns.Publish',
+    { TopicArn: `arn:aws:sns:${here}:acm-export-notifications`, Message: 'all is well' },
+  ],
+  [
+    'the state machine cannot call the API behind its back',
+    ({ stateMachine }) => stateMachine,
+    'lambda.Invoke',
+    { FunctionName: `arn:aws:lambda:${here}:function:acm-export-deployments-api` },
+  ],
+];
+
+export const attacks: Attack[] = [
+  ...nodes,
+  ...administrators,
+  ...trust,
+  ...rollout,
+  ...automation,
+  ...exporting,
+  ...inside,
+  ...beside,
+];
+
+/* --- roles taken on by AWS services for others -------------------------------------------------------------- */
+
+/** A service acts for somebody else's resource: trust policies must see that. */
+export const serviceAttacks: [
+  promise: string,
+  service: string,
+  roleArn: string,
+  context: Record<string, string>,
+][] = [
+  [
+    'another state machine of the account cannot run as the state machine of this stack',
+    'states.amazonaws.com',
+    `arn:aws:iam::${CENTRAL.account}:role/acm-export-state-machine-${CENTRAL.region}`,
+    { 'aws:SourceAccount': CENTRAL.account, 'aws:SourceArn': PAYMENTS_MACHINE },
+  ],
+  [
+    'a schedule of another account cannot run as the schedules of this stack',
+    'scheduler.amazonaws.com',
+    `arn:aws:iam::${CENTRAL.account}:role/acm-export-reconcile-schedule-${CENTRAL.region}`,
+    {
+      'aws:SourceAccount': STRANGER,
+      'aws:SourceArn': `arn:aws:scheduler:${CENTRAL.region}:${STRANGER}:schedule-group/default`,
+    },
+  ],
+  [
+    'an Automation of another account cannot act as the Automation role',
+    'ssm.amazonaws.com',
+    AUTOMATION_ROLE,
+    {
+      'aws:SourceAccount': STRANGER,
+      'aws:SourceArn': `arn:aws:ssm:${CENTRAL.region}:${STRANGER}:automation-execution/1`,
+    },
+  ],
+  [
+    'a hybrid activation cannot make servers of the Automation role',
+    'ssm.amazonaws.com',
+    AUTOMATION_ROLE,
+    {
+      'aws:SourceAccount': CENTRAL.account,
+      'aws:SourceArn': `arn:aws:ssm:${here}:managed-instance/mi-0123456789abcdef0`,
+    },
+  ],
+  [
+    'EC2 cannot act as a function of this stack',
+    'ec2.amazonaws.com',
+    functionRole('export-certificate'),
+    { 'aws:SourceAccount': CENTRAL.account },
+  ],
+];

@@ -1,0 +1,556 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { SFNClient } from '@aws-sdk/client-sfn';
+import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import {
+  executionNameOf,
+  type Deployment as Record,
+  secretNameOf,
+} from '../../functions/shared/deployment.ts';
+import { Inventory } from '../../functions/shared/inventory.ts';
+import { bringToSerial, executionArnOf } from '../../functions/shared/rollout.ts';
+import type { Cloud, CloudNode, Identity } from '../../local/cloud.ts';
+import {
+  CENTRAL,
+  callApi,
+  deployFleet,
+  type Fleet,
+  MEMBER,
+  requestCertificate,
+} from '../../local/example-fleet.ts';
+import type { PolicyDocument } from '../../local/iam/evaluate.ts';
+import type { BusEvent } from '../../local/services/service.ts';
+import { withoutAction } from './reductions.ts';
+import { callAws } from './signed-calls.ts';
+
+export const TAG_KEYS = ['acm-export', 'env', 'team'];
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+
+/** Both stacks with three tag keys, and administrators of both accounts. */
+export interface Site extends Fleet {
+  /** May do whatever identity policies can allow in the central account. */
+  administrator: Identity;
+  memberAdministrator: Identity;
+}
+
+export async function deploySite(
+  cloud: Cloud,
+  options: NonNullable<Parameters<typeof deployFleet>[1]> = {},
+): Promise<Site> {
+  const [TargetTagKey1 = '', TargetTagKey2 = '', TargetTagKey3 = ''] = TAG_KEYS;
+  const fleet = await deployFleet(cloud, {
+    central: {
+      ...options.central,
+      parameters: {
+        TargetTagKeys: TAG_KEYS.join(','),
+        SecretReaderRoles: 'reader-*',
+        ...options.central?.parameters,
+      },
+    },
+    member: {
+      ...options.member,
+      parameters: { TargetTagKey1, TargetTagKey2, TargetTagKey3, ...options.member?.parameters },
+    },
+  });
+  const everything = {
+    Version: '2012-10-17',
+    Statement: { Effect: 'Allow' as const, Action: '*', Resource: '*' },
+  };
+  return {
+    ...fleet,
+    administrator: cloud.createUser(CENTRAL.account, 'administrator', [everything]),
+    memberAdministrator: cloud.createUser(MEMBER.account, 'administrator', [everything]),
+  };
+}
+
+/** Credentials of a role as the service that uses it has them: what an intruder in a function, for example, holds. */
+export function roleIdentity(cloud: Cloud, roleArn: string, service: string): Identity {
+  const session = { name: 'intruder', seconds: 3600, source: 'intruder' };
+  return cloud.services.identities.assumeAsService(service, roleArn, {}, session);
+}
+
+/** Takes an action away from the policies of a role while `work` is done. */
+export async function withoutGrant(
+  cloud: Cloud,
+  roleArn: string,
+  action: string,
+  work: () => Promise<void>,
+): Promise<void> {
+  const role = cloud.services.identities.role(roleArn);
+  if (!role) {
+    throw new Error(`there is no role ${roleArn}`);
+  }
+  const { inlinePolicies } = role;
+  role.inlinePolicies = inlinePolicies.map((policy) => withoutAction(policy, action));
+  try {
+    await work();
+  } finally {
+    role.inlinePolicies = inlinePolicies;
+  }
+}
+
+export const functionRole = (name: string) =>
+  `arn:aws:iam::${CENTRAL.account}:role/acm-export-${name}-${CENTRAL.region}`;
+
+export interface Target {
+  TargetAccount: string;
+  TargetRegion: string;
+  TargetTagKey: string;
+  TargetTagValue: string;
+}
+
+const here = { TargetAccount: CENTRAL.account, TargetRegion: CENTRAL.region };
+const there = { TargetAccount: MEMBER.account, TargetRegion: MEMBER.region };
+/** One EC2 instance in the central account. */
+export const PRODUCTION: Target = { ...here, TargetTagKey: 'env', TargetTagValue: 'prod' };
+/** One server of a hybrid activation in another account. */
+export const HYBRID: Target = { ...there, TargetTagKey: 'acm-export', TargetTagValue: 'web' };
+/** No node yet. */
+export const FUTURE: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'platform' };
+export const APPLIANCES: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'appliances' };
+export const NOBODY: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'nobody' };
+
+/** A deployment as the API shows it. */
+export type Deployment = Record & { Rollout?: { ExecutionArn: string } };
+
+/**
+ * Every flow of the system, in one cloud and in this order, so that the cloud's record holds every kind of access
+ * that the system needs. Flows that need no node have none: an installation is what takes time.
+ */
+export class Flows {
+  readonly site: Site;
+  readonly cloud: Cloud;
+  certificateArn = '';
+  production!: CloudNode;
+  hybrid!: CloudNode;
+  /** DeploymentIds. */
+  productionId = '';
+  hybridId = '';
+  futureId = '';
+  nobodyId = '';
+  appliancesId = '';
+
+  constructor(site: Site) {
+    this.site = site;
+    this.cloud = site.cloud;
+  }
+
+  async run(): Promise<void> {
+    const flows = [
+      this.request,
+      this.deliverToOtherAccount,
+      this.deliverAsSecret,
+      this.read,
+      this.tryOut,
+      this.pause,
+      this.followNodes,
+      this.renew,
+      this.missTheEvent,
+      this.heedStaleIndex,
+      this.repairTheLabel,
+      this.renewWhileFailing,
+      this.stopByHand,
+      this.endWithoutNode,
+      this.exceedTheDeadline,
+      this.deleteWhileRunning,
+      this.restore,
+      this.loseTheEnd,
+      this.warn,
+      this.failToReconcile,
+      this.failToDeliver,
+    ];
+    for (const flow of flows) {
+      const start = performance.now();
+      await flow.call(this);
+      if (process.env.SHOW) console.log(flow.name, Math.round(performance.now() - start));
+    }
+  }
+
+  /* --- requests ------------------------------------------------------------------------------------------ */
+
+  async request(): Promise<void> {
+    const { cloud, site } = this;
+    this.certificateArn = await requestCertificate(site, 'web', ['www.example.com', 'example.com']);
+    const options = { tags: { env: 'prod' } };
+    this.production = await cloud.createNode(CENTRAL.account, CENTRAL.region, options);
+    this.productionId = await this.deploy(PRODUCTION);
+    this.futureId = await this.deploy(FUTURE);
+  }
+
+  /** Installed, installed again, failed and deleted. */
+  async deliverToOtherAccount(): Promise<void> {
+    const options = { kind: 'hybrid' as const, tags: { 'acm-export': 'web' } };
+    this.hybrid = await this.cloud.createNode(MEMBER.account, MEMBER.region, options);
+    this.hybridId = await this.deploy(HYBRID);
+    await callApi(this.site, 'POST', `/certificates/web/deployments/${this.hybridId}/rollouts`);
+    await this.cloud.idle();
+    await this.deploy(HYBRID, { KeyGroup: 'no-such-group' });
+    await callApi(this.site, 'DELETE', `/certificates/web/deployments/${this.hybridId}`);
+  }
+
+  /** Posts a deployment; gives its id when its rollout has ended. */
+  async deploy(target: Target, more: object = {}): Promise<string> {
+    const id = await this.post(target, more);
+    await this.cloud.idle();
+    return id;
+  }
+
+  async post(target: Target, more: object = {}): Promise<string> {
+    const body = { CertificateArn: this.certificateArn, ...target, ...more };
+    const answer = await callApi(this.site, 'POST', '/certificates/web/deployments', body);
+    return String(answer.DeploymentId);
+  }
+
+  async deployment(id: string): Promise<Deployment> {
+    return (await callApi(this.site, 'GET', `/certificates/web/deployments/${id}`)) as unknown as Deployment;
+  }
+
+  /** For readers that are no nodes. */
+  async deliverAsSecret(): Promise<void> {
+    const ReaderRoleArns = [`arn:aws:iam::${CENTRAL.account}:role/reader-one`];
+    this.appliancesId = await this.deploy(APPLIANCES, { Delivery: 'secret', ReaderRoleArns });
+  }
+
+  async read(): Promise<void> {
+    const arn = encodeURIComponent(this.certificateArn);
+    const fleet = ['', `?CertificateArn=${arn}`, `?TargetAccount=${MEMBER.account}`];
+    for (const path of ['/certificates/web/deployments', ...fleet.map((query) => `/deployments${query}`)]) {
+      await callApi(this.site, 'GET', path);
+    }
+  }
+
+  async pause(): Promise<void> {
+    await callApi(this.site, 'POST', `/certificates/web/deployments/${this.futureId}/pause`);
+    await callApi(this.site, 'POST', `/certificates/web/deployments/${this.futureId}/resume`);
+    await this.cloud.idle();
+  }
+
+  async tryOut(): Promise<void> {
+    await this.deploy(FUTURE, { DryRun: true });
+  }
+
+  /* --- renewal ------------------------------------------------------------------------------------------- */
+
+  /** By request, and ACM's event comes twice. */
+  async renew(): Promise<void> {
+    const body = { CertificateArn: this.certificateArn };
+    await callApi(this.site, 'POST', '/certificates/web/renewals', body);
+    await this.cloud.idle();
+    this.cloud.services.events.deliver(this.#renewalEvent());
+    await this.cloud.idle();
+  }
+
+  #renewalEvent(): BusEvent {
+    const events = this.cloud.record.emissionsOf('event').map(({ text }) => JSON.parse(text) as BusEvent);
+    return events.findLast((event) => event['detail-type'] === 'ACM Certificate Available') as BusEvent;
+  }
+
+  /** ACM renews, and its event is lost. Gives the new serial. */
+  async #renewUnheard(): Promise<string> {
+    const { acm, events } = this.cloud.services;
+    events.lose((event) => event['detail-type'] === 'ACM Certificate Available');
+    await acm.renew(this.certificateArn);
+    await this.cloud.idle();
+    const answer = await this.#asAdministrator('CertificateManager.DescribeCertificate', {
+      CertificateArn: this.certificateArn,
+    });
+    return (answer.Certificate as { Serial: string }).Serial.replaceAll(':', '');
+  }
+
+  async missTheEvent(): Promise<void> {
+    await this.#renewUnheard();
+    await this.#sweep('certificates');
+  }
+
+  async #sweep(task: 'nodes' | 'certificates'): Promise<void> {
+    this.cloud.services.events.runSchedule(`acm-export-sweep-${task}`);
+    await this.cloud.idle();
+  }
+
+  /**
+   * An index of DynamoDB shows a deployment as it was a moment ago, which a local table never does: the function's
+   * own code is run here with such a deployment, as the function's role.
+   */
+  async heedStaleIndex(): Promise<void> {
+    const role = roleIdentity(this.cloud, functionRole('handle-renewal'), 'lambda.amazonaws.com');
+    const config = this.cloud.clientConfig(role, CENTRAL.region);
+    const inventory = new Inventory(
+      DynamoDBDocumentClient.from(new DynamoDBClient(config)),
+      'acm-export-inventory',
+      () => this.cloud.clock.now(),
+    );
+    const current = await this.deployment(this.futureId);
+    const stale = {
+      ...current,
+      RolloutNumber: current.RolloutNumber - 1,
+      LastRollout: undefined,
+      Serial: 'ab',
+    };
+    await bringToSerial(
+      stale as unknown as Record,
+      {
+        CertificateArn: this.certificateArn,
+        Serial: current.LastRollout?.Serial ?? '',
+        Cause: 'RENEWAL',
+        CorrelationId: 'stale',
+      },
+      {
+        inventory,
+        sfn: new SFNClient(config),
+        stateMachineArn: this.site.central.stateMachineArn,
+        rolloutsEnabled: true,
+        now: () => this.cloud.clock.now(),
+      },
+    );
+  }
+
+  /** Somebody moved the bundle's label to another version: the next rollout puts it right. */
+  async repairTheLabel(): Promise<void> {
+    const SecretId = secretNameOf('acm-export', { CertName: 'web', DeploymentId: this.futureId });
+    const described = await this.#asAdministrator('secretsmanager.DescribeSecret', { SecretId });
+    const versions = Object.entries(described.VersionIdsToStages as { [id: string]: string[] });
+    const holding = (label: string) => versions.find(([, labels]) => labels.includes(label))?.[0];
+    await this.#asAdministrator('secretsmanager.UpdateSecretVersionStage', {
+      SecretId,
+      VersionStage: 'AWSCURRENT',
+      MoveToVersionId: holding('AWSPREVIOUS'),
+      RemoveFromVersionId: holding('AWSCURRENT'),
+    });
+    await this.deploy(FUTURE);
+  }
+
+  /**
+   * handle-renewal cannot start anything and gives up; the names of the rollouts that it claimed are taken. Then
+   * ACM's event is delivered again.
+   */
+  async renewWhileFailing(): Promise<void> {
+    const serial = await this.#renewUnheard();
+    await withoutGrant(this.cloud, functionRole('handle-renewal'), 'states:StartExecution', async () => {
+      this.cloud.services.events.deliver(this.#renewalEvent());
+      await this.cloud.idle();
+    });
+    const { RolloutNumber, DeploymentId } = await this.deployment(this.futureId);
+    await this.#occupy(DeploymentId, serial, RolloutNumber);
+    this.cloud.services.events.deliver(this.#renewalEvent());
+    await this.cloud.idle();
+  }
+
+  /* --- what fails ---------------------------------------------------------------------------------------- */
+
+  /** While a request waits somebody stops the execution before it, and the name of the next one is taken. */
+  async stopByHand(): Promise<void> {
+    const held = this.holdBeforeNodes();
+    await this.post(FUTURE);
+    await this.post(FUTURE, { MaxErrors: '1' });
+    const { DeploymentId, LastRollout, RolloutNumber, Rollout } = await this.deployment(this.futureId);
+    await this.#occupy(DeploymentId, LastRollout?.Serial ?? '', RolloutNumber + 1);
+    await this.#asAdministrator('AWSStepFunctions.StopExecution', { executionArn: Rollout?.ExecutionArn });
+    await this.cloud.idle();
+    held.remove();
+  }
+
+  /** The same where the rollout before it ends without a node. */
+  async endWithoutNode(): Promise<void> {
+    const held = this.holdBeforeNodes();
+    await this.post(FUTURE);
+    await this.post(FUTURE, { MaxErrors: '2' });
+    const { DeploymentId, LastRollout, RolloutNumber } = await this.deployment(this.futureId);
+    await this.#occupy(DeploymentId, LastRollout?.Serial ?? '', RolloutNumber + 1);
+    held.remove();
+    await this.cloud.idle();
+  }
+
+  /** The same where it is stopped at its deadline. */
+  async exceedTheDeadline(): Promise<void> {
+    const { deployment, release } = await this.#heldRollout();
+    await this.post(PRODUCTION, { MaxErrors: '1' });
+    await this.#occupy(deployment.DeploymentId, deployment.Serial ?? '', deployment.RolloutNumber + 1);
+    this.cloud.clock.advance(3 * HOUR_MS);
+    await this.#until(
+      this.productionId,
+      ({ LastRollout }) => LastRollout?.Number === deployment.RolloutNumber,
+    );
+    await release();
+    await this.cloud.idle();
+  }
+
+  async deleteWhileRunning(): Promise<void> {
+    const { deployment, release } = await this.#heldRollout();
+    await callApi(this.site, 'DELETE', `/certificates/web/deployments/${deployment.DeploymentId}`);
+    await release();
+    await this.cloud.idle();
+    await this.#occupy(deployment.DeploymentId, deployment.Serial ?? '', deployment.RolloutNumber + 1);
+  }
+
+  /** Posted again after its deletion; the name of its execution is taken. */
+  async restore(): Promise<void> {
+    await this.deploy(PRODUCTION);
+  }
+
+  /** Executions of two deployments are stopped and nothing hears of it; the first message about it fails. */
+  async loseTheEnd(): Promise<void> {
+    this.nobodyId = await this.deploy(NOBODY);
+    const held = this.holdBeforeNodes();
+    for (const [id, target] of [
+      [this.futureId, FUTURE],
+      [this.nobodyId, NOBODY],
+    ] as const) {
+      await this.post(target);
+      const { Rollout } = await this.deployment(id);
+      this.cloud.services.events.lose(
+        (event) => event.resources[0] === Rollout?.ExecutionArn && !isStatus(event, 'RUNNING'),
+      );
+      await this.#asAdministrator('AWSStepFunctions.StopExecution', { executionArn: Rollout?.ExecutionArn });
+    }
+    await this.cloud.idle();
+    this.cloud.clock.advance(16 * MINUTE_MS);
+    // The first message about it fails.
+    const topic = this.cloud.faults.inject({ operation: 'Publish', kind: 'server-error', times: 3 });
+    await this.#sweep('certificates');
+    topic.remove();
+    // Not before: functions that an execution has called go on when it is stopped.
+    held.remove();
+  }
+
+  /** ACM warns; the message fails until Lambda gives up; the event comes again. */
+  async warn(): Promise<void> {
+    const warning = {
+      source: 'aws.acm',
+      'detail-type': 'ACM Certificate Approaching Expiration',
+      ...CENTRAL,
+      resources: [this.certificateArn],
+      detail: { DaysToExpiry: 30 },
+    };
+    await withoutGrant(this.cloud, functionRole('report-failure'), 'sns:Publish', async () => {
+      this.cloud.services.events.publish(warning);
+      await this.cloud.idle();
+    });
+    this.cloud.services.events.publish(warning);
+    await this.cloud.idle();
+  }
+
+  async failToReconcile(): Promise<void> {
+    await withoutGrant(this.cloud, functionRole('reconcile'), 'dynamodb:Query', () =>
+      this.#sweep('certificates'),
+    );
+  }
+
+  /** A node appears and goes; its record says that this was long ago. */
+  async followNodes(): Promise<void> {
+    const node = await this.cloud.createNode(CENTRAL.account, CENTRAL.region, { tags: { team: 'platform' } });
+    await this.#sweep('nodes');
+    await node.terminate();
+    await this.#asAdministrator('DynamoDB_20120810.UpdateItem', {
+      TableName: 'acm-export-inventory',
+      Key: { DeploymentId: { S: this.futureId }, Item: { S: `node#${node.id}` } },
+      UpdateExpression: 'SET MissingSince = :then',
+      ExpressionAttributeValues: { ':then': { S: '2026-01-01T00:00:00Z' } },
+    });
+    await this.#sweep('nodes');
+  }
+
+  /** Somebody takes the rules' permissions to invoke functions away, and Lambda throttles the schedules. */
+  async failToDeliver(): Promise<void> {
+    const { events, lambda } = this.cloud.services;
+    const functions = ['handle-renewal', 'report-failure'].map(
+      (name) => `arn:aws:lambda:${CENTRAL.region}:${CENTRAL.account}:function:acm-export-${name}`,
+    );
+    const policies = functions.map((arn) => lambda.state(arn)?.policy as PolicyDocument);
+    const denied = { Effect: 'Deny' as const, Principal: '*' as const, Action: '*', Resource: '*' };
+    for (const arn of functions) {
+      lambda.setPolicy(arn, { Version: '2012-10-17', Statement: denied });
+    }
+    const fault = this.cloud.faults.inject({
+      operation: 'Invoke',
+      kind: 'throttle',
+      times: 10,
+      when: ({ source }) => source.startsWith('schedule '),
+    });
+    const event = { ...CENTRAL, resources: [this.certificateArn] };
+    events.deliver(this.#renewalEvent());
+    events.publish({ ...event, source: 'aws.acm', 'detail-type': 'ACM Certificate Expired', detail: {} });
+    events.publish({
+      ...event,
+      source: 'aws.states',
+      'detail-type': 'Step Functions Execution Status Change',
+      detail: { status: 'FAILED', stateMachineArn: this.site.central.stateMachineArn, name: 'any' },
+    });
+    await this.#sweep('nodes');
+    fault.remove();
+    for (const [index, arn] of functions.entries()) {
+      lambda.setPolicy(arn, policies[index] as PolicyDocument);
+    }
+  }
+
+  /* --- means --------------------------------------------------------------------------------------------- */
+
+  /** Rollouts of FUTURE and NOBODY get no further than their look at the nodes, until it is removed. */
+  holdBeforeNodes() {
+    return this.cloud.faults.inject({
+      operation: 'DescribeInstanceInformation',
+      kind: 'throttle',
+      times: 10_000,
+      when: ({ source, input }) =>
+        source === 'function acm-export-start-installation' && JSON.stringify(input).includes('tag:team'),
+    });
+  }
+
+  async #asAdministrator(operation: string, input: { [member: string]: unknown }) {
+    const { administrator } = this.site;
+    const answer = await callAws(this.cloud, administrator, CENTRAL.region, operation, input);
+    if (answer.error) {
+      throw new Error(`${operation}: ${answer.body}`);
+    }
+    return JSON.parse(answer.body || '{}') as { [member: string]: unknown };
+  }
+
+  /** Takes the name of an execution that is to come: whoever starts it finds that it has ended already. */
+  async #occupy(deploymentId: string, serial: string, number: number): Promise<void> {
+    const name = executionNameOf(deploymentId, serial, number);
+    const { stateMachineArn } = this.site.central;
+    const executionArn = executionArnOf(stateMachineArn, name);
+    // Its own end is not what this is about.
+    this.cloud.services.events.lose(
+      (event) => event.resources[0] === executionArn && !isStatus(event, 'RUNNING'),
+    );
+    const input = { stateMachineArn, name, input: '{}' };
+    await this.#asAdministrator('AWSStepFunctions.StartExecution', input);
+    await this.#asAdministrator('AWSStepFunctions.StopExecution', { executionArn });
+  }
+
+  /** A rollout of PRODUCTION whose Automation runs until `release` lets go of the node's install lock. */
+  async #heldRollout(): Promise<{ deployment: Deployment; release: () => Promise<void> }> {
+    const folder = join(this.production.spec.root, 'run/acm-export');
+    mkdirSync(folder, { recursive: true });
+    const holder: ChildProcess = spawn('flock', [join(folder, 'lock'), 'sh', '-c', 'echo held; cat'], {
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+    await once(holder.stdout as NodeJS.ReadableStream, 'data');
+    const release = async () => {
+      const ended = once(holder, 'exit');
+      holder.stdin?.end();
+      await ended;
+    };
+    await this.post(PRODUCTION);
+    const isRunning = ({ Rollout }: Deployment) => Rollout?.AutomationExecutionId !== undefined;
+    return { deployment: await this.#until(this.productionId, isRunning), release };
+  }
+
+  async #until(id: string, isSo: (deployment: Deployment) => boolean): Promise<Deployment> {
+    for (let tries = 0; tries < 2000; tries++) {
+      const deployment = await this.deployment(id);
+      if (isSo(deployment)) {
+        return deployment;
+      }
+      await sleep(10);
+    }
+    throw new Error(`waited in vain for deployment ${id}: ${isSo}`);
+  }
+}
+
+const isStatus = ({ detail }: BusEvent, status: string) => (detail as { status?: string }).status === status;
