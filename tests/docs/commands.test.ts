@@ -204,6 +204,27 @@ test('the counts behind the costs are those of a rollout', async () => {
   expect(Object.fromEntries(said)).toEqual(counted);
 });
 
+test('what alarms and dashboard show of the fleet is what a sweep publishes, under the name of the stack', async () => {
+  const { cloud } = fleet();
+  cloud.record.clear();
+  cloud.services.events.runSchedule('acm-export-sweep-nodes');
+  await cloud.idle();
+  // Embedded metric format: CloudWatch makes metrics of such lines.
+  const published = cloud.record
+    .emissionsOf('function-log')
+    .filter(({ source, text }) => source === 'function acm-export-reconcile' && text.includes('"_aws"'))
+    .map(({ text }) => JSON.parse(text))
+    .find((line) => 'DaysToExpiry' in line);
+  expect(published).toMatchObject({
+    service: 'reconcile',
+    OldestOpenFailureAge: 0,
+    FailedDeployments: 0,
+    ReconcileFailed: 0,
+    _aws: { CloudWatchMetrics: [{ Namespace: 'acm-export', Dimensions: [['service']] }] },
+  });
+  expect(published.DaysToExpiry).toBeGreaterThan(190);
+});
+
 test('the sums of the costs are right', () => {
   const rows = rowsOf(section('docs/operations.md', 'What it costs')).filter((row) => row.length === 4);
   const [, ...amounts] = rows;
