@@ -10,10 +10,18 @@ import json
 import os
 import sys
 
-import botocore.client
 from awscli import clidriver
-from botocore.exceptions import ParamValidationError
-from botocore.validate import ParamValidator
+
+try:
+    import botocore.client
+    from botocore.exceptions import ParamValidationError
+    from botocore.validate import ParamValidator
+except ModuleNotFoundError:
+    # Newer versions of the CLI carry it inside themselves.
+    from awscli import botocore
+    import awscli.botocore.client
+    from awscli.botocore.exceptions import ParamValidationError
+    from awscli.botocore.validate import ParamValidator
 
 READ = {
     ("dynamodb", "query"),
