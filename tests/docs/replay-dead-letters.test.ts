@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process';
-import { dirname } from 'node:path';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from '@jest/globals';
 import { CENTRAL, requestCertificate } from '../../local/example-fleet.ts';
@@ -99,49 +101,74 @@ const lettersIn = (id: string) => fleet().cloud.services.sqs.messages(queue(id))
   },
 );
 
-(aws ? test : test.skip)(
-  'a missed run of a schedule is dropped, what is unknown stays, and a refused start deletes nothing',
-  async () => {
-    const { cloud } = fleet();
-    const admin = cloud.createUser(CENTRAL.account, 'sender', [
-      { Version: '2012-10-17', Statement: { Effect: 'Allow', Action: '*', Resource: '*' } },
-    ]);
-    const caller = cloud.services.identities.callerOf(
-      cloud.services.identities.key(admin.credentials.accessKeyId) as never,
-      CENTRAL.region,
+/** Runs the script with a stand-in that gives it one message, and fails at what it is told to. */
+async function replayOne(
+  message: object,
+  failing = 'nothing',
+): Promise<{ ok: boolean; said: string; calls: string[] }> {
+  const folder = await mkdtemp(join(tmpdir(), 'replay-'));
+  try {
+    await writeFile(join(folder, 'message.json'), JSON.stringify({ Messages: [message] }));
+    const standIn = `#!/bin/bash
+echo "$1 $2" >>'${folder}/calls'
+case "$1 $2" in
+  '${failing}') exit 254 ;;
+  'sqs get-queue-url') echo http://queue ;;
+  'sqs get-queue-attributes') echo 1 ;;
+  'sqs receive-message') cat '${folder}/message.json' ;;
+esac
+`;
+    await writeFile(join(folder, 'aws'), standIn, { mode: 0o755 });
+    const PATH = `${folder}:${dirname(process.execPath)}:${process.env.PATH}`;
+    const { ok, said } = await promisify(execFile)('scripts/replay-dead-letters.sh', ['queue'], {
+      cwd: ROOT,
+      env: { PATH },
+    }).then(
+      ({ stdout, stderr }) => ({ ok: true, said: stdout + stderr }),
+      ({ stdout, stderr }) => ({ ok: false, said: stdout + stderr }),
     );
-    const send = (MessageBody: string, attributes: Record<string, string> = {}) =>
-      (
-        cloud as unknown as { call: (operation: string, input: object, from: object) => Promise<unknown> }
-      ).call(
-        'AmazonSQS.SendMessage',
-        {
-          QueueUrl: fleet().central.output('FailedEventsQueueUrl'),
-          MessageBody,
-          MessageAttributes: Object.fromEntries(
-            Object.entries(attributes).map(([name, StringValue]) => [
-              name,
-              { DataType: 'String', StringValue },
-            ]),
-          ),
-        },
-        caller,
-      );
-    // As documented for EventBridge Scheduler; its body is the call that was made.
-    await send('{"Task":"nodes"}', {
-      SCHEDULE_ARN: `arn:aws:scheduler:${CENTRAL.region}:${CENTRAL.account}:schedule/default/acm-export-sweep-nodes`,
-      TARGET_ARN: `arn:aws:lambda:${CENTRAL.region}:${CENTRAL.account}:function:acm-export-reconcile`,
-      ERROR_CODE: 'x',
-    });
-    await send('something\nelse');
-    await send('{}', {
-      RULE_ARN: 'x',
-      TARGET_ARN: 'arn:aws:lambda:eu-west-1:111122223333:function:not-ours',
-    });
-    await expect(replay('acm-export-failed-events')).rejects.toThrow(/not-ours/);
-    expect(lettersIn('FailedEventsQueue').map(({ body }) => body)).toEqual(['something\nelse', '{}']);
+    return { ok, said, calls: (await readFile(join(folder, 'calls'), 'utf8')).trim().split('\n') };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+const text = (StringValue: string) => ({ DataType: 'String', StringValue });
+const ofRule = {
+  ReceiptHandle: 'r',
+  Body: '{"detail-type": "x", "resources": []}',
+  MessageAttributes: {
+    RULE_ARN: text('arn:aws:events:eu-west-1:1:rule/x'),
+    TARGET_ARN: text('arn:aws:lambda:x:1:function:f'),
   },
-);
+};
+
+test('a message is deleted when Lambda has taken the event, and not before', async () => {
+  const taken = await replayOne(ofRule);
+  expect([taken.ok, ...taken.calls.slice(-2)]).toEqual([true, 'lambda invoke', 'sqs delete-message']);
+  const refused = await replayOne(ofRule, 'lambda invoke');
+  expect([refused.ok, refused.calls.at(-1)]).toEqual([false, 'lambda invoke']);
+});
+
+test('a missed run of a schedule is only deleted: the next one does the same', async () => {
+  const { calls, said } = await replayOne({
+    ReceiptHandle: 'r',
+    Body: '{"Task":"nodes"}',
+    MessageAttributes: {
+      SCHEDULE_ARN: text('arn:aws:scheduler:x'),
+      TARGET_ARN: text('arn:aws:lambda:x:1:function:f'),
+    },
+  });
+  expect(calls).not.toContain('lambda invoke');
+  expect(calls.at(-1)).toBe('sqs delete-message');
+  expect(said).toMatch(/arn:aws:scheduler:x -> schedule/);
+});
+
+test('what nothing here has written stays where it is', async () => {
+  const { calls, said } = await replayOne({ ReceiptHandle: 'r', Body: 'something\nelse' });
+  expect(calls.at(-1)).toBe('sqs receive-message');
+  expect(said).toMatch(/left there/);
+});
 
 if (!aws) {
   test.skip('there is no AWS CLI here: replaying dead letters was not checked', () => undefined);
