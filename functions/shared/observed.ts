@@ -10,7 +10,15 @@ import { executionNameOf } from './deployment.ts';
 
 /** One of each a function, as Powertools wants it; configured by POWERTOOLS_* and LOG_LEVEL. */
 export const logger = new Logger();
-export const metrics = new Metrics();
+// Metrics warns of every invocation that counts nothing, beside the log's format: that is no fault here.
+export const metrics = new Metrics({
+  logger: {
+    debug: (text: string) => logger.debug(text),
+    info: (text: string) => logger.info(text),
+    warn: (text: string) => logger.debug(text),
+    error: (text: string) => logger.error(text),
+  },
+});
 const tracer = new Tracer();
 
 /** For clients of functions that the state machine repeats: two layers of retries would multiply. */
