@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -67,6 +68,14 @@ const isComplete = (command: string) => spawnSync('bash', ['-n'], { input: comma
  */
 export function commandsOf(document: string, environment: Record<string, string>): Command[] {
   const work = mkdtempSync(path.join(tmpdir(), 'documented-'));
+  try {
+    return runIn(work, document, environment);
+  } finally {
+    rmSync(work, { recursive: true });
+  }
+}
+
+function runIn(work: string, document: string, environment: Record<string, string>): Command[] {
   const bin = path.join(work, 'bin');
   // As after the clone: below the folder where the reader is, and in it.
   const project = path.join(work, 'acm-export');
