@@ -24,6 +24,8 @@ type Deed =
   | { kind: 'POST'; certificate: Certificate; port: 443 | 8443 }
   | { kind: 'DELETE' }
   | { kind: 'ROLLOUTS' }
+  | { kind: 'PAUSE' }
+  | { kind: 'RESUME' }
   | { kind: 'EVENT'; certificate: Certificate; renew: boolean; lost: boolean }
   | { kind: 'STEP' }
   | { kind: 'ABORT'; lost: boolean }
@@ -48,6 +50,8 @@ const deed: fc.Arbitrary<Deed> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.constant({ kind: 'DELETE' as const }) },
   { weight: 1, arbitrary: fc.constant({ kind: 'ROLLOUTS' as const }) },
+  { weight: 1, arbitrary: fc.constant({ kind: 'PAUSE' as const }) },
+  { weight: 1, arbitrary: fc.constant({ kind: 'RESUME' as const }) },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -202,6 +206,14 @@ class World {
         case 'ROLLOUTS': {
           return system.rollouts(this.id, { around });
         }
+        case 'PAUSE':
+        case 'RESUME':
+          return system.api(
+            'POST',
+            `/certificates/{CertName}/deployments/{DeploymentId}/${done.kind.toLowerCase()}`,
+            { path: { CertName: 'web-prod', DeploymentId: this.id } },
+            { around },
+          );
         case 'EVENT': {
           const arn = this.arns.get(done.certificate) as string;
           if (done.renew) {
@@ -234,9 +246,10 @@ class World {
     };
   }
 
-  /** What time, schedules and a repeated DELETE do by themselves. */
+  /** What time, schedules, the end of a pause and a repeated DELETE do by themselves. */
   async settle(): Promise<void> {
     const { system } = this;
+    await this.#actor({ kind: 'RESUME' })((call) => call());
     Object.assign(system.target().ssm.nodes[0] as object, { behaviour: 'installs' });
     await system.runAll();
     for (let pass = 0; pass < 3; pass += 1) {
