@@ -51,7 +51,7 @@ export function openConnections(
       } catch (error) {
         count.failures.push(error instanceof Error ? error.message : String(error));
       }
-      await new Promise((resolve) => setTimeout(resolve, options.pauseMilliseconds ?? 10));
+      await new Promise((resolve) => setTimeout(resolve, options.pauseMilliseconds ?? 25));
     }
   };
   const clients = Array.from({ length: options.clients ?? 2 }, client);

@@ -38,7 +38,7 @@ function useStandIn({ resources }: Deployed): void {
 const fleet = testFleet({ member: { amend: useStandIn } }, 0.001);
 
 const nodes = (count: number, tag: string) =>
-  Promise.all(Array.from({ length: count }, () => plainNode(fleet(), tag)));
+  Promise.all(Array.from({ length: count }, () => plainNode(fleet(), tag, { kind: 'hybrid' })));
 const breakNode = (node: CloudNode) => writeFileSync(join(node.spec.root, 'broken'), '');
 
 /** Node ids in the order in which the stand-in ran, since the last look. */
