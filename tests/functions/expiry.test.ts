@@ -184,6 +184,14 @@ describe('a certificate that was renewed', () => {
     expect(system.messages()).toEqual([]);
   });
 
+  test('is not claimed of one that is ready for nodes to come, and was not', async () => {
+    system.target().ssm.nodes.length = 0;
+    await installed();
+    system.clock.advance({ days: 170 });
+    await system.reconcile('certificates');
+    expect(system.messages()[0]?.Message).toContain('ACM has not renewed it yet.');
+  });
+
   test('warns again from the start for its own expiry', async () => {
     await installed();
     system.clock.advance({ days: 190 });

@@ -405,6 +405,8 @@ describe('nodes', () => {
     await letTimePass(1);
     expect(Object.keys(await recordsOf(ids[0] as string))).toEqual(['i-1']);
     expect(Object.keys(await recordsOf(ids[1] as string))).toEqual(['i-2']);
+    // Each was registered and served once: no sweep took the nodes of the one for those of the other.
+    expect(system.sfn.executions.size).toBe(4);
   });
 
   test('in an account that refuses us do not hold up those of others', async () => {
