@@ -4,13 +4,14 @@ import '../tests/functions/support/quiet.ts';
 import { ACMClient } from '@aws-sdk/client-acm';
 import type { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
-import type { SFNClient } from '@aws-sdk/client-sfn';
+import { DescribeExecutionCommand, SFNClient } from '@aws-sdk/client-sfn';
 import { SSMClient } from '@aws-sdk/client-ssm';
 import type { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { StateMachine } from 'aws-local-stepfunctions';
 import { checkInstallation } from '../functions/check-installation/check-installation.ts';
 import { exportCertificate } from '../functions/export-certificate/export-certificate.ts';
 import { handleRenewal, startRenewal } from '../functions/handle-renewal/handle-renewal.ts';
+import { START_RETRIES } from '../functions/handle-renewal/start-retries.ts';
 import { type Deployment, secretNameOf } from '../functions/shared/deployment.ts';
 import { Inventory } from '../functions/shared/inventory.ts';
 import { ONE_ATTEMPT, PATIENT } from '../functions/shared/observed.ts';
@@ -172,7 +173,7 @@ async function renewFleet(plan: FleetPlan): Promise<Outcome> {
   });
   const deps = {
     inventory: new Inventory(dynamodb, 'inventory', time.date),
-    sfn: apis.client<SFNClient>('states', rollouts, CENTRAL, PATIENT.maxAttempts),
+    sfn: new SFNClient({ ...apis.clientConfig('states', rollouts, CENTRAL), ...START_RETRIES }),
     stateMachineArn: STATE_MACHINE_ARN,
     acm: acmClient(once),
     now: time.date,
@@ -221,6 +222,7 @@ async function renewFleet(plan: FleetPlan): Promise<Outcome> {
     }
   };
 
+  await apis.warmUp(() => deps.sfn.send(new DescribeExecutionCommand({ executionArn: 'none' })));
   const start = time.now;
   await time.run(random, async () => {
     await Promise.all(

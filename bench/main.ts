@@ -4,11 +4,13 @@ import { measureFleetQuestions } from './fleet-questions.ts';
 import { measureFleetRenewal } from './fleet-renewal.ts';
 import { measureImports } from './imports.ts';
 import { measureInstall } from './install.ts';
+import { measureRenewal } from './renewal.ts';
 import { markdown, type Table } from './report.ts';
 
 const MEASUREMENTS: Record<string, () => Promise<Table | Table[]>> = {
   imports: measureImports,
   install: measureInstall,
+  renewal: measureRenewal,
   'fleet-renewal': measureFleetRenewal,
   'fleet-questions': measureFleetQuestions,
 };

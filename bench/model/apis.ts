@@ -34,7 +34,7 @@ export interface Count {
 }
 
 export interface ApiOptions {
-  /** How long a call takes. */
+  /** How long a call takes, on average. */
   latencyMs: number;
   /** Share of the calls that fail for no reason: half of them before they take effect, half after. */
   faultShare: number;
@@ -56,10 +56,36 @@ const THROTTLED = 'ThrottlingException';
 const SERVER_FAULT = 'InternalServerError';
 const ANSWER_LOST = 'TimeoutError';
 
+/** Full at first; filled again evenly. */
+export class TokenBucket {
+  readonly #perSecond: number;
+  readonly #size: number;
+  #tokens: number;
+  #at: number | undefined;
+
+  constructor({ perSecond, burst = perSecond }: Quota) {
+    this.#perSecond = perSecond;
+    this.#size = burst;
+    this.#tokens = burst;
+  }
+
+  /** Takes a token where there is one. @param now in milliseconds. */
+  take(now: number): boolean {
+    const elapsed = (now - (this.#at ?? now)) / 1000;
+    this.#at = now;
+    this.#tokens = Math.min(this.#size, this.#tokens + elapsed * this.#perSecond);
+    if (this.#tokens < 1) {
+      return false;
+    }
+    this.#tokens -= 1;
+    return true;
+  }
+}
+
 /** Quotas, latency, faults and counts of every call that the functions make. */
 export class Apis {
   readonly counts = new Map<string, Count>();
-  readonly #buckets = new Map<string, { tokens: number; at: number }>();
+  readonly #buckets = new Map<string, TokenBucket>();
   readonly #time: VirtualTime;
   readonly #options: ApiOptions;
 
@@ -100,12 +126,56 @@ export class Apis {
     return Object.assign(Object.create(prototype), { send }) as T;
   }
 
+  /**
+   * The configuration of a real client, with its own retries, of a service with a JSON protocol whose answers hold no
+   * dates. Its first call reads configuration files: see `warmUp`.
+   */
+  clientConfig(name: string, service: object, place: string) {
+    const handle = async ({ headers, body }: { headers: Record<string, string>; body: Uint8Array }) => {
+      const operation = headers['x-amz-target']?.split('.')[1] ?? '';
+      const answer = (service as Service)[operation];
+      if (!answer) {
+        throw new Error(`${name}:${operation} is not modelled.`);
+      }
+      const call = () => answer.call(service, JSON.parse(new TextDecoder().decode(body)) as never);
+      const respond = (statusCode: number, content: unknown) => ({
+        response: { statusCode, headers: {}, body: Buffer.from(JSON.stringify(content)) },
+      });
+      try {
+        return respond(200, await this.#call(`${name}:${operation}`, place, call));
+      } catch (error) {
+        const { name: kind, message } = error as Error;
+        if (kind === ANSWER_LOST) {
+          throw error;
+        }
+        return respond(kind === SERVER_FAULT ? 500 : 400, { __type: kind, message });
+      }
+    };
+    return {
+      region: 'eu-central-1',
+      credentials: { accessKeyId: 'nobody', secretAccessKey: 'nothing' },
+      requestHandler: {
+        handle,
+        httpHandlerConfigs: () => ({}),
+        updateHttpClientConfig() {},
+        destroy() {},
+      } as never,
+    };
+  }
+
+  /** Lets a real client do in real time what it does before its first call, and forgets the call. */
+  async warmUp(call: () => Promise<unknown>): Promise<void> {
+    await this.#time.run(this.#options.random, () => call().catch(() => {}));
+    this.counts.clear();
+  }
+
   async #call(api: string, place: string, effect: () => unknown): Promise<unknown> {
     const { latencyMs, faultShare, random } = this.#options;
     const count = this.counts.get(api) ?? { calls: 0, answered: 0, throttled: 0, faults: 0 };
     this.counts.set(api, count);
     count.calls += 1;
-    await this.#time.sleep(latencyMs);
+    // Answers that come like clockwork would let those who start together stay together.
+    await this.#time.sleep(latencyMs * (0.75 + random() / 2));
     if (!this.#hasToken(api, place)) {
       count.throttled += 1;
       throw awsError(THROTTLED, 'Rate exceeded');
@@ -131,18 +201,10 @@ export class Apis {
     if (!quota) {
       return true;
     }
-    const size = quota.burst ?? quota.perSecond;
     const key = `${api} ${place}`;
-    const bucket = this.#buckets.get(key) ?? { tokens: size, at: this.#time.now };
+    const bucket = this.#buckets.get(key) ?? new TokenBucket(quota);
     this.#buckets.set(key, bucket);
-    const elapsed = (this.#time.now - bucket.at) / 1000;
-    bucket.tokens = Math.min(size, bucket.tokens + elapsed * quota.perSecond);
-    bucket.at = this.#time.now;
-    if (bucket.tokens < 1) {
-      return false;
-    }
-    bucket.tokens -= 1;
-    return true;
+    return bucket.take(this.#time.now);
   }
 }
 

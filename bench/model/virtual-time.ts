@@ -1,5 +1,10 @@
+import { setTimeout as realSleep } from 'node:timers/promises';
+
 /** A date well after any other in the models; nothing depends on it. */
 const START = Date.parse('2026-11-24T00:00:00Z');
+
+/** Milliseconds of real time for input or output. */
+const PATIENCE_MS = 5000;
 
 interface Timer {
   at: number;
@@ -11,7 +16,7 @@ interface Timer {
  * Time that passes only when nothing is left to do: whatever waits with setTimeout, and whoever asks Date, lives by
  * it. So hours of waits and retries run in seconds, in the order in which they would happen.
  *
- * For code that waits for nothing but timers and promises: real input or output would be overtaken.
+ * For code that waits for timers and promises. Real input or output may be overtaken, unless everything waits for it.
  */
 export class VirtualTime {
   #now = START;
@@ -43,21 +48,28 @@ export class VirtualTime {
         ended = true;
       });
       result.catch(() => {});
+      let idle = 0;
       for (;;) {
         // Every promise that can go on has gone on when this returns.
         await new Promise(setImmediate);
-        const timer = ended ? undefined : this.#timers.take();
-        if (!timer) {
+        if (ended) {
           break;
         }
+        const timer = this.#timers.take();
+        if (!timer) {
+          if (idle >= PATIENCE_MS) {
+            throw new Error('The work waits for something that never happens.');
+          }
+          idle += 1;
+          await realSleep(1);
+          continue;
+        }
+        idle = 0;
         this.#now = Math.max(this.#now, timer.at);
         timer.fire?.();
         while (this.#timers.next === timer.at) {
           this.#timers.take()?.fire?.();
         }
-      }
-      if (!ended) {
-        throw new Error('The work waits for something that never happens.');
       }
       return await result;
     } finally {

@@ -5,6 +5,7 @@ import { count, observed, PATIENT, traced } from '../shared/observed.ts';
 import { once } from '../shared/once.ts';
 import { rolloutDepsFrom } from '../shared/rollout-clients.ts';
 import { handleRenewal, type Renewal, startRenewal } from './handle-renewal.ts';
+import { START_RETRIES } from './start-retries.ts';
 
 const env = readEnvironment([
   'INVENTORY_TABLE',
@@ -17,8 +18,7 @@ const env = readEnvironment([
 const deps = {
   ...rolloutDepsFrom(env),
   acm: traced(new ACMClient(PATIENT)),
-  // 300 starts a second after a burst of 1,300: the others are repeated here.
-  sfn: traced(new SFNClient(PATIENT)),
+  sfn: traced(new SFNClient(START_RETRIES)),
   account: env.ACCOUNT_ID,
   region: env.AWS_REGION,
 };
