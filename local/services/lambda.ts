@@ -266,11 +266,13 @@ export class Lambda {
         errorMessage: `RequestId: ${requestId} Error: Task timed out after ${seconds.toFixed(2)} seconds`,
       });
     }, seconds * 1000);
+    const started = this.#kernel.clock.now();
+    const traceId = traceHeader(started);
     const answer = await new Promise<Answer>((resolve) => {
       environment.answered = resolve;
       const invocation: Invocation = {
         event: JSON.parse(payload),
-        traceId: traceHeader(this.#kernel.clock.now()),
+        traceId,
         deadline: this.#kernel.clock.now().getTime() + seconds * 1000,
         context: {
           functionName: target.name,
@@ -288,7 +290,40 @@ export class Lambda {
     environment.answered = undefined;
     environment.busy = false;
     this.#release(target);
+    if (target.tracing) this.#trace(target, environment, traceId, started);
     return done(answer);
+  }
+
+  /** The segment that Lambda itself makes of each invocation; like those of the function, it is sent as the role. */
+  #trace(
+    { name, region, arn }: LambdaFunction,
+    { accessKeyId }: Environment,
+    traceId: string,
+    started: Date,
+  ): void {
+    const key = this.#kernel.identities.key(accessKeyId);
+    if (!key) return;
+    const [, root] = /Root=([^;]+)/.exec(traceId) ?? [];
+    const segment = {
+      id: randomText(16, '0123456789abcdef'),
+      trace_id: root,
+      name,
+      origin: 'AWS::Lambda::Function',
+      resource_arn: arn,
+      start_time: started.getTime() / 1000,
+      end_time: this.#kernel.clock.now().getTime() / 1000,
+    };
+    const input = { TraceSegmentDocuments: [JSON.stringify(segment)] };
+    const caller = this.#kernel.identities.callerOf(key, region);
+    this.#kernel.track(this.#toXRay('xray.PutTraceSegments', input, caller));
+  }
+
+  async #toXRay(operation: string, input: object, caller: Caller): Promise<void> {
+    try {
+      await this.#kernel.call(operation, input, caller);
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error; // The daemon only logs a refusal.
+    }
   }
 
   #release(target: LambdaFunction): void {
@@ -419,13 +454,7 @@ export class Lambda {
 
   /** The X-Ray daemon that Lambda runs beside a traced function: it sends segments on as the function's role. */
   #traceDaemon(target: LambdaFunction, caller: Caller): Promise<Socket> {
-    const send = async (operation: string, input: object) => {
-      try {
-        await this.#kernel.call(operation, input, caller);
-      } catch (error) {
-        if (!(error instanceof ServiceError)) throw error; // The daemon only logs a refusal.
-      }
-    };
+    const send = (operation: string, input: object) => this.#toXRay(operation, input, caller);
     target.daemon ??= (async () => {
       const socket = createSocket('udp4');
       socket.on('message', (datagram) => {

@@ -45,7 +45,7 @@ let scene: Scene;
 let needs: RecordedCall[];
 
 beforeAll(async () => {
-  cloud = await startCloud({ timeScale: 0.002, quotas: false });
+  cloud = await startCloud({ timeScale: 0.005, quotas: false });
   flows = new Flows(await deploySite(cloud));
   await flows.run();
   needs = [...cloud.record.calls];

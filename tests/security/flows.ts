@@ -97,6 +97,9 @@ export async function withoutGrant(
 export const functionRole = (name: string) =>
   `arn:aws:iam::${CENTRAL.account}:role/acm-export-${name}-${CENTRAL.region}`;
 
+const functionArn = (name: string) =>
+  `arn:aws:lambda:${CENTRAL.region}:${CENTRAL.account}:function:acm-export-${name}`;
+
 export interface Target {
   TargetAccount: string;
   TargetRegion: string;
@@ -332,10 +335,9 @@ export class Flows {
    */
   async renewWhileFailing(): Promise<void> {
     const serial = await this.#renewUnheard();
-    await withoutGrant(this.cloud, functionRole('handle-renewal'), 'states:StartExecution', async () => {
-      this.cloud.services.events.deliver(this.#renewalEvent());
-      await this.cloud.idle();
-    });
+    await this.#failAt('handle-renewal', 'states:StartExecution', () =>
+      this.cloud.services.events.deliver(this.#renewalEvent()),
+    );
     const { RolloutNumber, DeploymentId } = await this.deployment(this.futureId);
     await this.#occupy(DeploymentId, serial, RolloutNumber);
     this.cloud.services.events.deliver(this.#renewalEvent());
@@ -428,10 +430,7 @@ export class Flows {
       resources: [this.certificateArn],
       detail: { DaysToExpiry: 30 },
     };
-    await withoutGrant(this.cloud, functionRole('report-failure'), 'sns:Publish', async () => {
-      this.cloud.services.events.publish(warning);
-      await this.cloud.idle();
-    });
+    await this.#failAt('report-failure', 'sns:Publish', () => this.cloud.services.events.publish(warning));
     this.cloud.services.events.publish(warning);
     await this.cloud.idle();
   }
@@ -459,9 +458,7 @@ export class Flows {
   /** Somebody takes the rules' permissions to invoke functions away, and Lambda throttles the schedules. */
   async failToDeliver(): Promise<void> {
     const { events, lambda } = this.cloud.services;
-    const functions = ['handle-renewal', 'report-failure'].map(
-      (name) => `arn:aws:lambda:${CENTRAL.region}:${CENTRAL.account}:function:acm-export-${name}`,
-    );
+    const functions = ['handle-renewal', 'report-failure'].map(functionArn);
     const policies = functions.map((arn) => lambda.state(arn)?.policy as PolicyDocument);
     const denied = { Effect: 'Deny' as const, Principal: '*' as const, Action: '*', Resource: '*' };
     for (const arn of functions) {
@@ -490,6 +487,18 @@ export class Flows {
   }
 
   /* --- means --------------------------------------------------------------------------------------------- */
+
+  /** Lets a function fail at an event, without a grant; Lambda gives the event up at once. */
+  async #failAt(name: string, missing: string, send: () => void): Promise<void> {
+    const { lambda } = this.cloud.services;
+    const arn = functionArn(name);
+    lambda.configureAsync(arn, { maximumRetryAttempts: 0 });
+    await withoutGrant(this.cloud, functionRole(name), missing, async () => {
+      send();
+      await this.cloud.idle();
+    });
+    lambda.configureAsync(arn, { maximumRetryAttempts: 2 });
+  }
 
   /** Rollouts of FUTURE and NOBODY get no further than their look at the nodes, until it is removed. */
   holdBeforeNodes() {

@@ -39,7 +39,7 @@ let started: number;
 beforeAll(async () => {
   started = Date.now();
   work = mkdtempSync(path.join(tmpdir(), 'acm-export-leaks-'));
-  cloud = await startCloud({ timeScale: 0.002, quotas: false, buildFolder: leakingBuild() });
+  cloud = await startCloud({ timeScale: 0.005, quotas: false, buildFolder: leakingBuild() });
   site = await deploySite(cloud, { member: { amend: traceScript } });
   await deliver();
 });

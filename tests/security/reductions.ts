@@ -227,10 +227,6 @@ export const justified: [pattern: RegExp, reason: string][] = [
     'Lambda writes the log of the function as its role; log delivery is not modelled',
   ],
   [
-    /^(HandleRenewal|Reconcile)FunctionRole\/SendTraces: xray:PutTraceSegments$/,
-    'Lambda traces the invocations as the role; these two functions add nothing of their own, and that alone is modelled',
-  ],
-  [
     /^CertificateRolloutStateMachineRole\/SetUpLogDelivery: logs:/,
     'Step Functions sets up vended logs as the role (Step Functions developer guide, "Logging using CloudWatch Logs")',
   ],
