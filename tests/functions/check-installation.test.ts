@@ -61,9 +61,10 @@ function lineOf(Outcome: string, fields: object = {}): string {
     ExitCode: worked ? 0 : 14,
     DeploymentId: input.DeploymentId,
     RolloutNumber: input.RolloutNumber,
-    ...(worked
-      ? { Serial: input.Bundle.Serial, VersionId: input.Bundle.VersionId }
-      : { Step: 'verify-pair', Error: 'key and certificate differ' }),
+    // What was to be installed, whether it was or not.
+    Serial: input.Bundle.Serial,
+    VersionId: input.Bundle.VersionId,
+    ...(worked ? {} : { Step: 'verify-pair', Error: 'key and certificate differ' }),
     ...fields,
   };
   return `${JSON.stringify(line)}\n`;
@@ -382,9 +383,13 @@ describe('an installation that ended', () => {
     ended('Success', { 'i-1': lineOf('installed') });
     await check();
     await system.rollouts(input.DeploymentId);
-    const next = { ...input, RolloutNumber: 2 };
+    const newer = { ...input.Bundle, Serial: 'ff', VersionId: 'f'.repeat(64) };
+    const next = { ...input, RolloutNumber: 2, Bundle: newer };
     ended('Failed', {
-      'i-1': { Output: lineOf('rolled-back', { RolloutNumber: 2 }), StatusDetails: 'Failed' },
+      'i-1': {
+        Output: lineOf('rolled-back', { RolloutNumber: 2, Serial: 'ff', VersionId: newer.VersionId }),
+        StatusDetails: 'Failed',
+      },
     });
     await check(next);
     expect(await system.inventory.allNodes(input.DeploymentId)).toMatchObject([
