@@ -24,14 +24,14 @@ type Input = any;
  */
 export class Table {
   readonly #keys: TableKeys;
-  readonly #indexes: Map<string, { keys: TableKeys; byHash: Map<unknown, Map<string, Item>> }>;
+  /** By name; the table itself is there, too, without one. */
+  readonly #indexes: Map<string | undefined, { keys: TableKeys; byHash: Map<unknown, Map<string, Item>> }>;
   readonly #items = new Map<string, Item>();
 
   constructor(keys: TableKeys, indexes: Record<string, TableKeys> = {}) {
     this.#keys = keys;
-    this.#indexes = new Map(
-      Object.entries(indexes).map(([name, of]) => [name, { keys: of, byHash: new Map() }]),
-    );
+    const all = [[undefined, keys] as const, ...Object.entries(indexes)];
+    this.#indexes = new Map(all.map(([name, of]) => [name, { keys: of, byHash: new Map() }]));
   }
 
   items(): Item[] {
@@ -95,13 +95,13 @@ export class Table {
   Query(input: Input) {
     const { IndexName, KeyConditionExpression, FilterExpression, Limit, ExclusiveStartKey } = input;
     const { ExpressionAttributeNames: names, ExpressionAttributeValues: values } = input;
-    const index = IndexName === undefined ? undefined : this.#indexes.get(IndexName);
-    if (IndexName !== undefined && !index) {
+    const index = this.#indexes.get(IndexName);
+    if (!index) {
       throw new TableError('ValidationException', `There is no index ${IndexName}.`);
     }
     const condition = parseCondition(KeyConditionExpression);
-    const range = index ? index.keys.range : this.#keys.range;
-    const among = index ? (index.byHash.get(hashIn(condition, values)) ?? new Map()) : this.#items;
+    const { range } = index.keys;
+    const among = index.byHash.get(hashIn(condition, values)) ?? new Map<string, Item>();
     const found: [string, Item][] = [...among]
       .filter(([, item]) => holds(condition, item, names, values))
       .map(([id, item]) => [`${String(item[range ?? ''] ?? '')}\0${id}`, item]);
@@ -116,7 +116,7 @@ export class Table {
     return {
       Items: page.map(([, item]) => item).filter((item) => !filter || holds(filter, item, names, values)),
       // Also where nothing follows: DynamoDB stops at the limit without looking further.
-      ...(page.length === Limit && last ? { LastEvaluatedKey: this.#keyOf(last, index?.keys) } : {}),
+      ...(page.length === Limit && last ? { LastEvaluatedKey: this.#keyOf(last, index.keys) } : {}),
     };
   }
 
@@ -124,8 +124,8 @@ export class Table {
     return [this.#keys.hash, this.#keys.range].map((name) => (name ? String(key[name]) : '')).join('\0');
   }
 
-  #keyOf(item: Item, indexKeys?: TableKeys): Item {
-    const names = [this.#keys.hash, this.#keys.range, indexKeys?.hash, indexKeys?.range].filter(
+  #keyOf(item: Item, indexKeys: TableKeys): Item {
+    const names = [this.#keys.hash, this.#keys.range, indexKeys.hash, indexKeys.range].filter(
       (name) => name !== undefined,
     );
     return Object.fromEntries(names.map((name) => [name, item[name]]));

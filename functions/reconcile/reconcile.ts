@@ -1,5 +1,6 @@
 import type { ACMClient } from '@aws-sdk/client-acm';
 import { DescribeExecutionCommand } from '@aws-sdk/client-sfn';
+import type { SSMClient } from '@aws-sdk/client-ssm';
 import * as z from 'zod';
 import { type Certificate, describeDeployable, NotDeployable } from '../shared/certificate.ts';
 import {
@@ -62,8 +63,11 @@ const CERTIFICATES_PER_SECOND = 5;
 const CERTIFICATES_AT_ONCE = 4;
 /** DescribeInstanceInformation gives 3 a second to an account and Region. */
 const NODE_PAGES_PER_SECOND = 2;
-/** Accounts side by side; within one the tags come one after the other. */
-const TARGETS_AT_ONCE = 4;
+/**
+ * Accounts side by side, as each has a quota of its own; within one the tags come one after the other. So 600 tags in
+ * every account fit into the five minutes between two sweeps.
+ */
+const TARGETS_AT_ONCE = 32;
 
 /** A start that was heard is not doubted before this, counted from its turn. */
 const DOUBT_AFTER_MINUTES = 15;
@@ -126,27 +130,33 @@ async function guarded(pass: Pass, what: string, work: () => Promise<void>): Pro
 /** One sweep for each account, Region and tag, for all deployments there. */
 async function reconcileNodes(fleet: Deployment[], pass: Pass, deps: ReconcileDeps): Promise<void> {
   const targets = Map.groupBy(fleet, (d) => `${d.TargetAccount}/${d.TargetRegion}`);
-  await inParallel(targets, TARGETS_AT_ONCE, async ([target, deployments]) => {
-    const pace = paced(NODE_PAGES_PER_SECOND, deps);
-    // Keys and values may hold every character that could stand between them.
-    const tags = Map.groupBy(deployments, (d) => JSON.stringify([d.TargetTagKey, d.TargetTagValue]));
-    for (const [tag, sharing] of tags) {
-      await guarded(pass, `the nodes tagged ${tag} in ${target}`, () => sweep(sharing, pace, pass, deps));
-    }
-  });
+  await inParallel(targets, TARGETS_AT_ONCE, ([target, deployments]) =>
+    guarded(pass, `the nodes in ${target}`, async () => {
+      // One session, which lasts 15 minutes, as this function does.
+      const { ssm } = await deps.connectTarget(deployments[0] as Deployment, [
+        // DescribeInstanceInformation has no resource level.
+        { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
+      ]);
+      const pace = paced(NODE_PAGES_PER_SECOND, deps);
+      // Keys and values may hold every character that could stand between them.
+      const tags = Map.groupBy(deployments, (d) => JSON.stringify([d.TargetTagKey, d.TargetTagValue]));
+      for (const [tag, sharing] of tags) {
+        await guarded(pass, `the nodes tagged ${tag} in ${target}`, () =>
+          sweep(sharing, ssm, pace, pass, deps),
+        );
+      }
+    }),
+  );
 }
 
 async function sweep(
   sharing: Deployment[],
+  ssm: SSMClient,
   pace: () => Promise<void>,
   pass: Pass,
   deps: ReconcileDeps,
 ): Promise<void> {
   const [first] = sharing as [Deployment];
-  const { ssm } = await deps.connectTarget(first, [
-    // DescribeInstanceInformation has no resource level.
-    { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
-  ]);
   const nodes = await inTarget(first, () => listNodes(ssm, first, pace));
   for (const deployment of sharing) {
     await guarded(pass, deployment.DeploymentId, () => reconcileNodesOf(deployment, nodes, pass, deps));

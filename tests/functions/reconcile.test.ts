@@ -87,7 +87,7 @@ describe('when all is well', () => {
     expect(await callsDuring('certificates')).toEqual(['DescribeCertificate', 'DescribeCertificate']);
     expect(new Set(databaseCalls)).toEqual(new Set(['Query']));
     expect(await callsDuring('nodes')).toEqual([
-      ...Array(4).fill('AssumeRole'),
+      ...Array(2).fill('AssumeRole'),
       ...Array(4).fill('DescribeInstanceInformation'),
     ]);
     // One query a status, and one a deployment for its nodes.
