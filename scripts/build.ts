@@ -62,7 +62,8 @@ function fromLayer(packages: string[]): Plugin {
     setup({ onResolve }) {
       onResolve({ filter: LAYER_ONLY }, ({ path: name, importer }) =>
         packages.includes(name)
-          ? { path: `${LAYER_MODULES}/${name}/index.mjs`, external: true }
+          ? // Without side effects: what a function does not use of it is not even loaded.
+            { path: `${LAYER_MODULES}/${name}/index.mjs`, external: true, sideEffects: false }
           : { errors: [{ text: `${name} is not in layers/runtime (imported by ${importer})` }] },
       );
     },

@@ -1,10 +1,12 @@
-// What neither the compiler nor Biome looks at: shell scripts, the state machine's language, both templates.
+// What neither the compiler nor Biome looks at: shell scripts, the state machine's language, both templates, what comes
+// from the registry.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import aslValidator from 'asl-validator';
 import { parse } from 'yaml';
 import { resolveTemplate } from '../local/templates/resolve-template.ts';
+import { audit, dependencyFaults } from './dependencies.ts';
 import { renderMemberAccount } from './render-member-account.ts';
 
 const root = path.dirname(import.meta.dirname);
@@ -83,7 +85,27 @@ async function checkRendering(): Promise<string[]> {
   return fresh ? [] : ['member-account.yaml is older than ssm-documents/: run `make render`'];
 }
 
-const faults = [...checkShell(), ...checkStateMachine(), ...checkTemplates(), ...(await checkRendering())];
+function checkDependencies(): string[] {
+  const locks = ['package-lock.json', 'tools/package-lock.json'];
+  return locks.flatMap((file) => dependencyFaults(file, JSON.parse(read(file))));
+}
+
+function checkVulnerabilities(): string[] {
+  const { faults, notChecked } = audit(root);
+  if (notChecked) {
+    console.warn(`dependency audit: NOT checked (${notChecked})`);
+  }
+  return faults;
+}
+
+const faults = [
+  ...checkShell(),
+  ...checkStateMachine(),
+  ...checkTemplates(),
+  ...(await checkRendering()),
+  ...checkDependencies(),
+  ...checkVulnerabilities(),
+];
 for (const fault of faults) {
   console.error(fault);
 }
