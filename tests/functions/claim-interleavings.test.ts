@@ -7,7 +7,7 @@ import { type ApiAnswer, MEMBER, REGION, System } from './support/system.ts';
 import { type Actor, type Around, type Crash, takeTurns } from './support/turns.ts';
 
 /** CLAIM_RUNS=2000 CLAIM_SEED=$RANDOM looks further than there is time for each time. */
-const RUNS = Number(process.env.CLAIM_RUNS ?? 40);
+const RUNS = Number(process.env.CLAIM_RUNS ?? 25);
 const SEED = Number(process.env.CLAIM_SEED ?? 20261124);
 
 let database: Database;

@@ -103,7 +103,7 @@ const validBody = fc
       ARN.replace('eu-central-1', 'us-east-1'),
       ARN.replace('aws', 'aws-cn'),
     ),
-    fc.constantFrom({}, {}, {}, {}, {}, { TargetTagKey: 'acm-export' }),
+    fc.constantFrom({}, {}, {}, {}, {}, {}, {}, {}, { TargetTagKey: 'acm-export' }),
   )
   .map(([body, CertificateArn, key]) => JSON.stringify({ ...body, CertificateArn, ...key }));
 
@@ -126,7 +126,7 @@ const query = fc.oneof(
     weight: 3,
     arbitrary: fc.record(
       {
-        Limit: fc.integer({ min: 1, max: 100 }).map(String),
+        Limit: fc.constantFrom('1', '7', '20', '100'),
         Status: fc.constantFrom('FAILED', 'INSTALLED', 'DELETING'),
         ExpiresWithinDays: fc.constantFrom('0', '30', '3650'),
         TargetAccount: fc.constantFrom('444455556666', '000000000000'),

@@ -172,7 +172,7 @@ describe('what failed', () => {
   test('is repeated at growing distance, once a day in the end, and told each time', async () => {
     system.target().ssm.addNode('i-1', { behaviour: 'failed' });
     await installed();
-    const found = await distances(4);
+    const found = await distances(3);
     // Each distance is the planned one, up to the next sweep, and the time that a rollout takes.
     const planned = [30, 60, 120, 240, 480, 960, 1440, 1440];
     expect(found.length).toBeGreaterThanOrEqual(7);
