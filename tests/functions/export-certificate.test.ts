@@ -32,13 +32,13 @@ const bundle = () => [...store().secrets.values()][0];
 const operations = () => store().calls.map(({ operation }) => operation);
 
 /** Ends the claimed rollout and claims another one. */
-async function again(): Promise<RolloutInput> {
+async function again(body: Record<string, unknown> = {}): Promise<RolloutInput> {
   const deployment = await system.deployment(input.DeploymentId);
   await system.inventory.finish(deployment, deployment.RolloutNumber, {
     Status: 'INSTALLED',
     ExecutionArn: 'arn:x',
   });
-  return claimed();
+  return claimed(body);
 }
 
 describe('a first export', () => {
@@ -139,17 +139,22 @@ describe('a version that is stored already', () => {
 
   test('but is not the current one is made so again: back to a certificate from before', async () => {
     const first = await run();
-    const other = await system.acm.issue('other');
-    await again();
-    const moved = await system.deployment(input.DeploymentId);
-    await system.inventory.finish(moved, moved.RolloutNumber, { Status: 'INSTALLED', ExecutionArn: 'arn:x' });
-    const second = await run(await claimed({ CertificateArn: other }));
+    const second = await run(await again({ CertificateArn: await system.acm.issue('other') }));
     expect(bundle()?.stages.get('AWSCURRENT')).toBe(second.VersionId);
-    const now = await system.deployment(input.DeploymentId);
-    await system.inventory.finish(now, now.RolloutNumber, { Status: 'INSTALLED', ExecutionArn: 'arn:x' });
-    expect(await run(await claimed())).toEqual(first);
+    expect(await run(await again())).toEqual(first);
     expect(bundle()?.stages.get('AWSCURRENT')).toBe(first.VersionId);
     expect(system.acm.callsOf('ExportCertificate')).toHaveLength(2);
+  });
+
+  test('but lost its label, two versions later, is found by storing it again: its first value stays', async () => {
+    const first = await run();
+    for (const id of ['second', 'third']) {
+      await run(await again({ CertificateArn: await system.acm.issue(id) }));
+    }
+    const before = bundle()?.versions.get(first.VersionId);
+    expect(await run(await again())).toEqual(first);
+    expect(bundle()?.versions.get(first.VersionId)).toBe(before);
+    expect(bundle()?.stages.get('AWSCURRENT')).toBe(first.VersionId);
   });
 
   test('by another attempt that was faster counts as stored: only the label moves', async () => {

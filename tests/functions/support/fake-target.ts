@@ -41,13 +41,12 @@ export class FakeSecretsManager extends FakeService {
   }
 
   DescribeSecret({ SecretId }: { SecretId: string }) {
-    const { ARN, Tags, versions, stages, deleted } = this.#find(SecretId, true);
-    const VersionIdsToStages = Object.fromEntries(
-      [...versions.keys()].map((id) => [
-        id,
-        [...stages].filter(([, version]) => version === id).map(([stage]) => stage),
-      ]),
-    );
+    const { ARN, Tags, stages, deleted } = this.#find(SecretId, true);
+    // Only versions that carry a label are shown; others are deprecated, and may be deleted.
+    const VersionIdsToStages: Record<string, string[]> = {};
+    for (const [stage, id] of stages) {
+      VersionIdsToStages[id] = [...(VersionIdsToStages[id] ?? []), stage];
+    }
     return { ARN, Tags, VersionIdsToStages, ...(deleted ? { DeletedDate: deleted } : {}) };
   }
 
@@ -97,6 +96,10 @@ export class FakeSecretsManager extends FakeService {
     const holder = stages.get(input.VersionStage);
     if (holder !== input.RemoveFromVersionId) {
       throw awsError('InvalidParameterException', `The staging label is attached to ${holder}.`);
+    }
+    // The version that loses AWSCURRENT becomes AWSPREVIOUS.
+    if (input.VersionStage === 'AWSCURRENT' && holder) {
+      stages.set('AWSPREVIOUS', holder);
     }
     stages.set(input.VersionStage, input.MoveToVersionId);
     return {};
