@@ -1,10 +1,13 @@
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Cloud, type RecordedCall, startCloud } from '../../local/cloud.ts';
-import { CENTRAL } from '../../local/example-fleet.ts';
+import { CENTRAL, callApi, requestCertificate } from '../../local/example-fleet.ts';
 import { evaluate } from '../../local/iam/evaluate.ts';
 import { attacks, serviceAttacks } from './attacks.ts';
 import { refusedCallers } from './callers.ts';
-import { deploySite, Flows, functionRole, type Target, withoutGrant } from './flows.ts';
+import { type Deployment, deploySite, Flows, functionRole, type Target, withoutGrant } from './flows.ts';
 import {
   allowedUnder,
   type Change,
@@ -50,7 +53,8 @@ beforeAll(async () => {
   await flows.run();
   needs = [...cloud.record.calls];
   scene = await setScene(flows);
-});
+  // Many times what it takes on a busy machine.
+}, 180_000);
 afterAll(() => cloud.stop());
 
 const DENIED = /^AccessDenied(Exception)?$/;
@@ -437,4 +441,46 @@ describe('a grant that is taken away', () => {
       assumeRole(cloud, scene.functions.reconcile, { RoleArn: ROLLOUT_ROLE, ExternalId: EXTERNAL_ID }),
     ).resolves.toMatchObject({ account: CENTRAL.account });
   });
+});
+
+test('when a key is compromised its certificate is replaced on every server and revoked, by calls of this system', async () => {
+  const { site, certificateArn: old } = flows;
+  // Its role is not what its tag says: it would hold up the others.
+  await scene.untaggedNode.terminate();
+  const deployed = async (arn: string) => {
+    const answer = await callApi(site, 'GET', `/deployments?CertificateArn=${encodeURIComponent(arn)}`);
+    return answer.Deployments as Deployment[];
+  };
+  const affected = await deployed(old);
+  expect(affected.length).toBeGreaterThan(3);
+  const at = ({ CertName, DeploymentId }: Deployment) =>
+    `/certificates/${CertName}/deployments/${DeploymentId}`;
+  for (const deployment of affected) {
+    await callApi(site, 'POST', `${at(deployment)}/pause`);
+  }
+  await cloud.idle();
+  const replacement = await requestCertificate(site, 'web', ['www.example.com', 'example.com']);
+  for (const deployment of affected) {
+    await callApi(site, 'POST', `${at(deployment)}/resume`);
+    const { TargetAccount, TargetRegion, TargetTagKey, TargetTagValue, Delivery, ReaderRoleArns } =
+      deployment;
+    await callApi(site, 'POST', `/certificates/${deployment.CertName}/deployments`, {
+      CertificateArn: replacement,
+      TargetAccount,
+      TargetRegion,
+      TargetTagKey,
+      TargetTagValue,
+      ...(Delivery === 'secret' ? { Delivery, ReaderRoleArns } : {}),
+    });
+  }
+  await cloud.idle();
+  expect(await deployed(old)).toEqual([]);
+  expect(await deployed(replacement)).toHaveLength(affected.length);
+  const { Serial, Status } = await flows.deployment(flows.productionId);
+  expect(Status).toBe('INSTALLED');
+  const installed = readFileSync(path.join(flows.production.spec.root, 'etc/ssl/certs/web-fullchain.pem'));
+  expect(new X509Certificate(installed).serialNumber.toLowerCase()).toBe(Serial);
+  const input = { CertificateArn: old, RevocationReason: 'KEY_COMPROMISE' };
+  const revoke = 'CertificateManager.RevokeCertificate';
+  expect((await callAws(cloud, site.certificateAdmin, CENTRAL.region, revoke, input)).error).toBe('');
 });

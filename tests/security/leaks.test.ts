@@ -42,7 +42,7 @@ beforeAll(async () => {
   cloud = await startCloud({ timeScale: 0.005, quotas: false, buildFolder: leakingBuild() });
   site = await deploySite(cloud, { member: { amend: traceScript } });
   await deliver();
-});
+}, 120_000);
 afterAll(async () => {
   await cloud.stop();
   rmSync(work, { recursive: true, force: true });
