@@ -19,7 +19,11 @@ const tokenOf = (retries: number, delay: number) => ({
 export const START_RETRIES = {
   retryStrategy: {
     acquireInitialRetryToken: async () => tokenOf(0, 0),
-    refreshRetryTokenForRetry: async (token) => {
+    refreshRetryTokenForRetry: async (token, { errorType }) => {
+      // The caller's own fault (no permission, an execution of that name) is the same the next time.
+      if (errorType === 'CLIENT_ERROR') {
+        throw new Error('Not to be repeated.');
+      }
       const retries = token.getRetryCount() + 1;
       if (retries >= ATTEMPTS) {
         throw new Error(`${ATTEMPTS} attempts were in vain.`);
