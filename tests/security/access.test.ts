@@ -443,6 +443,20 @@ describe('a grant that is taken away', () => {
   });
 });
 
+test('a certificate whose owner takes the name back is not exported again', async () => {
+  const certificate = cloud.services.acm.certificate(flows.certificateArn);
+  const { tags } = certificate;
+  certificate.tags = { CertName: 'payments' };
+  const exports = () => cloud.record.callsOf('ExportCertificate').length;
+  const before = exports();
+  await cloud.services.acm.renew(flows.certificateArn);
+  await cloud.idle();
+  expect(exports()).toBe(before);
+  const { Status, LastError } = await flows.deployment(flows.productionId);
+  expect([Status, LastError]).toEqual(['FAILED', expect.stringContaining('does not allow the name web')]);
+  certificate.tags = tags;
+});
+
 test('when a key is compromised its certificate is replaced on every server and revoked, by calls of this system', async () => {
   const { site, certificateArn: old } = flows;
   // Its role is not what its tag says: it would hold up the others.

@@ -221,6 +221,22 @@ const trust: Attack[] = [
     ],
   ]),
   [
+    'a central function cannot take on the rollout role with a tag that opens bundles',
+    ({ functions }) => functions['export-certificate'],
+    'sts.AssumeRole',
+    { ...rolloutRole(EXTERNAL_ID), Tags: [{ Key: 'env', Value: 'prod' }] },
+  ],
+  [
+    'a node cannot take on its own role with another tag',
+    ({ devNode }) => devNode.identity(),
+    'sts.AssumeRole',
+    ({ devNode }) => ({
+      RoleArn: devNode.roleArn,
+      RoleSessionName: 'intruder',
+      Tags: [{ Key: 'env', Value: 'prod' }],
+    }),
+  ],
+  [
     'the rollout role cannot take itself on again, to be rid of its session policy',
     ({ narrowed }) => narrowed,
     'sts.AssumeRole',
@@ -290,6 +306,34 @@ const rollout: Attack[] = [
     ({ rollout }) => rollout,
     'AmazonSSM.StartAutomationExecution',
     { DocumentName: 'AWS-RestartEC2Instance', Parameters: { InstanceId: ['i-0123456789abcdef0'] } },
+  ],
+  [
+    'the rollout role cannot start a document of another account that has the right name',
+    ({ rollout }) => rollout,
+    'AmazonSSM.StartAutomationExecution',
+    {
+      DocumentName: `arn:aws:ssm:${CENTRAL.region}:${STRANGER}:document/acm-export-install-on-fleet`,
+    },
+  ],
+  ...(
+    [
+      ['unlock a bundle', 'DeleteResourcePolicy', {}],
+      ['take the tag off a bundle', 'UntagResource', { TagKeys: ['env'] }],
+      ['read the policy of a bundle', 'GetResourcePolicy', {}],
+    ] as const
+  ).map(
+    ([what, operation, more]): Attack => [
+      `the rollout role cannot ${what}`,
+      ({ rollout }) => rollout,
+      `secretsmanager.${operation}`,
+      (scene) => ({ ...productionSecret(scene), ...more }),
+    ],
+  ),
+  [
+    'the rollout role cannot list the secrets of its account',
+    ({ rollout }) => rollout,
+    'secretsmanager.ListSecrets',
+    {},
   ],
   [
     'the rollout role cannot tag a bundle with a key that is not of this system',
@@ -369,7 +413,11 @@ const rollout: Attack[] = [
 ];
 
 const automation: Attack[] = [
-  ...['AWS-RunShellScript', 'acm-export-two-install-on-node'].map(
+  ...[
+    'AWS-RunShellScript',
+    'acm-export-two-install-on-node',
+    `arn:aws:ssm:${CENTRAL.region}:${STRANGER}:document/${install}`,
+  ].map(
     (DocumentName): Attack => [
       `the Automation role cannot send another document: ${DocumentName}`,
       ({ automation }) => automation,

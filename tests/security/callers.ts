@@ -118,6 +118,14 @@ export const refusedCallers: Call[] = [
     },
   ],
   [
+    'temporary credentials without their session token are refused',
+    (scene) => {
+      const { sessionToken: _, ...credentials } = scene.functions['deployments-api'].credentials;
+      return callApiAs(scene, { ...scene.functions['deployments-api'], credentials }, 'GET', list.rest);
+    },
+  ],
+  ['credentials that have expired are refused', (scene) => callApiAs(scene, scene.expired, 'GET', list.rest)],
+  [
     "a signature with somebody else's access key is refused",
     async (scene) => {
       const { operator } = scene.flows.site;

@@ -52,6 +52,8 @@ export interface Scene {
   >;
   /** Sessions of the rollout role of the central account, without a session policy and with reconcile's. */
   rollout: Identity;
+  /** Could call the API an hour ago. */
+  expired: Identity;
   narrowed: Identity;
   widened: Identity;
   automation: Identity;
@@ -188,6 +190,12 @@ export async function setScene(flows: Flows): Promise<Scene> {
   }
   const source = (arn: string) => ({ 'aws:SourceAccount': CENTRAL.account, 'aws:SourceArn': arn });
   const session = { name: 'intruder', seconds: 3600, source: 'intruder' };
+  const caller = identities.createRole(CENTRAL.account, {
+    name: 'caller',
+    trustPolicy: { Version: '2012-10-17', Statement: [] },
+    inlinePolicies: [allow('execute-api:Invoke')],
+  });
+  const expired = identities.openSession(caller, { ...session, seconds: -1 });
   const here = `${CENTRAL.region}:${CENTRAL.account}`;
   return {
     cloud,
@@ -209,6 +217,7 @@ export async function setScene(flows: Flows): Promise<Scene> {
     impostor,
     functions,
     rollout,
+    expired,
     narrowed: await byExport(allow('ssm:DescribeInstanceInformation')),
     widened: await byExport(allow('*')),
     automation: identities.assumeAsService(
