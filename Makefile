@@ -1,5 +1,6 @@
 # make demo    the main job on this machine: no AWS account, no Docker
 # make test    every test that needs only Node, npm, bash and openssl
+# make test-all these, and those that need other programs: servers, curl, strace, AWS CLI
 # make lint    types, Biome, shellcheck, ASL, templates
 # make local   the local cloud, until it is stopped
 # make build   layer and functions into build/
@@ -9,7 +10,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint local build render bench build-artifact
+.PHONY: demo test test-real test-all lint local build render bench build-artifact
 
 # Everything runs on Node 24. Where the machine's own Node is older than 22, a locked Node 24 comes from the
 # registry, without install scripts.
@@ -34,7 +35,12 @@ local: build
 	@node local/main.ts
 
 test: build
-	@$(JEST) $(JEST_FLAGS)
+	@$(JEST) $(JEST_FLAGS) --selectProjects bare
+
+test-real: build
+	@$(JEST) $(JEST_FLAGS) --selectProjects real
+
+test-all: test test-real
 
 bench: build
 	@node bench/main.ts $(BENCH)

@@ -5,10 +5,10 @@ import { promisify } from 'node:util';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { CENTRAL, requestCertificate } from '../../local/example-fleet.ts';
 import { deploy, order, plainNode, testFleet } from '../end-to-end/test-fleet.ts';
+import { programOf, realAwsCli } from '../support/tools.ts';
 import { centralStack, ROOT, resourcesOf } from '../templates/stacks.ts';
 import { type Command, check, commandsOf, pythonWith } from './commands.ts';
 import { blocksOf, DOCUMENTS, rowsOf, section } from './documents.ts';
-import { programOf, realAwsCli } from './tools.ts';
 
 // Every command that a reader is told to type: run by bash with stand-ins that note it, then checked by what it is for.
 

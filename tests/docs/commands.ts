@@ -13,9 +13,9 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { programOf } from '../support/tools.ts';
 import { ROOT } from '../templates/stacks.ts';
 import { type Block, blocksOf } from './documents.ts';
-import { programOf } from './tools.ts';
 
 /** A command of a document as bash would run it: words after every expansion. */
 export interface Command {

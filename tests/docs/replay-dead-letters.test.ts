@@ -7,8 +7,8 @@ import { expect, test } from '@jest/globals';
 import { CENTRAL, requestCertificate } from '../../local/example-fleet.ts';
 import type { Deployed } from '../../local/templates/resolve-template.ts';
 import { deploy, deploymentOf, order, plainNode, testFleet } from '../end-to-end/test-fleet.ts';
+import { realAwsCli } from '../support/tools.ts';
 import { ROOT } from '../templates/stacks.ts';
-import { realAwsCli } from './tools.ts';
 
 const aws = realAwsCli();
 const RENEWAL_RULE = 'acm-export-certificate-renewed';

@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { realAwsCli } from '../docs/tools.ts';
+import { realAwsCli } from '../support/tools.ts';
 import { ROOT } from '../templates/stacks.ts';
 
 // What `make local` prints is run as it stands there, by bash, with the tools that a reader has.

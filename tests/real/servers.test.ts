@@ -2,19 +2,19 @@ import { appendFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { installShims } from '../../local/node/install-shims.ts';
 import { openConnections } from '../../local/node/tls-client.ts';
-import { isInstalled, startTlsServer } from '../../local/node/tls-server.ts';
+import { startTlsServer } from '../../local/node/tls-server.ts';
 import type { TlsServerKind } from '../../local/node/types.ts';
 import { localNode, runInstall } from '../local/node/run-install.ts';
 import { serveSecrets } from '../local/node/serve-secrets.ts';
-import { createChain } from './certificates.ts';
+import { createChain } from '../ssm-documents/certificates.ts';
+import { needs } from '../support/needs.ts';
+import { isHere } from '../support/tools.ts';
 
 const RENEWALS = 20;
-/** Milliseconds; on two idle cores the whole takes about 15 s. */
-const TIMEOUT = 180_000;
-const SERVERS: TlsServerKind[] = ['nginx', 'apache', 'haproxy'];
+const SERVERS = ['nginx', 'apache', 'haproxy'] as const;
 
 let folder: string;
 let secrets: Awaited<ReturnType<typeof serveSecrets>>;
@@ -28,7 +28,7 @@ beforeAll(async () => {
   secrets = await serveSecrets();
   chain = await createChain();
   // All servers at once: an install waits for its reload most of the time.
-  for (const kind of SERVERS.filter(isInstalled)) {
+  for (const kind of SERVERS.filter(isHere)) {
     const exercised = exercise(kind, binFolder);
     exercised.catch(() => undefined); // The test that awaits it reports it.
     results.set(kind, exercised);
@@ -107,28 +107,19 @@ async function seen(serials: Map<string, number>, serial: string): Promise<void>
   throw new Error(`no connection sees ${serial}`);
 }
 
-describe.each(SERVERS)('%s', (kind) => {
-  if (!isInstalled(kind)) {
-    const miss = `is not installed here: ${RENEWALS} renewals under load were not tested`;
-    if (process.env.CI === 'true') test(miss, () => expect(isInstalled(kind)).toBe(true));
-    else test.skip(miss, () => undefined);
-    return;
-  }
+for (const kind of SERVERS) needs(kind).describe(kind, () => serves(kind));
 
+function serves(kind: TlsServerKind): void {
   const result = async () => (await results.get(kind)) as Awaited<ReturnType<typeof exercise>>;
 
-  test(
-    `serves ${RENEWALS} renewals without one failed connection`,
-    async () => {
-      const { delivered, count, other, otherNow } = await result();
-      expect(count.failures).toEqual([]);
-      // The placeholder, then every renewal in the order of its delivery, and nothing of what failed later.
-      expect([...count.serials.keys()].slice(1)).toEqual(delivered);
-      expect(delivered).toHaveLength(RENEWALS);
-      expect(otherNow).toBe(other);
-    },
-    TIMEOUT,
-  );
+  test(`serves ${RENEWALS} renewals without one failed connection`, async () => {
+    const { delivered, count, other, otherNow } = await result();
+    expect(count.failures).toEqual([]);
+    // The placeholder, then every renewal in the order of its delivery, and nothing of what failed later.
+    expect([...count.serials.keys()].slice(1)).toEqual(delivered);
+    expect(delivered).toHaveLength(RENEWALS);
+    expect(otherNow).toBe(other);
+  });
 
   test('passes a dry run, which tests the configuration with the new files and switches nothing', async () => {
     expect((await result()).dryRun).toMatchObject({ Outcome: 'dry-run-passed', ExitCode: 0 });
@@ -137,4 +128,4 @@ describe.each(SERVERS)('%s', (kind) => {
   test('goes on with the old certificate when its configuration is broken', async () => {
     expect((await result()).broken).toMatchObject({ ExitCode: 60, Step: 'test-config' });
   });
-});
+}

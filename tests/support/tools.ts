@@ -1,0 +1,98 @@
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { isInstalled } from '../../local/node/tls-server.ts';
+
+// What tests may need beyond the programs that `make test` counts on: Node, npm, make, bash, openssl, coreutils,
+// util-linux, findutils, grep, sed and git. Tests say it by `needs` (needs.ts); those that need a program lie below
+// tests/real/.
+
+interface Tool {
+  isHere: () => boolean;
+  /** Debian's package, or what else a reader does to have it. */
+  debian?: string;
+  otherwise?: string;
+}
+
+const succeeds = (program: string, ...words: string[]) =>
+  spawnSync(program, words, { stdio: 'ignore' }).status === 0;
+const isInPath = (program: string) => () => programOf(program) !== undefined;
+
+/** Words for `unshare`, behind which a command may mount what it likes, seen by nobody else. */
+export const MOUNT_NAMESPACE = process.getuid?.() === 0 ? ['-m'] : ['-Urm'];
+
+const TOOLS = {
+  nginx: { isHere: () => isInstalled('nginx'), debian: 'nginx' },
+  apache: { isHere: () => isInstalled('apache'), debian: 'apache2' },
+  haproxy: { isHere: () => isInstalled('haproxy'), debian: 'haproxy' },
+  // 7.75 is the first one with --aws-sigv4.
+  curl: { isHere: isCurlNewEnough, debian: 'curl' },
+  strace: { isHere: () => succeeds('strace', '-V'), debian: 'strace' },
+  shellcheck: { isHere: isInPath('shellcheck'), debian: 'shellcheck' },
+  python3: { isHere: isInPath('python3'), debian: 'python3' },
+  botocore: { isHere: () => succeeds('python3', '-c', 'import botocore'), debian: 'python3-botocore' },
+  aws: { isHere: () => realAwsCli() !== undefined, debian: 'awscli' },
+  sam: { isHere: isInPath('sam'), otherwise: 'pip install aws-sam-cli' },
+  awscurl: { isHere: isInPath('awscurl'), otherwise: 'pip install awscurl' },
+  root: { isHere: () => process.getuid?.() === 0, otherwise: 'run as root' },
+  mounts: {
+    isHere: () => succeeds('unshare', ...MOUNT_NAMESPACE, 'true'),
+    otherwise: 'run as root, or allow user namespaces to users',
+  },
+} satisfies Record<string, Tool>;
+
+export type ToolName = keyof typeof TOOLS;
+
+/** The packages of Debian for these tools, in one command, and what else is to be done. */
+export function howToGet(tools: ToolName[]): string {
+  const wanted: Tool[] = tools.map((tool) => TOOLS[tool]);
+  const packages = wanted.flatMap(({ debian }) => debian ?? []);
+  const others = wanted.flatMap(({ otherwise }) => otherwise ?? []);
+  return [...(packages.length > 0 ? [`apt install ${packages.join(' ')}`] : []), ...others].join('; ');
+}
+
+/** What is a program, and not a right of the user. */
+export const PROGRAMS = (Object.keys(TOOLS) as ToolName[]).filter((tool) => !/^(root|mounts)$/.test(tool));
+
+const answers = new Map<ToolName, boolean>();
+
+/** Whether this machine has it; asked once for each file of tests. */
+export function isHere(tool: ToolName): boolean {
+  const answer = answers.get(tool) ?? TOOLS[tool].isHere();
+  answers.set(tool, answer);
+  return answer;
+}
+
+/** The name of a test, or of a group of tests, that is left out: the reporter reads it. */
+export const leftOutFor = (name: string, missing: ToolName[]) => `${name} (needs ${missing.join(', ')})`;
+
+/** The tools at the end of such a name; none at the end of any other. */
+export function neededBy(name: string): ToolName[] {
+  const words = / \(needs ([\w, ]+)\)$/.exec(name)?.[1]?.split(', ') ?? [];
+  return words.filter((word): word is ToolName => Object.hasOwn(TOOLS, word));
+}
+
+/** The path of a program, or nothing where it is not installed. */
+export function programOf(name: string): string | undefined {
+  const candidates = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, name));
+  return candidates.find((file) => {
+    try {
+      accessSync(file, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** The AWS CLI itself, version 1 or 2: where CI put it, else in the PATH. */
+export function realAwsCli(): string | undefined {
+  const found = process.env.REAL_AWS_CLI ?? programOf('aws');
+  return found && succeeds(found, '--version') ? found : undefined;
+}
+
+function isCurlNewEnough(): boolean {
+  const said = spawnSync('curl', ['--version'], { encoding: 'utf8' }).stdout ?? '';
+  const [, major, minor] = /^curl (\d+)\.(\d+)/.exec(said) ?? [];
+  return Number(major) > 7 || (Number(major) === 7 && Number(minor) >= 75);
+}
