@@ -1,71 +1,79 @@
-# make demo    the main job on this machine: no AWS account, no Docker
-# make test    every test that needs only Node, npm, bash and openssl
-# make test-all these, and those that need other programs: servers, curl, strace, AWS CLI
-# make lint    types, Biome, shellcheck, ASL, templates
-# make local   the local cloud, until it is stopped
-# make build   layer and functions into build/
-# make render  writes the SSM documents into member-account.yaml
-# make bench   measures; the figures stand in docs/performance.md
-
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.DEFAULT_GOAL := demo
-.PHONY: demo test test-real test-all lint local build render bench build-artifact
+.DEFAULT_GOAL := help
+.PHONY: help demo local test test-real test-all lint build render bench build-artifact
 
-# Everything runs on Node 24. Where the machine's own Node is older than 22, a locked Node 24 comes from the
-# registry, without install scripts.
-NODE_MAJOR := $(shell node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
-ifeq ($(shell [ $(NODE_MAJOR) -ge 22 ] && echo new),new)
-NODE_READY :=
-else
-ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
-NODE_HOME := $(CURDIR)/tools/node_modules/node-linux-$(ARCH)/bin
-NODE_READY := $(NODE_HOME)/node
-export PATH := $(NODE_HOME):$(CURDIR)/node_modules/.bin:$(PATH)
+# What runs here talks to this machine only. Loopback goes through no proxy, whichever the reader has set, and the
+# reader's AWS settings mean nothing to the local cloud.
+COMMA := ,
+export no_proxy := 127.0.0.1,localhost$(addprefix $(COMMA),$(value no_proxy))$(addprefix $(COMMA),$(value NO_PROXY))
+export NO_PROXY := $(value no_proxy)
+unexport $(filter AWS_%,$(.VARIABLES))
+export AWS_CONFIG_FILE := /dev/null
+export AWS_SHARED_CREDENTIALS_FILE := /dev/null
+
+# Everything runs on Node 22.18 or later. Where the machine's own is older, a locked Node 24 comes from the registry.
+# No target is an absolute path: make takes a path with a space for two.
+IS_NODE_NEW := $(shell node -p '[major, minor] = process.versions.node.split("."); major > 23 || (major == 22 && minor > 17)' 2>/dev/null)
+ifneq ($(IS_NODE_NEW),true)
+NODE_READY := tools/node_modules/.installed
+NODE_FOLDER := node-linux-$(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)/bin
+export PATH := $(CURDIR)/tools/node_modules/$(NODE_FOLDER):$(value PATH)
 endif
 
-# esbuild and Biome come as binaries inside packages: nothing here needs an install script.
-NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-JEST := node --experimental-vm-modules --disable-warning=ExperimentalWarning node_modules/jest/bin/jest.js
+NODE := node --disable-warning=ExperimentalWarning
+JEST := $(NODE) --experimental-vm-modules node_modules/jest/bin/jest.js
 
-demo: build
-	@node local/demo.ts
+# esbuild and Biome come as binaries inside packages: nothing here needs an install script. npm keeps what it fetched
+# in the reader's home; where that cannot be written, in a folder that goes away again.
+NPM_CI := cache=$$(npm config get cache); mkdir -p "$$cache/_cacache" "$$cache/_logs" 2>/dev/null || true; \
+	if ! [ -w "$$cache/_cacache" ] || ! [ -w "$$cache/_logs" ]; then \
+	  cache=$$(mktemp -d); trap 'rm -rf "$$cache"' EXIT; \
+	fi; \
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --cache "$$cache"
 
-local: build
-	@node local/main.ts
+help: ## lists what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
 
-test: build
+demo: build ## the main job against a local cloud: no AWS account, no Docker
+	@$(NODE) local/demo.ts
+
+local: build ## the local cloud stays up until it is told to quit
+	@$(NODE) local/main.ts
+
+test: build ## every test that needs only Node, npm, make, bash, openssl and git
 	@$(JEST) $(JEST_FLAGS) --selectProjects bare
 
-test-real: build
+test-real: build ## the tests that need other programs: servers, curl, strace, AWS CLI, SAM CLI
 	@$(JEST) $(JEST_FLAGS) --selectProjects real
 
-test-all: test test-real
+test-all: test test-real ## both
 
-bench: build
-	@node bench/main.ts $(BENCH)
-
-build: node_modules/.installed
-	@node scripts/build.ts
-
-# Called by SAM through functions/Makefile and layers/runtime/Makefile.
-build-artifact: node_modules/.installed
-	@node scripts/build.ts '$(LOGICAL_ID)' '$(OUT)'
-
-render: node_modules/.installed
-	@node scripts/render-member-account.ts
-
-lint: node_modules/.installed
+lint: node_modules/.installed ## types, Biome, shellcheck, state machine, templates, dependencies
+	@echo 'Checking types, format, scripts and templates ...'
 	@node_modules/.bin/tsc -p .
 	@node_modules/.bin/biome ci --error-on-warnings .
-	@node scripts/lint.ts
+	@$(NODE) scripts/lint.ts
 
-node_modules/.installed: package-lock.json $(NODE_READY)
-	@echo 'Installing packages (once) ...'
-	@$(NPM_CI)
-	@touch $@
+build: node_modules/.installed ## layer and functions into build/
+	@echo 'Building layer and functions ...'
+	@flock scripts/build.ts $(NODE) scripts/build.ts
 
-$(CURDIR)/tools/node_modules/%/bin/node: tools/package-lock.json
-	@echo 'Node $(NODE_MAJOR) is older than 22: installing Node 24 into tools/ (once) ...'
-	@cd tools && $(NPM_CI)
-	@touch $@
+render: node_modules/.installed ## writes the SSM documents into member-account.yaml
+	@$(NODE) scripts/render-member-account.ts
+
+bench: build ## measures; BENCH=<name> for one of bench/. The figures stand in docs/performance.md
+	@$(NODE) bench/main.ts $(BENCH)
+
+# Called by SAM through functions/Makefile and layers/runtime/Makefile, with the folder in ARTIFACTS_DIR.
+build-artifact: node_modules/.installed
+	@$(NODE) scripts/build.ts "$$LOGICAL_ID" "$$ARTIFACTS_DIR"
+
+# Only one at a time installs or builds: another one in the same folder waits, and finds it done.
+node_modules/.installed: package-lock.json | $(NODE_READY)
+	@echo 'Installing packages, once: this takes a minute ...'
+	@exec 9<package-lock.json; flock 9; [ $@ -nt $< ] || { $(NPM_CI); touch $@; }
+
+tools/node_modules/.installed: tools/package-lock.json
+	@echo 'The own Node is older than 22.18: installing Node 24 into tools/, once ...'
+	@exec 9<$<; flock 9; [ $@ -nt $< ] || { cd tools; $(NPM_CI); touch node_modules/.installed; }

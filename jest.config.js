@@ -22,6 +22,7 @@ export default {
     // What needs others as well: `make test-all` runs these too.
     { ...common, displayName: 'real', roots: ['<rootDir>/tests/real'] },
   ],
+  globalSetup: '<rootDir>/tests/support/own-folder.ts',
   reporters: ['default', '<rootDir>/tests/support/left-out.ts'],
   // jest leaves one core idle by default, which is half of two.
   maxWorkers: '100%',

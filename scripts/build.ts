@@ -2,7 +2,8 @@
 //
 //   node scripts/build.ts                          everything, into build/
 //   node scripts/build.ts <LogicalId> <directory>  one artefact of template.yaml, for SAM's makefile method
-import { glob, rm } from 'node:fs/promises';
+import { realpathSync } from 'node:fs';
+import { glob, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
 
@@ -117,25 +118,45 @@ function functionNameOf(logicalId: string): string {
 }
 
 async function buildAll(directory: string): Promise<void> {
-  await rm(directory, { recursive: true, force: true });
+  // A local cloud that runs meanwhile goes on reading whole files: only what has changed is replaced.
+  const fresh = path.join(directory, '.new');
+  await rm(fresh, { recursive: true, force: true });
   const [names, packages] = await Promise.all([functionNames(), layerPackages()]);
-  const layerDirectory = path.join(directory, 'layer');
+  const layerDirectory = path.join(fresh, 'layer');
   await buildLayer(layerDirectory);
   await Promise.all(
     names.map(async (name) => {
-      await buildFunction(name, path.join(directory, 'functions', name), packages);
+      await buildFunction(name, path.join(fresh, 'functions', name), packages);
       await build({
         ...common,
         entryPoints: [path.join(root, 'functions', name, 'handler.ts')],
         plugins: [toBuiltLayer(layerDirectory)],
-        outdir: directory,
+        outdir: fresh,
         write: false,
       });
     }),
   );
+  await replaceBy(fresh, directory);
 }
 
-if (import.meta.main) {
+async function replaceBy(fresh: string, directory: string): Promise<void> {
+  const filesOf = (folder: string) => Array.fromAsync(glob('{functions,layer}/**/*.*', { cwd: folder }));
+  const [wanted, found] = [await filesOf(fresh), await filesOf(directory)];
+  for (const file of wanted) {
+    const [from, to] = [path.join(fresh, file), path.join(directory, file)];
+    const before = await readFile(to).catch(() => undefined);
+    if (before?.equals(await readFile(from))) continue;
+    await mkdir(path.dirname(to), { recursive: true });
+    await rename(from, to);
+  }
+  for (const file of found.filter((file) => !wanted.includes(file))) await rm(path.join(directory, file));
+  await rm(fresh, { recursive: true });
+}
+
+/** Not `import.meta.main`, which early releases of Node 24 do not have. */
+const isMain = process.argv[1] !== undefined && realpathSync(process.argv[1]) === import.meta.filename;
+
+if (isMain) {
   const [logicalId, directory] = process.argv.slice(2);
   if (!logicalId || !directory) {
     await buildAll(path.join(root, 'build'));

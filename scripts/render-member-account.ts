@@ -6,6 +6,7 @@
 // The template must lie in the repository as it is deployed, and may have 51,200 bytes at most. So the copy in it
 // is compact: the script without its comments, as a quoted YAML string with one line per function, where a block of
 // text would spend a dozen blanks on each of its lines.
+import { realpathSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Document, isPair, isScalar, parse, Scalar, visit } from 'yaml';
@@ -133,7 +134,8 @@ function quoted(script: string): string {
   return JSON.stringify(script).replace(/\\n(?=\w+\(\) \{)/g, '\\n\\\n      ');
 }
 
-if (import.meta.main) {
+/** Not `import.meta.main`, which early releases of Node 24 do not have. */
+if (process.argv[1] && realpathSync(process.argv[1]) === import.meta.filename) {
   const file = path.join(root, 'member-account.yaml');
   const template = await readFile(file, 'utf8');
   const rendered = await renderMemberAccount(template);

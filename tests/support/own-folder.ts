@@ -1,0 +1,10 @@
+import { WorkFolder } from '../../local/services/work-folder.ts';
+
+/**
+ * Before the first test: a folder of its own for all temporary files of a run, so that runs at the same time do not
+ * see each other's. It goes away when the run ends, by whatever death, and with it every process that a test has
+ * started with a path in it.
+ */
+export default function ownFolder(): void {
+  process.env.TMPDIR = new WorkFolder().path;
+}
