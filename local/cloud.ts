@@ -13,7 +13,7 @@ import { CertificateAuthority } from './services/certificate-authority.ts';
 import { type Clock, CloudClock } from './services/clock.ts';
 import { deploy } from './services/deploy.ts';
 import { DynamoDb } from './services/dynamodb.ts';
-import { Endpoint } from './services/endpoint.ts';
+import { Endpoint, signingName } from './services/endpoint.ts';
 import { Events } from './services/events.ts';
 import { FaultPlan, type Faults } from './services/faults.ts';
 import { Identities, type Identity } from './services/identities.ts';
@@ -58,6 +58,8 @@ export interface CloudOptions {
   port?: number;
   /** Gets each failure (see `Cloud.failures`) as it happens. Default: standard error. */
   report?: (failure: string) => void;
+  /** For people who try things: `stop` does not throw because of what the cloud did not know. Default false. */
+  lenient?: boolean;
 }
 
 /** For every client of the AWS SDK: `new ACMClient(cloud.clientConfig(identity, 'eu-west-1'))`. */
@@ -125,6 +127,8 @@ export interface Cloud {
   faults: Faults;
   record: Recording;
   services: Services;
+  /** What the cloud models, by signing name: `{acm: ['DescribeCertificate', …], …}`. */
+  operations(): Record<string, string[]>;
   /** What was asked of the cloud that it does not model, and faults of its own. `stop` throws when there are any. */
   failures: string[];
   /** Switches request quotas on and off. */
@@ -182,6 +186,7 @@ class LocalCloud implements Cloud, Kernel {
   readonly #timeScale: number;
   readonly #buildFolder: string;
   readonly #report: (failure: string) => void;
+  readonly #lenient: boolean;
   readonly #workFolder = new WorkFolder();
   readonly #quotas: Quotas;
   readonly #http: Endpoint;
@@ -203,6 +208,7 @@ class LocalCloud implements Cloud, Kernel {
     this.#timeScale = timeScale;
     this.#buildFolder = buildFolder;
     this.#report = options.report ?? ((failure) => process.stderr.write(`local cloud: ${failure}\n`));
+    this.#lenient = options.lenient ?? false;
     this.#quotas = new Quotas(quotas, timeScale);
     this.#http = new Endpoint(this, () => this.services.apiGateway);
   }
@@ -265,7 +271,8 @@ class LocalCloud implements Cloud, Kernel {
 
   fail(what: string, error: unknown): void {
     if (this.#ended) return;
-    const why = error instanceof NotModelled ? `not modelled: ${error.message}` : (error as Error).stack;
+    const { message, stack } = error as Error;
+    const why = error instanceof NotModelled ? `not modelled: ${message}` : this.#lenient ? message : stack;
     this.failures.push(`${what}: ${why}`);
     this.#report(`${what}: ${why}`);
   }
@@ -274,6 +281,14 @@ class LocalCloud implements Cloud, Kernel {
 
   async idle(): Promise<void> {
     while (this.#working.size > 0) await Promise.all(this.#working);
+  }
+
+  operations(): Record<string, string[]> {
+    const names = Object.keys(operationsOf(this.services)).map((name) => name.split('.') as [string, string]);
+    const grouped = Map.groupBy(names, ([service]) => signingName(service));
+    return Object.fromEntries(
+      [...grouped].map(([service, found]) => [service, found.map(([, name]) => name)]),
+    );
   }
 
   setQuotas(enabled: boolean): void {
@@ -392,7 +407,7 @@ class LocalCloud implements Cloud, Kernel {
   async stop(): Promise<void> {
     const first = this.#ended === undefined;
     await this.#end();
-    if (first && this.failures.length > 0) {
+    if (first && !this.#lenient && this.failures.length > 0) {
       throw new Error(`The local cloud met what it does not know:\n${this.failures.join('\n')}`);
     }
   }

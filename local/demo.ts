@@ -1,5 +1,5 @@
 // The main job on one machine: register, install, renew, heal. Ends with what every node serves and what the
-// inventory says, and fails if any of it is not so.
+// inventory says. What is not as promised ends it at once, with exit code 1.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ACMClient, DescribeCertificateCommand, RenewCertificateCommand } from '@aws-sdk/client-acm';
 import { startCloud } from './cloud.ts';
@@ -25,29 +25,46 @@ const tell = (line: string) => {
   console.log(`${seconds} s  ${line}`);
 };
 
-/** What was promised and is not so: then the exit code is 1. */
-const broken: string[] = [];
-const check = (promise: string, kept: boolean, found = '') => {
-  tell(kept ? `  ok: ${promise}` : `  NOT SO: ${promise} ${found}`);
-  if (!kept) {
-    broken.push(promise);
-  }
-};
+/** Something that was promised and is not so: the demo ends there, with exit code 1. */
+class NotSo extends Error {}
+
+function check(promise: string, isKept: boolean, seen = ''): void {
+  if (!isKept) throw new NotSo(`${promise}. Seen: ${seen}`);
+  tell(`  ok: ${promise}`);
+}
+
+/** What takes as long hangs: the longest wait here is a few seconds, and machines are busy. */
+const HANGS_AFTER_MS = 10 * MINUTE_MS;
+const PROGRESS_EVERY_MS = 5000;
 
 /**
- * Waits until something is so, or says that it never was. (For a tenth of a second after a reload the old processes
- * of nginx go on accepting beside the new ones.)
+ * Looks again until something is so, and says meanwhile what it waits for. A look gives true, or what it saw instead;
+ * one that fails is a "not yet".
  */
-async function until(isSo: () => Promise<boolean>): Promise<boolean> {
-  // A minute is many times what the longest rollout here takes on a busy machine.
-  const deadline = Date.now() + 60_000;
-  while (Date.now() < deadline) {
-    if (await isSo()) {
-      return true;
+async function waitFor(what: string, look: () => Promise<true | string>): Promise<void> {
+  const began = performance.now();
+  let told = began;
+  for (;;) {
+    const seen = await look().catch((error: Error) => {
+      if (error instanceof NotSo) throw error;
+      return `the look failed: ${error.message}`;
+    });
+    if (seen === true) return;
+    const now = performance.now();
+    const waited = `${Math.round((now - began) / 1000)} s`;
+    if (now - began > HANGS_AFTER_MS) throw new NotSo(`${what}. Waited for ${waited}. Seen: ${seen}`);
+    if (now - told > PROGRESS_EVERY_MS) {
+      tell(`  ... waiting for ${waited} until ${what}. Seen: ${seen}`);
+      told = now;
     }
     await sleep(100);
   }
-  return false;
+}
+
+/** The same for a promise that is kept in the end. */
+async function waitUntil(promise: string, look: () => Promise<true | string>): Promise<void> {
+  await waitFor(promise, look);
+  tell(`  ok: ${promise}`);
 }
 
 interface Deployment {
@@ -55,6 +72,7 @@ interface Deployment {
   TargetAccount: string;
   Status: string;
   Serial?: string;
+  LastError?: string;
   NotAfter: string;
   Nodes: { NodeId: string; Outcome: string; Serial?: string; Error?: string }[];
 }
@@ -62,14 +80,47 @@ interface Deployment {
 const deploymentOf = async (fleet: Fleet, id: string) =>
   (await callApi(fleet, 'GET', `/certificates/www/deployments/${id}`)) as unknown as Deployment;
 
-const allServe = async (nodes: ServingNode[], serial: string) =>
-  (await Promise.all(nodes.map(served))).every((found) => found === serial);
+/** Whether all nodes serve this serial; else what each serves, and what the inventory says of the failed ones. */
+async function allServe(
+  fleet: Fleet,
+  nodes: ServingNode[],
+  serial: string,
+  ids: string[],
+): Promise<true | string> {
+  const found = await Promise.all(nodes.map(served));
+  if (found.every((one) => one === serial)) return true;
+  const deployments = await Promise.all(ids.map((id) => deploymentOf(fleet, id)));
+  const failures = deployments.filter(({ Status }) => Status === 'FAILED');
+  const seen = [
+    ...nodes.flatMap(({ node }, index) =>
+      found[index] === serial ? [] : `${node.id} serves ${found[index]}`,
+    ),
+    ...deployments.map(({ TargetAccount, Status, LastError = '' }) =>
+      `deployment in ${TargetAccount} is ${Status} ${LastError}`.trim(),
+    ),
+  ].join('; ');
+  if (failures.length > 0) throw new NotSo(`the ${nodes.length} nodes serve serial ${serial}. Seen: ${seen}`);
+  return seen;
+}
+
+/** Everything that was begun has ended. */
+async function rest(fleet: Fleet): Promise<void> {
+  let isIdle = false;
+  void fleet.cloud.idle().then(() => {
+    isIdle = true;
+  });
+  await waitFor('no function, rollout or installation is under way', async () => isIdle || 'some are');
+}
 
 async function demo(fleet: Fleet): Promise<void> {
   const { cloud } = fleet;
   tell(`template.yaml is deployed in ${CENTRAL.account} ${CENTRAL.region}, member-account.yaml there and in`);
   tell(`${MEMBER.account} ${MEMBER.region}. Every call is signed, and allowed by their policies or denied.`);
 
+  tell(
+    '5 nodes start, each with a TLS server and a placeholder: 3 EC2 instances and 1 hybrid node are tagged',
+  );
+  tell('web, 1 EC2 instance mail');
   const targeted = [
     await addNode(fleet, CENTRAL, 'web', { certName: 'www' }),
     await addNode(fleet, CENTRAL, 'web', { certName: 'www' }),
@@ -78,11 +129,7 @@ async function demo(fleet: Fleet): Promise<void> {
   ];
   const other = await addNode(fleet, CENTRAL, 'mail', { certName: 'www' });
   const placeholder = await served(other);
-  const { kind, unit } = other.server;
-  tell(
-    `5 nodes run ${kind === 'node' ? 'a TLS server of Node' : kind} with a placeholder: 3 EC2 instances and 1 hybrid`,
-  );
-  tell('node are tagged web, 1 EC2 instance mail');
+  const { unit } = other.server;
 
   const arn = await requestCertificate(fleet, 'www', ['www.example.com', 'example.com']);
   tell(`ACM issued ${arn}`);
@@ -104,27 +151,24 @@ async function demo(fleet: Fleet): Promise<void> {
       `POST /certificates/www/deployments for acm-export=web in ${account}: deployment ${answer.DeploymentId}`,
     );
   }
-  const deployments = () => Promise.all(ids.map((id) => deploymentOf(fleet, id)));
-  await until(async () => (await deployments()).every(({ Status }) => Status !== 'ROLLING_OUT'));
-  const first = (await deployments())[0]?.Serial ?? '';
-  const installed = await until(() => allServe(targeted, first));
-  check(`the 4 nodes tagged web serve serial ${first}`, installed);
-  check('the node tagged mail serves what it served', (await served(other)) === placeholder);
+  const first = await serialOf(fleet, arn);
+  const serve = (serial: string) => () => allServe(fleet, targeted, serial, ids);
+  await waitUntil(`the 4 nodes tagged web serve serial ${first}`, serve(first));
+  const untouched = await served(other);
+  check('the node tagged mail serves what it served', untouched === placeholder, untouched);
 
   console.log();
   const clients = targeted.map(({ host, port }) => openConnections({ host, port }));
   tell('ACM renews the certificate, while clients connect to every node all the time');
   const second = await renew(fleet, arn);
-  const renewed = await until(() => allServe(targeted, second));
-  check(`the 4 nodes serve the new serial ${second}, without any request`, renewed);
+  await waitUntil(`the 4 nodes serve the new serial ${second}, without any request`, serve(second));
 
+  await rest(fleet);
   tell('ACM renews again, and its event is lost; an hour later reconcile compares the serials');
   cloud.services.events.lose((event) => event['detail-type'] === 'ACM Certificate Available');
-  await cloud.idle();
   const third = await renew(fleet, arn);
   cloud.clock.advance(HOUR_MS);
-  const healed = await until(() => allServe(targeted, third));
-  check(`the 4 nodes serve serial ${third}`, healed);
+  await waitUntil(`the 4 nodes serve serial ${third}`, serve(third));
 
   const counts = await Promise.all(clients.map((client) => client.stop()));
   const handshakes = counts.reduce((sum, count) => sum + count.handshakes, 0);
@@ -132,32 +176,37 @@ async function demo(fleet: Fleet): Promise<void> {
   check(
     `none of ${handshakes} connections failed`,
     failures.length === 0 && handshakes > 0,
-    `(${failures.length} did: ${failures[0]})`,
+    `${failures.length} failed, one of them with: ${failures[0]}`,
   );
 
+  await rest(fleet);
   tell('A new instance tagged web starts; within five minutes reconcile finds it');
-  await cloud.idle();
   const fresh = await addNode(fleet, CENTRAL, 'web', { certName: 'www' });
   targeted.push(fresh);
   cloud.clock.advance(5 * MINUTE_MS);
-  const found = await until(() => allServe(targeted, third));
-  check('it serves the certificate, without any request', found);
-  await cloud.idle();
+  await waitUntil('it serves the certificate, without any request', serve(third));
+  await rest(fleet);
 
-  await showAndCheck(fleet, await deployments(), third, other);
+  await showAndCheck(fleet, await Promise.all(ids.map((id) => deploymentOf(fleet, id))), third, other);
+}
+
+async function serialOf(fleet: Fleet, CertificateArn: string): Promise<string> {
+  const acm = new ACMClient(fleet.cloud.clientConfig(fleet.certificateAdmin, CENTRAL.region));
+  const { Certificate } = await acm.send(new DescribeCertificateCommand({ CertificateArn }));
+  return (Certificate?.Serial ?? '').replaceAll(':', '');
 }
 
 /** Renews in the local ACM, as ACM does by itself 45 days before expiry; gives the new serial when ACM shows it. */
 async function renew(fleet: Fleet, CertificateArn: string): Promise<string> {
   const acm = new ACMClient(fleet.cloud.clientConfig(fleet.certificateAdmin, CENTRAL.region));
-  const serial = async () => {
-    const { Certificate } = await acm.send(new DescribeCertificateCommand({ CertificateArn }));
-    return (Certificate?.Serial ?? '').replaceAll(':', '');
-  };
-  const before = await serial();
+  const before = await serialOf(fleet, CertificateArn);
   await acm.send(new RenewCertificateCommand({ CertificateArn }));
-  await until(async () => (await serial()) !== before);
-  return serial();
+  let now = before;
+  await waitFor('ACM shows another serial', async () => {
+    now = await serialOf(fleet, CertificateArn);
+    return now !== before || `still ${before}`;
+  });
+  return now;
 }
 
 async function showAndCheck(
@@ -167,6 +216,7 @@ async function showAndCheck(
   other: ServingNode,
 ): Promise<void> {
   console.log();
+  const wrong: string[] = [];
   const records = new Map(deployments.flatMap(({ Nodes }) => Nodes.map((node) => [node.NodeId, node])));
   const line = (cells: string[]) =>
     cells.map((cell, column) => cell.padEnd([21, 16, 34, 0][column] ?? 0)).join(' ');
@@ -181,35 +231,37 @@ async function showAndCheck(
         ? record === undefined
         : record?.Serial === serial && serves === serial && /installed|unchanged/.test(record.Outcome);
     if (!right) {
-      broken.push(`${serving.node.id} is as the inventory says`);
+      wrong.push(`${serving.node.id} serves ${serves}, the inventory says ${says}`);
     }
   }
   console.log();
   for (const { DeploymentId, TargetAccount, Status, NotAfter } of deployments) {
     console.log(`Deployment ${DeploymentId} in ${TargetAccount}: ${Status}, expires ${NotAfter}`);
     if (Status !== 'INSTALLED') {
-      broken.push(`deployment ${DeploymentId} is INSTALLED`);
+      wrong.push(`deployment ${DeploymentId} is ${Status}`);
     }
   }
   console.log();
+  check('servers and inventory say the same', wrong.length === 0, wrong.join('; '));
 }
 
-// Waits and retries of the cloud take a fiftieth of their time; the clock itself runs as it does everywhere.
-const cloud = await startCloud({ timeScale: 0.02 });
+tell('The local cloud starts: the services of AWS, on this machine only');
 try {
-  tell(`Local cloud at ${cloud.endpoint}`);
-  const fleet = await deployFleet(cloud);
+  // Waits and retries of the cloud take a fiftieth of their time; the clock itself runs as it does everywhere.
+  const cloud = await startCloud({ timeScale: 0.02 });
   try {
-    await demo(fleet);
+    tell(`It is at ${cloud.endpoint}`);
+    const fleet = await deployFleet(cloud);
+    try {
+      await demo(fleet);
+    } finally {
+      await Promise.all(fleet.nodes.map(({ server }) => server.stop()));
+    }
   } finally {
-    await Promise.all(fleet.nodes.map(({ server }) => server.stop()));
+    await cloud.stop();
   }
-} finally {
-  await cloud.stop();
-}
-if (broken.length > 0) {
-  console.log(`NOT as promised: ${broken.join('; ')}`);
-  process.exitCode = 1;
-} else {
   tell('All is as promised. The local cloud is gone, with every key in it.');
+} catch (error) {
+  tell(error instanceof NotSo ? `NOT SO: ${error.message}` : String((error as Error).stack));
+  process.exitCode = 1;
 }

@@ -7,8 +7,8 @@ import {
 } from '@aws-sdk/client-acm';
 import type { CentralStack, Cloud, CloudNode, DeployOptions, Identity, NodeOptions, Stack } from './cloud.ts';
 import { servedSerial } from './node/tls-client.ts';
-import { freePort, isInstalled, startTlsServer } from './node/tls-server.ts';
-import type { TlsServer, TlsServerKind } from './node/types.ts';
+import { reservePort, startTlsServer } from './node/tls-server.ts';
+import type { TlsServer } from './node/types.ts';
 
 /** The accounts and Regions of the demo, of `make local` and of the end-to-end tests. */
 export const CENTRAL = { account: '111122223333', region: 'eu-west-1' };
@@ -85,28 +85,27 @@ export async function deployFleet(
     central,
     members,
     nodes: [],
-    port: await freePort('127.0.0.2'),
+    port: await reservePort(),
     operator,
     certificateAdmin,
   };
 }
 
-/** Starts a node with a TLS server on it; nginx where it is installed and asked for, else one of Node's own. */
+/** Starts a node with a TLS server on it: Node's own, so that no result depends on what is installed here. */
 export async function addNode(
   fleet: Fleet,
   place: { account: string; region: string },
   tag: string,
-  options: NodeOptions & { certName: string; server?: TlsServerKind },
+  options: NodeOptions & { certName: string },
 ): Promise<ServingNode> {
-  const { certName, server: wanted = 'nginx', ...nodeOptions } = options;
+  const { certName, ...nodeOptions } = options;
   const host = `127.0.0.${fleet.nodes.length + 2}`;
   const node = await fleet.cloud.createNode(place.account, place.region, {
     ...nodeOptions,
     tags: { [TAG_KEY]: tag },
     host,
   });
-  const kind = isInstalled(wanted) ? wanted : 'node';
-  const server = await startTlsServer(kind, { root: node.spec.root, certName, host, port: fleet.port });
+  const server = await startTlsServer('node', { root: node.spec.root, certName, host, port: fleet.port });
   const serving = { node, server, host, port: fleet.port, tag: `${TAG_KEY}=${tag}` };
   fleet.nodes.push(serving);
   return serving;

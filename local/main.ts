@@ -20,7 +20,13 @@ const HOUR_MS = 3_600_000;
 
 /** Waits of the services take a tenth of their time: an installation is seen to happen, and not waited for. */
 const { TIME_SCALE = '0.1', PORT = '0' } = process.env;
-const cloud = await startCloud({ timeScale: Number(TIME_SCALE), port: Number(PORT) });
+console.log('Starting the local cloud ...');
+const cloud = await startCloud({
+  timeScale: Number(TIME_SCALE),
+  port: Number(PORT),
+  lenient: true,
+  report: (failure) => console.log(`Warning: ${failure}`),
+});
 
 let certificateArn = '';
 
@@ -109,6 +115,14 @@ const commands: Record<
       }
     },
   },
+  models: {
+    usage: 'models',
+    does: 'the services and operations of AWS that are modelled here',
+    run: () => {
+      for (const [service, names] of Object.entries(cloud.operations()))
+        console.log(`  ${service}: ${names.sort().join(', ')}`);
+    },
+  },
   help: { usage: 'help', does: 'this list', run: help },
   quit: { usage: 'quit', does: 'ends the local cloud and removes everything', run: () => input.close() },
 };
@@ -152,7 +166,10 @@ const administratorOf = (account: string) =>
 /** Lines for a shell: the AWS CLI, SDKs and curl then work on the central account. */
 function environmentOf({ central }: Fleet, { credentials }: Identity): string[] {
   return [
-    'unset AWS_PROFILE AWS_SESSION_TOKEN',
+    // Whatever else is set for the AWS CLI and SDKs: a profile, endpoints, FIPS.
+    "unset AWS_PROFILE $(env | sed -n 's/^\\(AWS_[A-Z0-9_]*\\)=.*/\\1/p')",
+    // Loopback goes through no proxy: curl and the AWS CLI read one or the other spelling.
+    'export no_proxy=127.0.0.1,localhost NO_PROXY=127.0.0.1,localhost',
     `export AWS_ENDPOINT_URL=${cloud.endpoint}`,
     `export AWS_ACCESS_KEY_ID=${credentials.accessKeyId}`,
     `export AWS_SECRET_ACCESS_KEY='${credentials.secretAccessKey}'`,
@@ -190,7 +207,7 @@ async function introduce(fleet: Fleet): Promise<void> {
     ReloadServices: [fleet.nodes[0]?.server.unit],
     VerifyPort: port,
   }).replaceAll('"', '\\"');
-  const curl = `curl --aws-sigv4 aws:amz:${CENTRAL.region}:execute-api --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"`;
+  const curl = `curl --noproxy '*' --aws-sigv4 aws:amz:${CENTRAL.region}:execute-api --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"`;
   console.log(`
 The local cloud is at ${cloud.endpoint}, until it is told to quit
   central account ${CENTRAL.account} in ${CENTRAL.region}, API ${central.apiUrl}
@@ -203,7 +220,8 @@ Nodes, and where they serve which serial (still that of a placeholder):`);
 For another shell, as an administrator of the central account; or just: . ${file}
   ${environment.join('\n  ')}
 
-Or for ~/.aws/config, as administrators of both accounts (aws --profile acm-export-member ...):
+Or for ~/.aws/config, as administrators of both accounts (aws --profile acm-export-member ...; behind a proxy, only
+with no_proxy as above):
   ${profiles.join('\n  ')}
 
 There, for example:
@@ -212,6 +230,9 @@ There, for example:
   ${curl} "$API_URL/deployments"
   aws dynamodb scan --table-name acm-export-inventory
   openssl s_client -connect ${fleet.nodes[0]?.host}:${port} </dev/null 2>/dev/null | openssl x509 -noout -subject -serial
+
+Modelled are ${Object.keys(cloud.operations()).join(', ')}, as far as acm-export uses them (see models).
+Any other call is answered with NotModelled, and a warning stands here.
 
 Commands here:`);
   help();

@@ -2,7 +2,7 @@ import { type ChildProcess, execFile, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
 import { access, chmod, mkdir, open, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { createServer, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -14,8 +14,8 @@ import type { TlsServer, TlsServerKind, TlsServerOptions, VirtualHost } from './
 const run = promisify(execFile);
 const SERVE_TLS = fileURLToPath(new URL('./serve-tls.ts', import.meta.url));
 
-/** A server that is not up by then is broken; on a busy machine Apache needs about a second. */
-const START_TIMEOUT_MILLISECONDS = 15_000;
+/** A server that is not up by then hangs: on two idle cores Apache needs a second, and machines are busy. */
+const START_TIMEOUT_MILLISECONDS = 300_000;
 
 /**
  * Runs a server until its own end or until this process ends, by whatever death: then standard input closes.
@@ -312,14 +312,23 @@ async function ended(child: ChildProcess, logFile: string): Promise<never> {
   throw new Error(`the server ended (${signal ?? code}): ${await readFile(logFile, 'utf8')}`);
 }
 
-export async function freePort(host: string): Promise<number> {
+/**
+ * A port that is free on every address of loopback, and stays so: the socket that holds it on 127.0.0.1 closes with
+ * this process. Another fleet that starts at the same time gets another one.
+ */
+export async function reservePort(): Promise<number> {
+  const holder = createServer((socket) => socket.destroy()).unref();
+  await once(holder.listen(0, '127.0.0.1'), 'listening');
+  return (holder.address() as AddressInfo).port;
+}
+
+async function freePort(host: string): Promise<number> {
   const server = createServer();
   await once(server.listen(0, host), 'listening');
-  const address = server.address();
+  const { port } = server.address() as AddressInfo;
   server.close();
   await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
+  return port;
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -3,7 +3,7 @@ import type { PolicyDocument } from '../iam/evaluate.ts';
 import { NotModelled } from '../iam/not-modelled.ts';
 import type { PolicedState } from '../iam/operations.ts';
 import type { InvokeResult } from './lambda.ts';
-import { type Caller, type Kernel, NoAnswer, type Operations, ServiceError } from './service.ts';
+import { type Caller, type Kernel, NoAnswer, type Operations, PATIENCE, ServiceError } from './service.ts';
 
 /** "Integration timeout: 50 milliseconds - 29 seconds" (developer guide, quotas). */
 const INTEGRATION_SECONDS = 29;
@@ -165,7 +165,7 @@ export class ApiGateway {
     const input = { FunctionName: route.functionArn, Payload: JSON.stringify(event) };
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(() => resolve('late'), INTEGRATION_SECONDS * 1000);
+      timer = setTimeout(() => resolve('late'), INTEGRATION_SECONDS * 1000 * PATIENCE);
     });
     let response: ApiResponse;
     try {

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { NotModelled } from '../iam/not-modelled.ts';
 import { SignatureError, verifySignature } from '../iam/sigv4.ts';
 import type { ApiGateway } from './api-gateway.ts';
-import { protocolOf, type WireRequest, type WireResponse } from './protocols.ts';
+import { protocolOf, refuseRest, type WireRequest, type WireResponse } from './protocols.ts';
 import { type Caller, type Kernel, NoAnswer, ServiceError } from './service.ts';
 
 /**
@@ -74,21 +75,32 @@ export class Endpoint {
       checkScope(operation, verified.service);
       return protocol.answer(await this.#kernel.call(operation, input, verified.caller), operation);
     } catch (error) {
-      if (error instanceof ServiceError) return protocol.refuse(error);
-      throw error;
+      if (error instanceof NoAnswer) throw error;
+      return protocol.refuse(error instanceof ServiceError ? error : this.#own(request, error));
     }
   }
 
-  async #answerApi(
-    { method, path, query, rawHeaders, body }: WireRequest,
-    verified: Verified,
-  ): Promise<WireResponse> {
+  /** A fault of the cloud itself is reported here, and answered as AWS answers for its own. */
+  #own({ method, path, headers }: WireRequest, error: unknown): ServiceError {
+    this.#kernel.fail(`${method} ${headers['x-amz-target'] ?? path}`, error);
+    return error instanceof NotModelled
+      ? new ServiceError('NotModelled', `The local cloud does not model this: ${error.message}`)
+      : new ServiceError('InternalFailure', `The local cloud failed: ${(error as Error).message}`, 500);
+  }
+
+  async #answerApi(request: WireRequest, verified: Verified): Promise<WireResponse> {
+    const { method, path, query, rawHeaders, body } = request;
     const refuse = (message: string, errorType: string) => ({
       status: 403,
       headers: { 'content-type': 'application/json', 'x-amzn-errortype': errorType },
       body: JSON.stringify({ message }),
     });
     const found = this.#apiGateway().find(path);
+    if (!found && 'caller' in verified && verified.service !== 'execute-api') {
+      // Not meant for an API: a REST service of AWS, such as S3.
+      const error = new NotModelled(`${verified.service}, ${method} ${path}`);
+      return refuseRest(this.#own(request, error));
+    }
     if (!found) return refuse('Forbidden', 'ForbiddenException');
     if ('error' in verified && verified.error.name !== 'MissingAuthenticationToken') {
       const { message, name } = namedFor(verified.error, 'json');
@@ -106,9 +118,9 @@ export class Endpoint {
       // "Authorization: dropped if it contains a Signature Version 4 signature" (guide, "Important notes").
       if (!/^(authorization|connection)$/i.test(name)) headers[name] = rawHeaders[index + 1] as string;
     }
-    const request = { method, path: found.rest, query, headers, body: body.toString() };
+    const forwarded = { method, path: found.rest, query, headers, body: body.toString() };
     const caller = 'caller' in verified ? verified.caller : undefined;
-    const answer = await this.#apiGateway().handle(found.api, request, caller);
+    const answer = await this.#apiGateway().handle(found.api, forwarded, caller);
     return { status: answer.statusCode, headers: answer.headers, body: answer.body };
   }
 
@@ -168,6 +180,9 @@ const signingNames: Record<string, string> = {
   sts: 'sts',
   sns: 'sns',
 };
+
+/** `acm` for `CertificateManager`; a service that nothing is signed for keeps its name. */
+export const signingName = (service: string): string => signingNames[service] ?? service;
 
 /** A signature for one service is worth nothing at another. */
 function checkScope(operation: string, service: string): void {

@@ -5,7 +5,15 @@ import { Worker } from 'node:worker_threads';
 import type { PolicyDocument } from '../iam/evaluate.ts';
 import type { PolicedState } from '../iam/operations.ts';
 import type { Answer, Invocation, WorkerData } from './lambda-worker.ts';
-import { type Caller, type Kernel, type Operations, parseArn, randomText, ServiceError } from './service.ts';
+import {
+  type Caller,
+  type Kernel,
+  type Operations,
+  PATIENCE,
+  parseArn,
+  randomText,
+  ServiceError,
+} from './service.ts';
 import { queueUrl } from './sqs.ts';
 
 /** Developer guide, "Lambda quotas". */
@@ -260,12 +268,15 @@ export class Lambda {
       });
     }
     const seconds = target.timeoutSeconds ?? 3;
-    const timer = setTimeout(() => {
-      environment.fail({
-        errorType: 'Sandbox.Timedout',
-        errorMessage: `RequestId: ${requestId} Error: Task timed out after ${seconds.toFixed(2)} seconds`,
-      });
-    }, seconds * 1000);
+    const timer = setTimeout(
+      () => {
+        environment.fail({
+          errorType: 'Sandbox.Timedout',
+          errorMessage: `RequestId: ${requestId} Error: Task timed out after ${seconds.toFixed(2)} seconds`,
+        });
+      },
+      seconds * 1000 * PATIENCE,
+    );
     const started = this.#kernel.clock.now();
     const traceId = traceHeader(started);
     const answer = await new Promise<Answer>((resolve) => {

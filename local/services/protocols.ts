@@ -105,6 +105,12 @@ const lambda: Protocol = {
   }),
 };
 
+/** For services of which nothing is known but that they speak REST: clients find the code in the header or in XML. */
+export function refuseRest(error: ServiceError): WireResponse {
+  const { headers, ...answer } = query.refuse(error);
+  return { ...answer, headers: { ...headers, 'x-amzn-errortype': error.name } };
+}
+
 /** The protocol of a request, by its form and by the service that its signature is for. */
 export function protocolOf(
   { method, headers, path }: WireRequest,

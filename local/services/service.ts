@@ -63,6 +63,12 @@ export interface BusEvent {
   detail: unknown;
 }
 
+/**
+ * How many times longer a function or an integration may take here than on AWS before it is ended: this machine is
+ * shared with whatever else runs on it, and its slowness is no fault of the function.
+ */
+export const PATIENCE = 20;
+
 /** What the services need of the cloud around them. */
 export interface Kernel {
   partition: string;

@@ -231,7 +231,10 @@ export class StepFunctions {
       ended.abort();
     }
     // The log of an aborted run need not end by itself.
-    await Promise.race([recorded, new Promise((resolve) => setTimeout(resolve, 50))]);
+    const isAborted = ['ABORTED', 'TIMED_OUT'].includes(execution.status);
+    await (isAborted
+      ? Promise.race([recorded, new Promise((resolve) => setTimeout(resolve, 50))])
+      : recorded);
     execution.stopDate = clock.now();
     this.#publish(machine, execution);
   }

@@ -20,7 +20,7 @@ test.each([
   'a certificate with a key of %s is served by its node, with its chain and its own key',
   async (algorithm, name, domains) => {
     const arn = await requestCertificate(fleet(), name, [...domains], algorithm);
-    const serving = await addNode(fleet(), CENTRAL, name, { certName: name, server: 'node' });
+    const serving = await addNode(fleet(), CENTRAL, name, { certName: name });
     const { started, deployment } = await deploy(
       fleet(),
       name,

@@ -309,4 +309,4 @@ test('whatever order calls, crashes and events come in: one rollout at a time, n
     }),
     { numRuns: RUNS, seed: SEED },
   );
-}, 600_000);
+});

@@ -252,7 +252,7 @@ test('no request, however made, is answered with a 5xx, an exception or an answe
   expect(statuses.get(202) ?? 0).toBeGreaterThan(CASES / 100);
   // Whatever was started has a name that Step Functions takes; the fake refuses others.
   expect(system.sfn.executions.size).toBeGreaterThan(0);
-}, 120_000);
+});
 
 describe('an event that is none', () => {
   const anything = fc.oneof(

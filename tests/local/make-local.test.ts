@@ -2,10 +2,10 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { realAwsCli } from '../support/tools.ts';
+import { until as untilSo } from '../support/until.ts';
 import { ROOT } from '../templates/stacks.ts';
 
 // What `make local` prints is run as it stands there, by bash, with the tools that a reader has.
@@ -22,14 +22,7 @@ let examples: string[] = [];
 
 const type = (command: string) => cloud.stdin?.write(`${command}\n`);
 
-async function until<T>(what: string, look: () => Promise<T | undefined | false> | T | undefined | false) {
-  // Far beyond what a busy machine needs.
-  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await sleep(100)) {
-    const found = await look();
-    if (found) return found;
-  }
-  throw new Error(`${what}: not in time. So far:\n${output}`);
-}
+const until = <T>(what: string, look: Parameters<typeof untilSo<T>>[1]) => untilSo(what, look, () => output);
 
 /** Runs a line in a new shell that has sourced the file. */
 async function shell(line: string): Promise<string> {

@@ -1,17 +1,18 @@
-import { appendFile, mkdtemp, rm } from 'node:fs/promises';
+import { appendFile, mkdtemp, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { installShims } from '../../local/node/install-shims.ts';
 import { openConnections } from '../../local/node/tls-client.ts';
-import { startTlsServer } from '../../local/node/tls-server.ts';
+import { deliveredFiles, startTlsServer } from '../../local/node/tls-server.ts';
 import type { TlsServerKind } from '../../local/node/types.ts';
+import { endsWithItsParent } from '../local/node/orphans.ts';
 import { localNode, runInstall } from '../local/node/run-install.ts';
 import { serveSecrets } from '../local/node/serve-secrets.ts';
 import { createChain } from '../ssm-documents/certificates.ts';
 import { needs } from '../support/needs.ts';
 import { isHere } from '../support/tools.ts';
+import { until } from '../support/until.ts';
 
 const RENEWALS = 20;
 const SERVERS = ['nginx', 'apache', 'haproxy'] as const;
@@ -100,14 +101,24 @@ async function exercise(kind: TlsServerKind, binFolder: string) {
  * workers of nginx go on accepting beside the new ones (100 ms, by nginx's own design).
  */
 async function seen(serials: Map<string, number>, serial: string): Promise<void> {
-  for (let wait = 0; wait < 500; wait++) {
-    if (serials.has(serial)) return;
-    await sleep(10);
-  }
-  throw new Error(`no connection sees ${serial}`);
+  await until(`a connection that sees ${serial}`, () => serials.has(serial));
 }
 
-for (const kind of SERVERS) needs(kind).describe(kind, () => serves(kind));
+for (const kind of SERVERS) {
+  needs(kind).describe(kind, () => {
+    serves(kind);
+
+    test('that cannot start is an error with its own words', async () => {
+      const root = join(folder, `broken-${kind}`);
+      await (await startTlsServer('node', { root, certName: 'web' })).stop();
+      const files = deliveredFiles(root, 'web');
+      for (const file of [files.fullchain, files.combined]) await truncate(file);
+      await expect(startTlsServer(kind, { root, certName: 'web' })).rejects.toThrow(/ended.*pem/s);
+    });
+
+    test('ends when the process that started it is killed', () => endsWithItsParent(kind, folder));
+  });
+}
 
 function serves(kind: TlsServerKind): void {
   const result = async () => (await results.get(kind)) as Awaited<ReturnType<typeof exercise>>;

@@ -53,8 +53,7 @@ beforeAll(async () => {
   await flows.run();
   needs = [...cloud.record.calls];
   scene = await setScene(flows);
-  // Many times what it takes on a busy machine.
-}, 180_000);
+});
 afterAll(() => cloud.stop());
 
 const DENIED = /^AccessDenied(Exception)?$/;

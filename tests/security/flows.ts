@@ -2,7 +2,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { SFNClient } from '@aws-sdk/client-sfn';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
@@ -24,6 +23,7 @@ import {
 } from '../../local/example-fleet.ts';
 import type { PolicyDocument } from '../../local/iam/evaluate.ts';
 import type { BusEvent } from '../../local/services/service.ts';
+import { until } from '../support/until.ts';
 import { withoutAction } from './reductions.ts';
 import { callAws } from './signed-calls.ts';
 
@@ -555,27 +555,24 @@ export class Flows {
 
   /** The moment when an execution begins to wait: signatures of calls under way would grow old with the clock. */
   async #pauseOf(executionArn: string | undefined): Promise<void> {
-    for (let tries = 0; tries < 5000; tries++) {
+    const last = () => {
       const { stepFunctions } = this.cloud.services;
-      const execution = stepFunctions.executions().find(({ arn }) => arn === executionArn);
-      const last = execution?.history.at(-1);
-      if (last?.state === 'WaitForInstallation' && last.type === 'StateEntered') {
-        return;
-      }
-      await sleep(1);
-    }
-    throw new Error(`${executionArn} never waits`);
+      return stepFunctions
+        .executions()
+        .find(({ arn }) => arn === executionArn)
+        ?.history.at(-1);
+    };
+    const waits = () => last()?.state === 'WaitForInstallation' && last()?.type === 'StateEntered';
+    await until(`${executionArn} to wait`, waits, () => JSON.stringify(last()));
   }
 
   async #until(id: string, isSo: (deployment: Deployment) => boolean): Promise<Deployment> {
-    for (let tries = 0; tries < 2000; tries++) {
-      const deployment = await this.deployment(id);
-      if (isSo(deployment)) {
-        return deployment;
-      }
-      await sleep(10);
-    }
-    throw new Error(`waited in vain for deployment ${id}: ${isSo}`);
+    let found: Deployment | undefined;
+    const look = async () => {
+      found = await this.deployment(id);
+      return isSo(found) && found;
+    };
+    return until(`deployment ${id}: ${isSo}`, look, () => JSON.stringify(found));
   }
 }
 

@@ -12,7 +12,7 @@ import {
   RevokeCertificateCommand,
 } from '@aws-sdk/client-acm';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { ACCOUNT, OTHER_ACCOUNT, OTHER_REGION, REGION, testCloud } from './test-cloud.ts';
+import { ACCOUNT, OTHER_ACCOUNT, OTHER_REGION, REGION, testCloud, until } from './test-cloud.ts';
 
 const cloud = testCloud();
 let acm: ACMClient;
@@ -145,7 +145,7 @@ test('the event of a renewal may come before the new serial can be seen', async 
   const before = await describeCertificate(arn);
   cloud().services.acm.eventLeadMilliseconds = 60_000;
   const renewed = cloud().services.acm.renew(arn);
-  while (eventsAbout(arn).length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => eventsAbout(arn).length === 2);
   expect((await describeCertificate(arn))?.Serial).toBe(before?.Serial);
   cloud().clock.advance(60_000);
   await renewed;

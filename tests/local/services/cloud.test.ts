@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,6 +15,7 @@ import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
 import { expect, test } from '@jest/globals';
 import { startCloud } from '../../../local/cloud.ts';
 import { operations } from '../../../local/iam/operations.ts';
+import { commandLines } from '../../support/processes.ts';
 import { ACCOUNT, allow, REGION, signedCall, testCloud, trust, until } from './test-cloud.ts';
 
 const cloud = testCloud();
@@ -256,6 +257,6 @@ test.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)(
     child.kill(signal);
     const [, ended] = await once(child, 'exit');
     expect(ended).toBe(signal);
-    await until(() => !existsSync(folder) && !execFileSync('ps', ['-eo', 'args']).includes(folder));
+    await until(() => !existsSync(folder) && !commandLines().some((line) => line.includes(folder)));
   },
 );

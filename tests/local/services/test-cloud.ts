@@ -3,6 +3,7 @@ import { afterAll, beforeAll } from '@jest/globals';
 import { SignatureV4 } from '@smithy/signature-v4';
 import { type Cloud, type CloudOptions, type Identity, startCloud } from '../../../local/cloud.ts';
 import type { PolicyDocument } from '../../../local/iam/evaluate.ts';
+import { until as untilSo } from '../../support/until.ts';
 
 export const ACCOUNT = '111122223333';
 export const OTHER_ACCOUNT = '444455556666';
@@ -66,14 +67,5 @@ export async function signedCall(
   return fetch(`${cloud.endpoint}${path}`, { method: 'POST', headers: sent, body });
 }
 
-/** Waits for something that happens in the background, for five seconds at most. */
-export async function until<T>(
-  look: () => T | undefined | false | Promise<T | undefined | false>,
-): Promise<T> {
-  for (let tries = 0; tries < 500; tries++) {
-    const found = await look();
-    if (found) return found;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`waited in vain for ${look}`);
-}
+/** Waits for something that happens in the background. */
+export const until = <T>(look: Parameters<typeof untilSo<T>>[1]): Promise<T> => untilSo(String(look), look);
