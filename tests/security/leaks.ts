@@ -115,8 +115,19 @@ export class LeakSearch {
   }
 
   inFile(file: string): FileLeak[] {
-    const mode = statSync(file).mode & 0o777;
-    return this.in('file', readFileSync(file, 'latin1')).map((leak) => ({ ...leak, path: file, mode }));
+    const found = statSync(file, { throwIfNoEntry: false });
+    const mode = (found?.mode ?? 0) & 0o777;
+    return this.in('file', textOf(file)).map((leak) => ({ ...leak, path: file, mode }));
+  }
+}
+
+/** Of a file that is gone meanwhile, nothing. */
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'latin1');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
   }
 }
 
