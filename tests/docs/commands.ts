@@ -134,12 +134,3 @@ export async function check(
     return fault ? [{ command: `${document}:${line} ${program} ${words.join(' ')}`, fault }] : [];
   });
 }
-
-/** The Python that a program is written in, or the machine's own, if it has a module. */
-export function pythonWith(module: string, program: string | undefined): string | undefined {
-  const firstLine = program ? (readFileSync(program, 'latin1').split('\n', 1)[0] ?? '') : '';
-  const [, interpreter] = /^#!(\S*python\S*)/.exec(firstLine) ?? [];
-  return [interpreter, 'python3'].find(
-    (python) => python && spawnSync(python, ['-c', `import ${module}`], { stdio: 'ignore' }).status === 0,
-  );
-}

@@ -200,7 +200,7 @@ describe('an install', () => {
   test('leaves the key encrypted when told so, and names the version that holds its passphrase', async () => {
     await node.install(first, 1, { SSM_KeyFormat: 'encrypted' });
     expect(await node.read('etc/ssl/private/web-privkey.pem')).toBe(first.value.PrivateKey);
-    const helper = new URL('../../docs/examples/read-passphrase.sh', import.meta.url).pathname;
+    const helper = path.join(import.meta.dirname, '../../docs/examples/read-passphrase.sh');
     const { stdout } = await execute('bash', [helper, 'web'], {
       env: { PATH: `${node.bin}:${process.env.PATH}`, ACM_EXPORT_ROOT: node.root },
     });

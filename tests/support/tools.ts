@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { isInstalled } from '../../local/node/tls-server.ts';
 
@@ -28,11 +28,14 @@ const TOOLS = {
   // 7.75 is the first one with --aws-sigv4.
   curl: { isHere: isCurlNewEnough, debian: 'curl' },
   strace: { isHere: () => succeeds('strace', '-V'), debian: 'strace' },
-  shellcheck: { isHere: isInPath('shellcheck'), debian: 'shellcheck' },
-  python3: { isHere: isInPath('python3'), debian: 'python3' },
   botocore: { isHere: () => succeeds('python3', '-c', 'import botocore'), debian: 'python3-botocore' },
   aws: { isHere: () => realAwsCli() !== undefined, debian: 'awscli' },
-  sam: { isHere: isInPath('sam'), otherwise: 'pip install aws-sam-cli' },
+  // Their own parsers are asked, which is possible where they are installed as modules of Python.
+  awsModule: { isHere: () => pythonWith('awscli', realAwsCli()) !== undefined, debian: 'awscli' },
+  samModule: {
+    isHere: () => pythonWith('samcli', programOf('sam')) !== undefined,
+    otherwise: 'pip install aws-sam-cli',
+  },
   awscurl: { isHere: isInPath('awscurl'), otherwise: 'pip install awscurl' },
   root: { isHere: () => process.getuid?.() === 0, otherwise: 'run as root' },
   mounts: {
@@ -46,9 +49,9 @@ export type ToolName = keyof typeof TOOLS;
 /** The packages of Debian for these tools, in one command, and what else is to be done. */
 export function howToGet(tools: ToolName[]): string {
   const wanted: Tool[] = tools.map((tool) => TOOLS[tool]);
-  const packages = wanted.flatMap(({ debian }) => debian ?? []);
-  const others = wanted.flatMap(({ otherwise }) => otherwise ?? []);
-  return [...(packages.length > 0 ? [`apt install ${packages.join(' ')}`] : []), ...others].join('; ');
+  const packages = new Set(wanted.flatMap(({ debian }) => debian ?? []));
+  const others = new Set(wanted.flatMap(({ otherwise }) => otherwise ?? []));
+  return [...(packages.size > 0 ? [`apt install ${[...packages].join(' ')}`] : []), ...others].join('; ');
 }
 
 /** What is a program, and not a right of the user. */
@@ -83,6 +86,13 @@ export function programOf(name: string): string | undefined {
       return false;
     }
   });
+}
+
+/** The Python that a program is written in, or the machine's own, if it has a module. */
+export function pythonWith(module: string, program: string | undefined): string | undefined {
+  const firstLine = program ? (readFileSync(program, 'latin1').split('\n', 1)[0] ?? '') : '';
+  const [, interpreter] = /^#!(\S*python\S*)/.exec(firstLine) ?? [];
+  return [interpreter, 'python3'].find((python) => python && succeeds(python, '-c', `import ${module}`));
 }
 
 /** The AWS CLI itself, version 1 or 2: where CI put it, else in the PATH. */

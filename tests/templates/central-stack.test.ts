@@ -41,7 +41,7 @@ describe('each function', () => {
     });
     expect(properties.Architectures).toEqual(['arm64']);
     expect(properties.Layers).toEqual([resourceOf(stack, 'RuntimeLayer').physicalId]);
-    expect(metadata).toEqual({ BuildMethod: 'makefile' });
+    expect(metadata).toEqual({ BuildMethod: 'makefile', WorkingDirectory: '.' });
   });
 
   const asynchronous = functions.filter(([id]) =>
