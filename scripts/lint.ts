@@ -1,7 +1,7 @@
 // What neither the compiler nor Biome looks at: shell scripts, the state machine's language, both templates, what comes
 // from the registry.
-import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import aslValidator from 'asl-validator';
 import { parse } from 'yaml';
@@ -12,24 +12,22 @@ import { renderMemberAccount } from './render-member-account.ts';
 const root = path.dirname(import.meta.dirname);
 const read = (file: string) => readFileSync(path.join(root, file), 'utf8');
 
-/** Every tracked or new file that bash runs, known by name or by its first line. */
-function shellScripts(): string[] {
-  const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
-    cwd: root,
+/** The files of the project, without git, which a copy from an archive does not have: all but what is ignored. */
+function filesOf(folder: string): string[] {
+  return readdirSync(path.join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const file = path.join(folder, entry.name);
+    if (entry.isDirectory()) return IGNORED.has(entry.name) ? [] : filesOf(file);
+    return entry.isFile() ? [file] : [];
   });
-  return String(listed)
-    .split('\n')
-    .filter((file) => file.endsWith('.sh') || (isScriptName(file) && /^#!.*\bbash\b/.test(firstLine(file))));
 }
 
-const isScriptName = (file: string) => file !== '' && path.extname(file) === '';
+const IGNORED = new Set(['.git', ...read('.gitignore').split(/\/?\n/)]);
 
-function firstLine(file: string): string {
-  try {
-    return read(file).split('\n', 1)[0] ?? '';
-  } catch {
-    return ''; // deleted, but still in the index
-  }
+/** Every file that bash runs, known by name or by its first line. */
+function shellScripts(): string[] {
+  return filesOf('').filter(
+    (file) => file.endsWith('.sh') || (path.extname(file) === '' && /^#!.*\bbash\b/.test(read(file))),
+  );
 }
 
 function checkShell(): string[] {
@@ -47,6 +45,16 @@ function checkShell(): string[] {
     return [];
   }
   return status === 0 ? [] : [stdout];
+}
+
+/** Tests that ask the machine themselves, and leave something out where nobody is told. */
+function checkTests(): string[] {
+  return filesOf('tests')
+    .filter((file) => file.endsWith('.ts') && !file.startsWith('tests/support/'))
+    .filter((file) => /\.skip\b|\bgetuid\b|'which'|'--version'/.test(read(file)))
+    .map(
+      (file) => `${file}: looks itself for what may be missing; say it by needs() of tests/support/needs.ts`,
+    );
 }
 
 function checkStateMachine(): string[] {
@@ -100,6 +108,7 @@ function checkVulnerabilities(): string[] {
 
 const faults = [
   ...checkShell(),
+  ...checkTests(),
   ...checkStateMachine(),
   ...checkTemplates(),
   ...(await checkRendering()),

@@ -22,8 +22,8 @@ const TIMEOUT_RANGE_SECONDS = { min: 5, max: 172_800 };
 const KEPT_CHARACTERS = { stdout: 24_000, stderr: 8_000 };
 const TRUNCATED_SUFFIX = '--output truncated--';
 
-/** What a script finds as PATH under the agent (behind the shims); neither HOME nor /snap/bin. */
-const AGENT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin';
+/** The programs of a node (behind the shims) are those of this machine. The agent hands over no HOME. */
+const AGENT_PATH = `${process.env.PATH}:/usr/local/sbin:/usr/sbin:/sbin`;
 
 interface CommandDocument {
   schemaVersion: string;

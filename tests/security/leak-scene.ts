@@ -10,7 +10,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect } from '@jest/globals';
 import { type Cloud, type CloudNode, startCloud } from '../../local/cloud.ts';
@@ -244,7 +244,7 @@ function leftBehind(): string[] {
       .filter((file) => {
         // Others leave their files there too, and remove them at any moment.
         const found = statSync(file, { throwIfNoEntry: false });
-        const isOurs = found?.uid === process.getuid?.();
+        const isOurs = found?.uid === userInfo().uid;
         return found !== undefined && isOurs && found.mtimeMs >= started && found.size < 1_000_000;
       }),
   );

@@ -140,7 +140,7 @@ export async function createNode() {
         cwd: '/',
         env: Object.fromEntries(
           Object.entries({
-            PATH: `${bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin`,
+            PATH: `${bin}:${process.env.PATH}`,
             AWS_SSM_INSTANCE_ID: 'i-0123456789abcdef0',
             AWS_SSM_REGION_NAME: 'eu-west-1',
             ACM_EXPORT_ROOT: root,

@@ -39,7 +39,7 @@ const TOOLS = {
   awscurl: { isHere: isInPath('awscurl'), otherwise: 'pip install awscurl' },
   root: { isHere: () => process.getuid?.() === 0, otherwise: 'run as root' },
   mounts: {
-    isHere: () => succeeds('unshare', ...MOUNT_NAMESPACE, 'true'),
+    isHere: () => succeeds('unshare', ...MOUNT_NAMESPACE, 'mount', '--version'),
     otherwise: 'run as root, or allow user namespaces to users',
   },
 } satisfies Record<string, Tool>;

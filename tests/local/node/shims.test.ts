@@ -28,7 +28,7 @@ const VERSION = 'a'.repeat(64);
 function call(command: string, args: string[], environment: Record<string, string> = {}) {
   return new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
     const env = {
-      PATH: `${join(folder, 'bin')}:/usr/sbin:/usr/bin:/sbin:/bin`,
+      PATH: `${join(folder, 'bin')}:${process.env.PATH}`,
       ACM_EXPORT_ROOT: folder,
       AWS_ENDPOINT_URL: secrets.url,
       AWS_ACCESS_KEY_ID: 'AKIANODE',
