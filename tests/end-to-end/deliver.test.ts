@@ -8,6 +8,7 @@ import {
   requestCertificate,
   served,
 } from '../../local/example-fleet.ts';
+import { needs } from '../support/needs.ts';
 import { call, deploy, deploymentOf, installed, order, plainNode, testFleet } from './test-fleet.ts';
 
 const fleet = testFleet();
@@ -232,7 +233,7 @@ test('two stacks with different prefixes share accounts and Regions without touc
   ).toBe(404);
 });
 
-test('a dry run reports on every node and changes nothing', async () => {
+needs('mounts')('a dry run reports on every node and changes nothing', async () => {
   const arn = await requestCertificate(fleet(), 'dry', ['dry.example.com']);
   const node = await plainNode(fleet(), 'dry');
   const { deployment } = await deploy(fleet(), 'dry', order(arn, 'dry', { DryRun: true }));

@@ -11,7 +11,7 @@ needs('strace').describe('of the processes that deliver a certificate', () => {
       .search()
       .leaks.filter(({ where }) => where === 'argv' || where === 'environment');
 
-  test('none gets a key or passphrase as an argument or in its environment', () => {
+  test('no process on a node gets a key or passphrase as an argument or in its environment', () => {
     const { work } = scene();
     const started = readdirSync(work).filter((name) => name.startsWith('processes.'));
     const programs = started.flatMap(

@@ -21,7 +21,7 @@ import fc from 'fast-check';
 import { startTlsServer } from '../../local/node/tls-server.ts';
 import type { TlsServer } from '../../local/node/types.ts';
 import { needs } from '../support/needs.ts';
-import { isHere, MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
+import { MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 import { type Bundle, bundleOf, createAuthority, createChain, daysFromNow, issue } from './certificates.ts';
 import {
@@ -1082,17 +1082,10 @@ describe('what the agent hands over', () => {
 });
 
 describe('a dry run', () => {
-  const dryRun = async (bundle: Bundle, environment: Environment = {}) =>
-    node.run(
-      {
-        ...(await node.offer(bundle, 2)),
-        SSM_ReloadServices: 'nginx',
-        SSM_DryRun: 'true',
-        ...environment,
-      },
-      // The script asks for a mount namespace of its own, which only root gets; a user is root in one.
-      isHere('mounts') ? ['unshare', ...MOUNT_NAMESPACE] : [],
-    );
+  /** The script asks for a mount namespace, which only root gets; a user is root in a namespace of his own. */
+  const asRoot = ['unshare', ...MOUNT_NAMESPACE];
+  const dryRun = async (bundle: Bundle, wrap: string[] = asRoot) =>
+    node.run({ ...(await node.offer(bundle, 2)), SSM_ReloadServices: 'nginx', SSM_DryRun: 'true' }, wrap);
 
   needs('mounts').each([
     ['over an installed certificate', async () => node.install(first)],
@@ -1125,7 +1118,7 @@ describe('a dry run', () => {
 
   test('says so where the node does not allow it', async () => {
     await node.addCommand('unshare', 'echo "unshare: Operation not permitted" >&2; exit 1');
-    expect((await dryRun(first)).result).toMatchObject({
+    expect((await dryRun(first, [])).result).toMatchObject({
       Outcome: 'failed',
       ExitCode: 14,
       Error: expect.stringContaining('refuses unshare'),
