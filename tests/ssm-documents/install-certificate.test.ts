@@ -1118,6 +1118,7 @@ describe('a dry run', () => {
 
   test('says so where the node does not allow it', async () => {
     await node.addCommand('unshare', 'echo "unshare: Operation not permitted" >&2; exit 1');
+    await node.addCommand('mount', 'exit 1');
     expect((await dryRun(first, [])).result).toMatchObject({
       Outcome: 'failed',
       ExitCode: 14,
