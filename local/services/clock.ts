@@ -1,5 +1,7 @@
 export interface Clock {
   now(): Date;
+  /** Now, by this clock and as it was before each advance; last of all the machine's own. */
+  nowAndBefore(): Date[];
   /** Moves the clock forward; whatever was to happen until then (waits, schedules, expiries) happens. */
   advance(milliseconds: number): void;
   /** Resolves when that much time has passed on this clock, scaled by timeScale, or when it was advanced. */
@@ -24,6 +26,7 @@ interface Timer {
 export class CloudClock implements Clock {
   /** The offset in milliseconds, shared with the workers that run functions: their clocks move as well. */
   readonly shared = new Float64Array(new SharedArrayBuffer(8));
+  readonly #before: number[] = [];
   readonly #timeScale: number;
   readonly #timers = new Set<Timer>();
   #stopped = false;
@@ -36,7 +39,14 @@ export class CloudClock implements Clock {
     return new Date(Date.now() + (this.shared[0] as number));
   }
 
+  nowAndBefore(): Date[] {
+    return [...this.#before, this.shared[0] as number]
+      .reverse()
+      .map((offset) => new Date(Date.now() + offset));
+  }
+
   advance(milliseconds: number): void {
+    this.#before.push(this.shared[0] as number);
     this.shared[0] = (this.shared[0] as number) + milliseconds;
     const now = this.now().getTime();
     const due = [...this.#timers].filter((timer) => timer.due <= now).sort((a, b) => a.due - b.due);

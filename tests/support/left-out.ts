@@ -17,15 +17,18 @@ export default class LeftOut {
   readonly #isWhole: boolean;
   #error: Error | undefined;
 
-  constructor({ testNamePattern }: { testNamePattern?: string }) {
+  readonly #isNamed: boolean;
+
+  constructor(asked: { testNamePattern?: string; testPathPatterns: { patterns: string[] } }) {
     // Given a pattern, jest itself leaves out what does not match.
-    this.#isWhole = !testNamePattern;
+    this.#isNamed = Boolean(asked.testNamePattern);
+    this.#isWhole = asked.testPathPatterns.patterns.length === 0;
   }
 
   onRunComplete(contexts: Set<{ config: { displayName?: { name: string } } }>, results: Results): void {
-    const lines = this.#isWhole ? this.#leftOut(results) : [];
+    const lines = this.#isNamed ? [] : this.#leftOut(results);
     const isReal = [...contexts].some(({ config }) => config.displayName?.name === 'real');
-    if (!isReal) {
+    if (this.#isWhole && !isReal) {
       lines.push(
         'Left to `make test-all`: tests/real/, with other programs than Node and openssl. It needs:',
       );
