@@ -36,7 +36,8 @@ export async function installShims(folder: string): Promise<void> {
   await writeFile(
     command,
     `#!/bin/sh
-NODE_COMPILE_CACHE='${folder}/compile-cache' exec '${process.execPath}' '${bundle}' "$@"
+# The agent hands over no home; root's is the node's own, never that of whoever runs the local cloud.
+HOME="\${HOME:-$ACM_EXPORT_ROOT/root}" NODE_COMPILE_CACHE='${folder}/compile-cache' exec '${process.execPath}' '${bundle}' "$@"
 `,
   );
   await chmod(command, 0o755);

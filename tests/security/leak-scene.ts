@@ -10,12 +10,13 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir, userInfo } from 'node:os';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect } from '@jest/globals';
 import { type Cloud, type CloudNode, startCloud } from '../../local/cloud.ts';
 import { CENTRAL, callApi, MEMBER, requestCertificate } from '../../local/example-fleet.ts';
 import type { Deployed } from '../../local/templates/resolve-template.ts';
+import { isOurs } from '../support/processes.ts';
 import { deploySite, functionRole, type Site, withoutGrant } from './flows.ts';
 import {
   encryptedKeySecret,
@@ -244,8 +245,8 @@ function leftBehind(): string[] {
       .filter((file) => {
         // Others leave their files there too, and remove them at any moment.
         const found = statSync(file, { throwIfNoEntry: false });
-        const isOurs = found?.uid === userInfo().uid;
-        return found !== undefined && isOurs && found.mtimeMs >= started && found.size < 1_000_000;
+
+        return found !== undefined && isOurs(found) && found.mtimeMs >= started && found.size < 1_000_000;
       }),
   );
 }

@@ -12,3 +12,6 @@ export function commandLines(): string[] {
       }
     });
 }
+
+/** Whether a file belongs to the user who runs the tests. */
+export const isOurs = ({ uid }: { uid: number }): boolean => uid === process.getuid?.();
