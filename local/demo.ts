@@ -263,5 +263,5 @@ try {
   tell('All is as promised. The local cloud is gone, with every key in it.');
 } catch (error) {
   tell(error instanceof NotSo ? `NOT SO: ${error.message}` : String((error as Error).stack));
-  process.exitCode = 1;
+  process.exit(1);
 }

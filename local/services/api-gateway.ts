@@ -166,6 +166,7 @@ export class ApiGateway {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => {
       timer = setTimeout(() => resolve('late'), INTEGRATION_SECONDS * 1000 * PATIENCE);
+      timer.unref(); // A cloud that stops waits for no time-out.
     });
     let response: ApiResponse;
     try {

@@ -3,7 +3,7 @@ import { type IncomingHttpHeaders, request, type Server } from 'node:http';
 import { join } from 'node:path';
 import dynalite from 'dynalite';
 import type { PolicedState } from '../iam/operations.ts';
-import { type Caller, type Kernel, type Operations, parseArn, ServiceError } from './service.ts';
+import { type Caller, type Kernel, NoAnswer, type Operations, parseArn, ServiceError } from './service.ts';
 
 /** What dynalite answers to; a row in local/iam/operations.ts is needed besides. */
 const forwarded = [
@@ -44,6 +44,8 @@ export class DynamoDb {
   /** Names of the key attributes, by ARN. */
   readonly #tables = new Map<string, string[]>();
   #server: Server | undefined;
+  #isStopping = false;
+  readonly #underWay = new Set<Promise<unknown>>();
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
@@ -60,6 +62,9 @@ export class DynamoDb {
   async stop(): Promise<void> {
     const server = this.#server;
     if (!server) return;
+    this.#isStopping = true;
+    // dynalite throws out of nowhere when its database closes below a write.
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   }
@@ -129,7 +134,18 @@ export class DynamoDb {
     return Item ? { Item } : {};
   }
 
-  #send(operation: string, input: object): Promise<{ status: number; body: string }> {
+  async #send(operation: string, input: object): Promise<{ status: number; body: string }> {
+    if (this.#isStopping) throw new NoAnswer('the cloud stops');
+    const answer = this.#exchange(operation, input);
+    this.#underWay.add(answer);
+    try {
+      return await answer;
+    } finally {
+      this.#underWay.delete(answer);
+    }
+  }
+
+  #exchange(operation: string, input: object): Promise<{ status: number; body: string }> {
     const headers: IncomingHttpHeaders = {
       'content-type': 'application/x-amz-json-1.0',
       'x-amz-target': `DynamoDB_20120810.${operation}`,

@@ -277,6 +277,7 @@ export class Lambda {
       },
       seconds * 1000 * PATIENCE,
     );
+    timer.unref(); // A cloud that stops waits for no time-out.
     const started = this.#kernel.clock.now();
     const traceId = traceHeader(started);
     const answer = await new Promise<Answer>((resolve) => {

@@ -41,7 +41,12 @@ if (positionals.join(' ') !== COMMAND || values.query !== 'SecretString' || valu
 }
 
 try {
-  const client = new SecretsManagerClient(values.region ? { region: values.region } : {});
+  // Handed on to where credentials come from: the metadata service here is as slow as this machine may be.
+  const patience = { timeout: 60_000, maxRetries: 3 };
+  const client = new SecretsManagerClient({
+    ...patience,
+    ...(values.region ? { region: values.region } : {}),
+  });
   const { SecretString } = await client.send(
     new GetSecretValueCommand({ SecretId: values['secret-id'], VersionId: values['version-id'] }),
   );

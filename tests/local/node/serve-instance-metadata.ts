@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 /** The instance metadata service of an EC2 node whose role has the given access key. */
-export async function serveInstanceMetadata(accessKeyId: string) {
+export async function serveInstanceMetadata(accessKeyId: string, delayMilliseconds = 0) {
   const credentials = '/latest/meta-data/iam/security-credentials/';
   const answers: Record<string, () => string> = {
     'PUT /latest/api/token': () => 'token',
@@ -21,8 +21,12 @@ export async function serveInstanceMetadata(accessKeyId: string) {
   };
   const server = createServer((request, response) => {
     const answer = answers[`${request.method} ${request.url}`];
-    if (answer) response.setHeader('X-Aws-Ec2-Metadata-Token-Ttl-Seconds', '21600').end(answer());
-    else response.writeHead(404).end();
+    const end = () => {
+      if (answer) response.setHeader('X-Aws-Ec2-Metadata-Token-Ttl-Seconds', '21600').end(answer());
+      else response.writeHead(404).end();
+    };
+    if (delayMilliseconds > 0) setTimeout(end, delayMilliseconds);
+    else end();
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   return {

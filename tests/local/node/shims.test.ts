@@ -79,6 +79,22 @@ describe('aws', () => {
     }
   });
 
+  test('waits for a metadata service that is as slow as a busy machine', async () => {
+    // The SDK by itself gives up after a second.
+    const metadata = await serveInstanceMetadata('ASIASLOW', 1200);
+    try {
+      secrets.put(SECRET, VERSION, { Serial: '0c' });
+      const { code } = await getSecretValue([], {
+        AWS_ACCESS_KEY_ID: '',
+        AWS_SECRET_ACCESS_KEY: '',
+        AWS_EC2_METADATA_SERVICE_ENDPOINT: metadata.url,
+      });
+      expect([code, secrets.accessKeyIds.at(-1)]).toEqual([0, 'ASIASLOW']);
+    } finally {
+      metadata.stop();
+    }
+  });
+
   test("fails in the AWS CLI's words and with its exit codes", async () => {
     const denied = 'User: arn:aws:sts::1:assumed-role/node/i-0 is not authorized to perform: it';
     secrets.answerNext(serviceError(400, 'AccessDeniedException', denied));

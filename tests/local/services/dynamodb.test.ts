@@ -7,9 +7,25 @@ import {
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import { beforeAll, expect, test } from '@jest/globals';
+import { startCloud } from '../../../local/cloud.ts';
 import { ACCOUNT, allow, OTHER_ACCOUNT, OTHER_REGION, REGION, testCloud } from './test-cloud.ts';
 
 const cloud = testCloud();
+const TABLE = {
+  TableName: 'inventory',
+  AttributeDefinitions: [
+    { AttributeName: 'Id', AttributeType: 'S' },
+    { AttributeName: 'Status', AttributeType: 'S' },
+  ],
+  KeySchema: [{ AttributeName: 'Id', KeyType: 'HASH' }],
+  GlobalSecondaryIndexes: [
+    {
+      IndexName: 'StatusIndex',
+      KeySchema: [{ AttributeName: 'Status', KeyType: 'HASH' }],
+      Projection: { ProjectionType: 'ALL' },
+    },
+  ],
+};
 const places = [
   [ACCOUNT, REGION],
   [ACCOUNT, OTHER_REGION],
@@ -20,21 +36,7 @@ const table = (account: string, region: string) =>
 
 beforeAll(async () => {
   for (const [account, region] of places) {
-    await cloud().services.dynamoDb.createTable(account, region, {
-      TableName: 'inventory',
-      AttributeDefinitions: [
-        { AttributeName: 'Id', AttributeType: 'S' },
-        { AttributeName: 'Status', AttributeType: 'S' },
-      ],
-      KeySchema: [{ AttributeName: 'Id', KeyType: 'HASH' }],
-      GlobalSecondaryIndexes: [
-        {
-          IndexName: 'StatusIndex',
-          KeySchema: [{ AttributeName: 'Status', KeyType: 'HASH' }],
-          Projection: { ProjectionType: 'ALL' },
-        },
-      ],
-    });
+    await cloud().services.dynamoDb.createTable(account, region, TABLE);
   }
 });
 
@@ -119,4 +121,21 @@ test('what is written can be searched', () => {
     TableName: 'inventory',
     Item: { Id: { S: 'a' }, Place: { N: '0' } },
   });
+});
+
+test('a cloud that stops while others write ends their writes, and nothing breaks', async () => {
+  const other = await startCloud({ quotas: false });
+  const writer = other.createUser(ACCOUNT, 'writer', [allow('*')]);
+  const client = new DynamoDBClient({ ...other.clientConfig(writer, REGION), maxAttempts: 1 });
+  await other.services.dynamoDb.createTable(ACCOUNT, REGION, TABLE);
+  const put = (id: number) =>
+    client.send(
+      new PutItemCommand({ TableName: 'inventory', Item: { Id: { S: `${id}` }, Status: { S: 's' } } }),
+    );
+  await put(0);
+  const writes = Array.from({ length: 200 }, (_, id) => put(id));
+  const ends = Promise.allSettled(writes);
+  await writes[0];
+  await other.stop();
+  expect(new Set((await ends).map(({ status }) => status))).toContain('rejected');
 });
