@@ -305,6 +305,7 @@ async function serving(endpoint: Endpoint, pidFile: string, child: ChildProcess)
     }
     await sleep(20);
   }
+  await new Promise(() => {}); // It has ended: `ended` says why.
 }
 
 async function ended(child: ChildProcess, logFile: string): Promise<never> {
