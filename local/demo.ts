@@ -114,8 +114,10 @@ async function rest(fleet: Fleet): Promise<void> {
 
 async function demo(fleet: Fleet): Promise<void> {
   const { cloud } = fleet;
-  tell(`template.yaml is deployed in ${CENTRAL.account} ${CENTRAL.region}, member-account.yaml there and in`);
-  tell(`${MEMBER.account} ${MEMBER.region}. Every call is signed, and allowed by their policies or denied.`);
+  tell(
+    `template.yaml is in ${CENTRAL.account} ${CENTRAL.region}, member-account.yaml there and in ${MEMBER.account}`,
+  );
+  tell(`${MEMBER.region}. Every call is signed, and allowed by their policies or denied.`);
 
   tell(
     '5 nodes start, each with a TLS server and a placeholder: 3 EC2 instances and 1 hybrid node are tagged',
@@ -131,6 +133,7 @@ async function demo(fleet: Fleet): Promise<void> {
   const placeholder = await served(other);
   const { unit } = other.server;
 
+  tell('ACM is asked for an exportable certificate for www.example.com, tagged CertName=www');
   const arn = await requestCertificate(fleet, 'www', ['www.example.com', 'example.com']);
   tell(`ACM issued ${arn}`);
 
@@ -250,7 +253,7 @@ try {
   // Waits and retries of the cloud take a fiftieth of their time; the clock itself runs as it does everywhere.
   const cloud = await startCloud({ timeScale: 0.02 });
   try {
-    tell(`It is at ${cloud.endpoint}`);
+    tell(`It is at ${cloud.endpoint}; both templates are deployed there`);
     const fleet = await deployFleet(cloud);
     try {
       await demo(fleet);

@@ -142,6 +142,9 @@ export async function requestCertificate(
     if (Certificate?.Status === 'ISSUED') {
       return CertificateArn;
     }
+    if (Certificate?.Status !== 'PENDING_VALIDATION') {
+      throw new Error(`${CertificateArn} is ${Certificate?.Status} (${Certificate?.FailureReason})`);
+    }
     await fleet.cloud.clock.sleep(1000);
   }
 }
