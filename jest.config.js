@@ -3,6 +3,8 @@ import { readdirSync } from 'node:fs';
 // ESM throughout (middy 7 is ESM only), TypeScript by esbuild: types are checked by `make lint`.
 const common = {
   testEnvironment: 'node',
+  // Not in the folder for temporary files, where it would stay behind.
+  cacheDirectory: '<rootDir>/node_modules/.cache/jest',
   testMatch: ['**/*.test.ts'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '\\.ts$': '<rootDir>/tests/esbuild-transform.js' },
