@@ -38,21 +38,23 @@ const HANGS_AFTER_MS = 10 * MINUTE_MS;
 const PROGRESS_EVERY_MS = 5000;
 
 /**
- * Looks again until something is so, and says meanwhile what it waits for. A look gives true, or what it saw instead;
- * one that fails is a "not yet".
+ * Looks again until something is so, and says meanwhile what it waits for. A look gives true, or what it saw instead.
+ * One that fails is a "not yet"; one that throws NotSo has seen that it never will be.
  */
 async function waitFor(what: string, look: () => Promise<true | string>): Promise<void> {
   const began = performance.now();
   let told = began;
   for (;;) {
+    let isLost = false;
     const seen = await look().catch((error: Error) => {
-      if (error instanceof NotSo) throw error;
-      return `the look failed: ${error.message}`;
+      isLost = error instanceof NotSo;
+      return isLost ? error.message : `the look failed: ${error.message}`;
     });
     if (seen === true) return;
     const now = performance.now();
     const waited = `${Math.round((now - began) / 1000)} s`;
-    if (now - began > HANGS_AFTER_MS) throw new NotSo(`${what}. Waited for ${waited}. Seen: ${seen}`);
+    if (isLost || now - began > HANGS_AFTER_MS)
+      throw new NotSo(`${what}. Waited for ${waited}. Seen: ${seen}`);
     if (now - told > PROGRESS_EVERY_MS) {
       tell(`  ... waiting for ${waited} until ${what}. Seen: ${seen}`);
       told = now;
@@ -99,7 +101,7 @@ async function allServe(
       `deployment in ${TargetAccount} is ${Status} ${LastError}`.trim(),
     ),
   ].join('; ');
-  if (failures.length > 0) throw new NotSo(`the ${nodes.length} nodes serve serial ${serial}. Seen: ${seen}`);
+  if (failures.length > 0) throw new NotSo(seen);
   return seen;
 }
 
