@@ -113,7 +113,7 @@ async function makeCommands(folder: string): Promise<{ name: string; bin: string
   );
 }
 
-/** The script is the one in the document: rendered, without comments. */
+/** The script is the one in the document. */
 async function makeRuns(folder: string, ends: (() => Promise<unknown>)[]): Promise<Run[]> {
   const { installOnNode } = await loadDocuments();
   const script = path.join(folder, 'install-certificate.sh');

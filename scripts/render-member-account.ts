@@ -3,18 +3,17 @@
 //   node scripts/render-member-account.ts           renders
 //   node scripts/render-member-account.ts --check   fails if the template does not hold what would be rendered
 //
-// The template must lie in the repository as it is deployed, and may have 51,200 bytes at most. So the copy in it
-// is compact: the script without its comments, as a quoted YAML string with one line per function, where a block of
-// text would spend a dozen blanks on each of its lines.
-import { realpathSync } from 'node:fs';
+// The template lies in the repository as it is deployed, so that nobody needs a build to deploy it. The documents stand
+// in it as plain YAML and the script with its comments: what runs on a server as root can be read there, line by line.
+import { readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { Document, isPair, isScalar, parse, Scalar, visit } from 'yaml';
+import { Document, parse } from 'yaml';
 
 const root = path.dirname(import.meta.dirname);
 
-/** What CloudFormation takes as the body of a template, in bytes (CloudFormation quotas). */
-export const TEMPLATE_LIMIT = 51_200;
+/** What CloudFormation takes as a template that lies in S3, in bytes (TemplateURL: 1 MB). */
+export const TEMPLATE_LIMIT = 1_000_000;
 
 interface Parameter {
   type: string;
@@ -31,7 +30,19 @@ export interface SsmDocument {
   [field: string]: unknown;
 }
 
-const SCRIPT_PLACE = 'rendered from install-certificate.sh';
+const SCRIPT_PLACE = 'rendered from install-certificate/*.sh';
+
+const INSTALL_SCRIPT = path.join(root, 'ssm-documents', 'install-certificate');
+
+/**
+ * The install script as it is deployed and as tests run it: its parts, in the byte order of their names, with an empty
+ * line between two of them. Indentation is left out: an SSM document has 64 KB, and comments say more.
+ */
+export function installScript(folder = INSTALL_SCRIPT): string {
+  const names = readdirSync(folder).filter((name) => name.endsWith('.sh'));
+  const parts = names.sort().map((name) => readFileSync(path.join(folder, name), 'utf8').trimEnd());
+  return `${parts.join('\n\n')}\n`.replace(/^ +/gm, '');
+}
 
 /** The two documents as they are deployed, the script and the handed-on parameters in their places. */
 export async function loadDocuments(): Promise<{ installOnNode: SsmDocument; installOnFleet: SsmDocument }> {
@@ -42,9 +53,7 @@ export async function loadDocuments(): Promise<{ installOnNode: SsmDocument; ins
   if (JSON.stringify(step?.inputs.runCommand) !== JSON.stringify([SCRIPT_PLACE])) {
     throw new Error(`install-on-node.yaml has no runCommand "${SCRIPT_PLACE}"`);
   }
-  (step as SsmDocument['mainSteps'][number]).inputs.runCommand = [
-    compact(await read('install-certificate.sh')),
-  ];
+  (step as SsmDocument['mainSteps'][number]).inputs.runCommand = [installScript()];
   return { installOnNode, installOnFleet: handParametersOn(installOnFleet, installOnNode) };
 }
 
@@ -52,8 +61,8 @@ export async function loadDocuments(): Promise<{ installOnNode: SsmDocument; ins
 function handParametersOn(fleet: SsmDocument, node: SsmDocument): SsmDocument {
   const parameters = Object.fromEntries(
     Object.entries(node.parameters).map(([name, parameter]) => {
-      // Only Command documents know interpolationType, and one description is enough.
-      const { interpolationType: _, description: __, ...rest } = parameter;
+      // Only Command documents know interpolationType.
+      const { interpolationType: _, ...rest } = parameter;
       return [name, rest];
     }),
   );
@@ -63,19 +72,6 @@ function handParametersOn(fleet: SsmDocument, node: SsmDocument): SsmDocument {
     parameters: { ...fleet.parameters, ...parameters },
     mainSteps: fleet.mainSteps.map((step) => ({ ...step, inputs: { ...step.inputs, Parameters: passed } })),
   };
-}
-
-/** The script without comments and blank lines and with half its indentation. Its first line names the shell. */
-export function compact(script: string): string {
-  const [shell, ...lines] = script.split('\n');
-  const code = lines.filter((line) => !/^\s*(#|$)/.test(line));
-  const compacted = code.map((line) =>
-    line
-      .replace(/ # [^'"]*$/, '') // A # inside a string has a quote behind it.
-      .replace(/^(\w+\(\) \{) # .*$/, '$1')
-      .replace(/^ +/, (blanks) => ' '.repeat(blanks.length / 2)),
-  );
-  return [shell, ...compacted].join('\n');
 }
 
 /** The template with the documents written between their marks. Throws if a mark is missing. */
@@ -95,43 +91,18 @@ function replaceBetweenMarks(template: string, name: string, document: SsmDocume
   const block = toYaml(document)
     .trimEnd()
     .split('\n')
-    .map((line) => indentation + line)
+    .map((line) => (line === '' ? '' : indentation + line))
     .join('\n');
   return template.replace(place, () => `${indentation}${mark}: begin\n${block}\n${indentation}${mark}: end`);
 }
 
 function toYaml(document: SsmDocument): string {
-  const script = (document.mainSteps[0]?.inputs.runCommand as string[] | undefined)?.[0];
-  const place = '__SCRIPT__';
-  const withPlace = JSON.parse(JSON.stringify(document, (_, value) => (value === script ? place : value)));
-  // YAML 1.1 is what CloudFormation reads: `no` and 0600 get their quotes.
-  const yamlDocument = new Document(withPlace, { version: '1.1' });
-  visit(yamlDocument, {
-    // Older parsers, that of the AWS CLI among them, refuse a plain scalar with a question mark inside {}.
-    Scalar: (_, node) => {
-      if (typeof node.value === 'string' && node.value.includes('?')) node.type = Scalar.QUOTE_DOUBLE;
-    },
-    Collection: (_, node) => {
-      const values = node.items.map((item) => (isPair(item) ? item.value : item));
-      if (values.every((value) => isScalar(value) && value.value !== place)) node.flow = true; // On one line.
-    },
-  });
-  const yaml = yamlDocument.toString({
-    indent: 1,
-    indentSeq: false,
+  // YAML 1.1 is what CloudFormation reads: `no` and 0600 get their quotes. It takes no aliases.
+  return new Document(document, { version: '1.1', aliasDuplicateObjects: false }).toString({
+    blockQuote: 'literal',
     lineWidth: 0,
-    flowCollectionPadding: false,
     directives: false,
   });
-  return script === undefined ? yaml : yaml.replace(place, () => quoted(script));
-}
-
-/**
- * A double-quoted YAML string, broken (without effect on its value) before each line that begins a function. YAML
- * wants continued lines deeper than the list that the string is an item of; parsers differ in how strictly.
- */
-function quoted(script: string): string {
-  return JSON.stringify(script).replace(/\\n(?=\w+\(\) \{)/g, '\\n\\\n      ');
 }
 
 /** Not `import.meta.main`, which early releases of Node 24 do not have. */

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
+import { installScript } from '../../scripts/render-member-account.ts';
 import { centralStack, ROOT, resourceOf, resourcesOf } from '../templates/stacks.ts';
 import { anchorsOf, read, rowsOf, section } from './documents.ts';
 
@@ -132,8 +133,7 @@ test('every outcome of a node is explained', () => {
 });
 
 test('every exit code of the install script is explained, under its name', () => {
-  const [, table = ''] =
-    /declare -rA EXIT_CODE=\(([^)]+)\)/.exec(read('ssm-documents/install-certificate.sh')) ?? [];
+  const [, table = ''] = /declare -rA EXIT_CODE=\(([^)]+)\)/.exec(installScript()) ?? [];
   const inScript = [...table.matchAll(/\[([\w-]+)\]=(\d+)/g)].map(([, name, code]) => [code, name]);
   const rowsIn = (text: string) =>
     rowsOf(text)

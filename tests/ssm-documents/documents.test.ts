@@ -1,6 +1,15 @@
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { loadDocuments, renderMemberAccount, TEMPLATE_LIMIT } from '../../scripts/render-member-account.ts';
+import fc from 'fast-check';
+import {
+  installScript,
+  loadDocuments,
+  renderMemberAccount,
+  TEMPLATE_LIMIT,
+} from '../../scripts/render-member-account.ts';
+import { memberStack, resourceOf } from '../templates/stacks.ts';
 
 /** SSM: a document and the values of its parameters together, in bytes. */
 const DOCUMENT_LIMIT = 64 * 1024;
@@ -10,6 +19,70 @@ const PARAMETER_VALUE_LIMIT = 512;
 const template = await readFile(new URL('../../member-account.yaml', import.meta.url), 'utf8');
 const { installOnNode, installOnFleet } = await loadDocuments();
 const documents = { 'install-on-node': installOnNode, 'install-on-fleet': installOnFleet };
+
+/**
+ * A longest text that a pattern matches, of those that documents have: literals, classes, groups, alternatives and
+ * repeats. What has no upper end is repeated as often as is said.
+ */
+function longestMatch(pattern: string, endless: number): string {
+  const rest = [...pattern.matchAll(/\[(?:\^|[^\]])[^\]]*\]|\{[0-9,]+\}|./gs)].map(([token]) => token);
+  const alternatives = (): string => {
+    let longest = sequence();
+    while (rest[0] === '|') {
+      rest.shift();
+      const other = sequence();
+      if (other.length > longest.length) longest = other;
+    }
+    return longest;
+  };
+  const sequence = (): string => {
+    let text = '';
+    while (rest.length > 0 && rest[0] !== '|' && rest[0] !== ')') text += repeated(atom());
+    return text;
+  };
+  const atom = (): string => {
+    const token = rest.shift() as string;
+    if (token === '(') {
+      const group = alternatives();
+      rest.shift();
+      return group;
+    }
+    if (/^(\[\^|[\\.^$])/.test(token)) throw new Error(`${token} is no part of patterns here`);
+    return token.startsWith('[') ? (token[1] as string) : token;
+  };
+  const repeated = (text: string): string => {
+    if (rest[0] === '?') rest.shift();
+    else if (rest[0] === '*' || rest[0] === '+') return text.repeat(Number(rest.shift() === '+') + endless);
+    else if (rest[0]?.startsWith('{')) {
+      const [, from, comma, to] = /^\{(\d*)(,?)(\d*)\}$/.exec(rest.shift() as string) ?? [];
+      return text.repeat(comma === ',' && to === '' ? Number(from) + endless : Number(to || from));
+    }
+    return text;
+  };
+  return alternatives();
+}
+
+/** The longest value that a parameter can have: its pattern and the API say so. */
+function longestValue({ allowedPattern }: { allowedPattern: string }): string {
+  const inner = allowedPattern.slice(1, -1);
+  const bounded = longestMatch(inner, 0);
+  const perRepeat = longestMatch(inner, 1).length - bounded.length;
+  const room = PARAMETER_VALUE_LIMIT - bounded.length;
+  return perRepeat === 0 ? bounded : longestMatch(inner, Math.floor(room / perRepeat));
+}
+
+/** What SSM may count at run time: the document with each value in the places that name it, and the values. */
+function sizeAtRunTime(document: (typeof documents)[keyof typeof documents]): number {
+  const values = Object.entries(document.parameters).map(([name, parameter]) => ({
+    name,
+    value: longestValue(parameter),
+  }));
+  const filledIn = values.reduce(
+    (text, { name, value }) => text.replaceAll(`{{ ${name} }}`, value),
+    JSON.stringify(document),
+  );
+  return Buffer.byteLength(filledIn) + Buffer.byteLength(values.map(({ value }) => value).join(''));
+}
 
 describe.each(Object.entries(documents))('%s', (_, document) => {
   test.each(Object.entries(document.parameters))(
@@ -32,10 +105,24 @@ describe.each(Object.entries(documents))('%s', (_, document) => {
     },
   );
 
-  test('stays below the size that SSM takes, with all parameters at their longest', () => {
-    const values = Object.keys(document.parameters).length * PARAMETER_VALUE_LIMIT;
-    expect(Buffer.byteLength(JSON.stringify(document)) + values).toBeLessThan(DOCUMENT_LIMIT);
+  test.each(Object.entries(document.parameters))('%s has a longest value', (_, parameter) => {
+    const value = longestValue(parameter);
+    const pattern = new RegExp(parameter.allowedPattern, 'u');
+    expect(value).toMatch(pattern);
+    expect(value.length).toBeLessThanOrEqual(PARAMETER_VALUE_LIMIT);
+    fc.assert(fc.property(fc.stringMatching(pattern), (other) => other.length <= value.length));
   });
+
+  test('stays below the size that SSM takes, with all parameters at their longest', () => {
+    expect(sizeAtRunTime(document)).toBeLessThan(DOCUMENT_LIMIT);
+  });
+});
+
+test('the longest match is found through alternatives, groups and repeats', () => {
+  expect(longestMatch('ab?[c-e]{1,3}', 0)).toBe('abccc');
+  expect(longestMatch('(a|bcd){0,2}(e(f|gh))?', 0)).toBe('bcdbcdegh');
+  expect(longestMatch('a*b+', 3)).toBe('aaabbbb');
+  expect(() => longestMatch('a.b', 0)).toThrow();
 });
 
 test('every parameter reaches the script as an environment variable and never as text', () => {
@@ -63,4 +150,26 @@ test('member-account.yaml holds the documents as they are, in characters that Cl
   expect(Buffer.byteLength(template)).toBeLessThanOrEqual(TEMPLATE_LIMIT);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the range is the point.
   expect(template).toMatch(/^[\x00-\x7f]*$/);
+});
+
+test('a stack deploys the script of the sources, byte for byte, comments included', () => {
+  const { Content } = resourceOf(memberStack(), 'InstallOnNodeDocument').properties;
+  expect(Content.mainSteps[0].inputs.runCommand).toEqual([installScript()]);
+});
+
+test('the parts of the script are joined in the byte order of their names, with an empty line between', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'parts-'));
+  try {
+    const parts = {
+      '20-main.sh': 'main\n',
+      '00-head.sh': '#!/bin/bash\n# why\n\n',
+      '1-late.sh': 'late() {\n  :\n}\n',
+      '10-early.sh': 'early\n',
+      'README.md': 'no part\n',
+    };
+    for (const [name, text] of Object.entries(parts)) await writeFile(path.join(folder, name), text);
+    expect(installScript(folder)).toBe('#!/bin/bash\n# why\n\nlate() {\n  :\n}\n\nearly\n\nmain\n');
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

@@ -34,6 +34,15 @@ describe.each(['template.yaml', 'member-account.yaml'])('%s', (file) => {
     },
   );
 
+  test('has a group and a label for each in the console', () => {
+    const { ParameterGroups, ParameterLabels } =
+      writtenTemplate(file).Metadata['AWS::CloudFormation::Interface'];
+    const names = parametersOf(file).map(([name]) => name);
+    const grouped = ParameterGroups.flatMap((group: { Parameters: string[] }) => group.Parameters);
+    expect(grouped.sort()).toEqual([...names].sort());
+    expect(Object.keys(ParameterLabels).sort()).toEqual([...names].sort());
+  });
+
   test('is plain ASCII: CloudFormation shows other characters as question marks', () => {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: the range of ASCII
     expect(textOf(file).match(/[^\x00-\x7f]+/g)).toBeNull();
@@ -82,16 +91,4 @@ test('the longest names that parameters allow are names that AWS allows', () => 
       }
     }
   }
-});
-
-// The member template leaves the groups out: its documents need the room.
-test('the console groups all parameters of template.yaml', () => {
-  const file = 'template.yaml';
-  const { ParameterGroups } = writtenTemplate(file).Metadata['AWS::CloudFormation::Interface'];
-  const grouped = ParameterGroups.flatMap((group: { Parameters: string[] }) => group.Parameters);
-  expect(grouped.sort()).toEqual(
-    parametersOf(file)
-      .map(([name]) => name)
-      .sort(),
-  );
 });
