@@ -46,7 +46,11 @@ def validate_only(self, service_name, operation_name, parameters, parsed_globals
     return 0
 
 
+stopped_calls = []
+
+
 def refuse_call(self, operation_name, api_params):
+    stopped_calls.append(operation_name)
     raise NotCalled(operation_name)
 
 
@@ -59,8 +63,9 @@ really_call = botocore.client.BaseClient._make_api_call
 def check(arguments):
     real = os.environ.get("AWS_ENDPOINT_URL") and tuple(arguments[:2]) in READ
     clidriver.CLIOperationCaller.invoke = really_invoke if real else validate_only
-    # Customisations (cloudformation deploy, wait) make calls of their own.
+    # Customisations (s3 cp, cloudformation wait) make calls of their own.
     botocore.client.BaseClient._make_api_call = really_call if real else refuse_call
+    stopped_calls.clear()
     output, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         try:
@@ -68,14 +73,10 @@ def check(arguments):
         except SystemExit as stop:
             status = stop.code
     message = errors.getvalue().strip()
-    if status and not is_stopped_call(message):
+    # A customisation that came to a call of its own had parsed everything.
+    if status and not stopped_calls:
         return message[-400:] or f"exit status {status}"
     return None
-
-
-def is_stopped_call(message):
-    """Of customisations that had parsed everything: what stopped them is the name of the operation."""
-    return message.split("\n")[-1].strip().isidentifier()
 
 
 print(json.dumps([check(arguments) for arguments in json.load(sys.stdin)]))

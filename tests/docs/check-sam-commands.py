@@ -19,7 +19,11 @@ def check(arguments):
         while isinstance(command, click.Group):
             name, command, rest = command.resolve_command(context, rest)
             context = click.Context(command, info_name=name, parent=context)
-        command.make_parser(context).parse_args(rest)
+        values, _, _ = command.make_parser(context).parse_args(rest)
+        for option in command.params:
+            # A path may be that of a file which the reader has made just before.
+            if option.name in values and not isinstance(option.type, click.Path):
+                option.type_cast_value(context, values[option.name])
     except click.UsageError as error:
         return error.format_message()
     return None

@@ -17,7 +17,7 @@ import { programOf } from '../support/tools.ts';
 import { ROOT } from '../templates/stacks.ts';
 import { type Block, blocksOf } from './documents.ts';
 
-/** A command of a document as bash would run it: words after every expansion. */
+/** A command of a document as a shell would run it: words after every expansion. */
 export interface Command {
   document: string;
   line: number;
@@ -36,10 +36,10 @@ const RECORDED = [
 const ON_A_SERVER = `cd() { :; }
 source() { SecretArn=arn:aws:secretsmanager:eu-west-1:444455556666:secret:acm-export/www/x-AbCdEf VersionId=$(printf '%064d' 0); }`;
 
-/** Notes how it was called. Where a script would go on with what --query finds, it is an ARN of something. */
+/** Notes how it was called. Where a script would go on with what --query finds, it is an account or an ARN. */
 const RECORDER = `#!/bin/bash
 { printf '%s\\0' "$BLOCK" "\${0##*/}" "$@"; printf '\\036'; } >>"$RECORD"
-case " $* " in *' --query '*) echo arn:aws:example:eu-west-1:111122223333:example ;; esac
+case " $* " in *' get-caller-identity '*) echo 111122223333 ;; *' --query '*) echo arn:aws:example:eu-west-1:111122223333:example ;; esac
 `;
 
 /** What a console block shows: commands behind \`$ \`, as far as bash takes them to go, and their output. */
@@ -62,20 +62,36 @@ function commandsIn({ language, text }: Block): string[] {
 
 const isComplete = (command: string) => spawnSync('bash', ['-n'], { input: command }).status === 0;
 
+/** The shells that readers type into, each as strict as it can be and without their own settings. */
+export const SHELLS = {
+  bash: ['-euo', 'pipefail'],
+  sh: ['-eu'],
+  zsh: ['-f', '-euo', 'pipefail'],
+};
+
 /**
- * Runs every command block of a document in one bash, with stand-ins that only note how they are called. A program
+ * Runs every command block of a document in one shell, with stand-ins that only note how they are called. A program
  * that is neither noted nor harmless is not found, and fails.
  */
-export function commandsOf(document: string, environment: Record<string, string>): Command[] {
+export function commandsOf(
+  document: string,
+  environment: Record<string, string>,
+  shell: keyof typeof SHELLS = 'bash',
+): Command[] {
   const work = mkdtempSync(path.join(tmpdir(), 'documented-'));
   try {
-    return runIn(work, document, environment);
+    return runIn(work, document, environment, shell);
   } finally {
     rmSync(work, { recursive: true });
   }
 }
 
-function runIn(work: string, document: string, environment: Record<string, string>): Command[] {
+function runIn(
+  work: string,
+  document: string,
+  environment: Record<string, string>,
+  shell: keyof typeof SHELLS,
+): Command[] {
   const bin = path.join(work, 'bin');
   // As after the clone: below the folder where the reader is, and in it.
   const project = path.join(work, 'acm-export');
@@ -100,7 +116,7 @@ function runIn(work: string, document: string, environment: Record<string, strin
   );
   const script = document === 'docs/nodes.md' ? [ON_A_SERVER, ...commands] : commands;
   const record = path.join(work, 'record');
-  const result = spawnSync(programOf('bash') ?? '/bin/bash', ['-euo', 'pipefail'], {
+  const result = spawnSync(programOf(shell) ?? `/bin/${shell}`, SHELLS[shell], {
     input: script.join('\n'),
     cwd: document.startsWith('docs/guide') ? work : project,
     env: { PATH: bin, RECORD: record, LC_ALL: 'C.UTF-8' },

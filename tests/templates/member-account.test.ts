@@ -24,6 +24,37 @@ test('can be a StackSet of an organisation: no transform, no macro, no nested st
   expect(resourcesOf(member, 'AWS::CloudFormation::Stack')).toEqual([]);
 });
 
+describe('a stack of the first edition (69d6b04) is updated in place', () => {
+  const firstEdition = {
+    RolloutRole: ['AWS::IAM::Role', 'RoleName', 'acm-export-rollout-eu-west-1'],
+    AutomationRole: ['AWS::IAM::Role', 'RoleName', 'acm-export-automation-eu-west-1'],
+    ReadBundlePolicy: ['AWS::IAM::ManagedPolicy', 'ManagedPolicyName', 'acm-export-read-bundle-eu-west-1'],
+    InstallOnFleetDocument: ['AWS::SSM::Document', 'Name', 'acm-export-install-on-fleet'],
+    InstallOnNodeDocument: ['AWS::SSM::Document', 'Name', 'acm-export-install-on-node'],
+  };
+
+  // Another name would be a new resource; the same name under another logical id would collide with the old one.
+  test.each(Object.entries(firstEdition))('%s keeps its type and its name', (id, [type, property, name]) => {
+    const resource = resourceOf(member, id);
+    expect([resource.type, property, resource.properties[property as string]]).toEqual([
+      type,
+      property,
+      name,
+    ]);
+  });
+
+  test('what it was given is enough: every parameter is still there, and each new one has a default', () => {
+    const given = ['Prefix', 'CentralAccountId', 'CentralRegion', 'ExternalId'];
+    const tagKeys = ['TargetTagKey1', 'TargetTagKey2', 'TargetTagKey3'];
+    const parameters: Record<string, { Default?: string }> =
+      writtenTemplate('member-account.yaml').Parameters;
+    expect(Object.keys(parameters)).toEqual(expect.arrayContaining([...given, ...tagKeys]));
+    for (const [name, { Default }] of Object.entries(parameters)) {
+      if (!given.includes(name)) expect([name, Default]).toEqual([name, expect.any(String)]);
+    }
+  });
+});
+
 describe('the SSM documents', () => {
   const documents = resourcesOf(member, 'AWS::SSM::Document');
 
