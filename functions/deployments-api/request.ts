@@ -38,12 +38,18 @@ const account = z.string().regex(/^[0-9]{12}$/, 'not an account id of 12 digits'
 const region = z.string().regex(/^[a-z]{2}(-[a-z]{1,10}){1,3}-[0-9]{1,2}$/, 'not a Region');
 const unique = (values: string[]) => new Set(values).size === values.length;
 
+const units = z
+  .array(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9:_.@-]{0,63}$/, 'not the name of a systemd unit'))
+  .max(5)
+  .refine(unique, 'each unit once')
+  .default([]);
+
+/** systemd reads a name without a suffix as that of a service. */
+const unitOf = (name: unknown) => String(name).replace(/\.service$/, '');
+
 const installSettings = {
-  ReloadServices: z
-    .array(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9:_.@-]{0,63}$/, 'not the name of a systemd unit'))
-    .max(5)
-    .refine(unique, 'each unit once')
-    .default([]),
+  ReloadServices: units,
+  RestartServices: units,
   VerifyPort: z.int().min(0).max(65535).default(0),
   KeyFormat: z.enum(['decrypted', 'encrypted']).default('decrypted'),
   ExtraFormats: z
@@ -108,7 +114,17 @@ export const DeploymentBody = DeploymentFields.refine(
   .refine(
     ({ Delivery, DryRun }) => Delivery !== 'secret' || DryRun !== true,
     rule('DryRun', 'only with Delivery nodes'),
+  )
+  .refine(
+    ({ ReloadServices, RestartServices }) => areApart(ReloadServices, RestartServices),
+    rule('RestartServices', 'a unit is reloaded or restarted: none of these may be in ReloadServices'),
   );
+
+/** Whether no unit is in both lists. A value that is no list is a fault of its own field. */
+function areApart(reloaded: unknown, restarted: unknown): boolean {
+  const namesIn = (list: unknown) => (Array.isArray(list) ? list.map(unitOf) : []);
+  return new Set(namesIn(reloaded)).isDisjointFrom(new Set(namesIn(restarted)));
+}
 
 /** Body of POST …/renewals. */
 export const RenewalBody = z.strictObject({ CertificateArn: certificateArn });

@@ -158,7 +158,7 @@ const ownOf = <T>(table: Record<string, T>, name: string): T | undefined =>
 const ADVICE: Record<string, string> = {
   TargetAccessDenied:
     'Correct the role, policy or stack that the message names; the next attempt follows by itself.',
-  TargetNotPrepared: 'Deploy member-account.yaml in that account and Region, then POST …/rollouts.',
+  TargetNotPrepared: 'Deploy or update member-account.yaml in that account and Region, then POST …/rollouts.',
   CertificateNotDeployable:
     'Ask the owner of the certificate: its tag CertName or its state in ACM no longer allows the delivery.',
   BundleScheduledForDeletion:

@@ -11,6 +11,8 @@ export interface Target {
 export interface InstallOptions {
   /** systemd units that are reloaded, in this order; at most five. */
   ReloadServices: string[];
+  /** systemd units that are restarted after the reloads, in this order; at most five, none of ReloadServices. */
+  RestartServices: string[];
   /** Port on the node that must serve the new serial after the reload; 0 skips the check. */
   VerifyPort: number;
   KeyFormat: 'decrypted' | 'encrypted';

@@ -16,7 +16,7 @@ export class TargetAccessDenied extends Error {
   override name = 'TargetAccessDenied';
 }
 
-/** Something that member-account.yaml creates is not in the target account and Region. */
+/** What member-account.yaml creates is not in the target account and Region, or is older than this stack. */
 export class TargetNotPrepared extends Error {
   override name = 'TargetNotPrepared';
 }

@@ -84,7 +84,7 @@ export class Inventory {
     const { Item } = await this.client.send(
       new GetCommand({ TableName: this.table, Key: deploymentKey(deploymentId), ConsistentRead: true }),
     );
-    return Item?.CertName === undefined ? undefined : (Item as unknown as Deployment);
+    return Item?.CertName === undefined ? undefined : deploymentFrom(Item);
   }
 
   /** One page of a deployment's node records. */
@@ -578,7 +578,7 @@ export class Inventory {
       ExclusiveStartKey: startKey,
     });
     return {
-      items: page.items as unknown as Deployment[],
+      items: page.items.map(deploymentFrom),
       ...(page.lastKey ? { lastKey: page.lastKey } : {}),
     };
   }
@@ -615,7 +615,7 @@ export class Inventory {
         }),
       ),
     );
-    return output?.Attributes as Deployment | undefined;
+    return output?.Attributes && deploymentFrom(output.Attributes);
   }
 
   private async deleteItems(keys: Key[]): Promise<void> {
@@ -652,6 +652,17 @@ interface Change {
   remove?: string[];
   condition: string;
   values?: Record<string, unknown>;
+}
+
+/** A deployment from its item. The first edition's items, and its claims of dry runs, have no RestartServices. */
+function deploymentFrom(item: Record<string, unknown>): Deployment {
+  const deployment = item as unknown as Deployment;
+  for (const settings of [deployment, deployment.Rollout?.Trial]) {
+    if (settings?.Options) {
+      settings.Options.RestartServices ??= [];
+    }
+  }
+  return deployment;
 }
 
 /** A rollout that failed is counted, so that the next attempts come at growing distance. */

@@ -228,7 +228,10 @@ async function startAutomation(
   }
 }
 
-/** An empty value is left out: SSM takes 1 to 512 characters, and the document's default is empty. */
+/**
+ * An empty value is left out: SSM takes 1 to 512 characters, and the document's default is empty. So a member stack
+ * that is one edition older gets no parameter that it does not know, unless somebody asks for it.
+ */
 function documentParameters(
   deployment: Deployment,
   input: StartInstallationInput,
@@ -248,6 +251,7 @@ function documentParameters(
     RolloutNumber: String(input.RolloutNumber),
     CorrelationId: input.CorrelationId,
     ReloadServices: options.ReloadServices.join(' '),
+    RestartServices: options.RestartServices.join(' '),
     VerifyPort: String(options.VerifyPort),
     KeyFormat: options.KeyFormat,
     ExtraFormats: options.ExtraFormats.join(' '),

@@ -67,6 +67,10 @@ describe('a body that is wrong gets 400', () => {
     ['ReloadServices.0', ['-nginx']],
     ['ReloadServices', ['a', 'b', 'c', 'd', 'e', 'f']],
     ['ReloadServices', ['nginx', 'nginx']],
+    ['RestartServices', 'slapd'],
+    ['RestartServices.1', ['slapd', 'slapd; reboot']],
+    ['RestartServices', ['a', 'b', 'c', 'd', 'e', 'f']],
+    ['RestartServices', ['slapd', 'slapd']],
     ['VerifyPort', 65536],
     ['VerifyPort', -1],
     ['VerifyPort', 44.5],
@@ -134,6 +138,29 @@ describe('a body that is wrong gets 400', () => {
       'Verbose',
       'VerifyPort',
     ]);
+  });
+
+  test.each([
+    [['nginx'], ['nginx']],
+    [
+      ['haproxy', 'nginx'],
+      ['slapd', 'nginx.service'],
+    ],
+    [['postgresql@15-main.service'], ['postgresql@15-main']],
+  ])('that both reloads %j and restarts %j', async (ReloadServices, RestartServices) => {
+    const order = { CertificateArn: arn, ReloadServices, RestartServices };
+    const answer = await refused(() => system.register(order));
+    expect(answer.status).toBe(400);
+    expect(answer.body.Faults).toEqual([
+      { Field: 'RestartServices', Reason: expect.stringContaining('ReloadServices') },
+    ]);
+  });
+
+  test('with a list of units that is none beside one that is', async () => {
+    const answer = await refused(() =>
+      system.register({ CertificateArn: arn, ReloadServices: 'nginx', RestartServices: ['nginx'] }),
+    );
+    expect(fieldsOf(answer)).toEqual(['ReloadServices']);
   });
 
   test('and an answer that stays readable, however much is wrong', async () => {
@@ -327,7 +354,7 @@ describe('a target account that is not ready', () => {
     expect(LastError).toMatch(
       /^TargetNotPrepared: The SSM documents of member-account\.yaml are not in account 444455556666/,
     );
-    expect(system.messages()[0]?.Message).toContain('What to do: Deploy member-account.yaml');
+    expect(system.messages()[0]?.Message).toContain('What to do: Deploy or update member-account.yaml');
   });
 });
 

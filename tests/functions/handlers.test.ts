@@ -104,7 +104,13 @@ async function registered(state: 'installed' | 'running') {
     TargetRegion: 'eu-central-1',
     TargetTagKey: 'acm-export',
     TargetTagValue: `t${deployments}`,
-    Options: { ReloadServices: [], VerifyPort: 0, KeyFormat: 'decrypted' as const, ExtraFormats: [] },
+    Options: {
+      ReloadServices: [],
+      RestartServices: [],
+      VerifyPort: 0,
+      KeyFormat: 'decrypted' as const,
+      ExtraFormats: [],
+    },
     MaxConcurrency: '1',
     MaxErrors: '0',
   };

@@ -80,6 +80,7 @@ const changedBody = fc
         fc.constantFrom(
           'CertName',
           'ReloadServices',
+          'RestartServices',
           'VerifyPort',
           'KeyGroup',
           'TargetTagValue',

@@ -259,6 +259,7 @@ describe('answers of the running code are as they are described', () => {
       KeyMode: '0640',
       KeyGroup: 'ssl-cert',
       ReloadServices: ['nginx'],
+      RestartServices: ['slapd'],
     };
     const register = (more: object = {}) => call(`POST ${collection}`, { path, body: { ...body, ...more } });
     const id = (await register()).body.DeploymentId;

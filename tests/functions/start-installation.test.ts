@@ -52,6 +52,7 @@ test('starts one Automation with references and options, and says when to look a
   system.target().ssm.addNode('i-1');
   const input = await exported({
     ReloadServices: ['haproxy', 'nginx'],
+    RestartServices: ['slapd', 'postfix@-'],
     KeyMode: '0640',
     ExtraFormats: ['pkcs12'],
   });
@@ -75,6 +76,7 @@ test('starts one Automation with references and options, and says when to look a
     RolloutNumber: '1',
     CorrelationId: 'request-1',
     ReloadServices: 'haproxy nginx',
+    RestartServices: 'slapd postfix@-',
     VerifyPort: '0',
     KeyFormat: 'decrypted',
     ExtraFormats: 'pkcs12',

@@ -23,9 +23,11 @@ const amount = fc.oneof(
   fc.integer({ min: 1, max: 100 }).map((value) => `${value}%`),
 );
 
+const unitName = (name: string) => name.replace(/\.service$/, '');
+
 /** Every body of POST …/deployments for nodes that the schema takes, as far as a generator goes. */
 export function deploymentBodies(certificateArn: string) {
-  return fc.record(
+  const bodies = fc.record(
     {
       CertificateArn: fc.constant(certificateArn),
       TargetTagKey: tagText(128),
@@ -33,6 +35,7 @@ export function deploymentBodies(certificateArn: string) {
       TargetAccount: fc.constantFrom('111122223333', '444455556666'),
       TargetRegion: fc.constantFrom('eu-central-1', 'us-gov-west-1', 'ap-southeast-4'),
       ReloadServices: fc.uniqueArray(unit, { maxLength: 5 }),
+      RestartServices: fc.uniqueArray(unit, { maxLength: 5 }),
       VerifyPort: fc.integer({ min: 0, max: 65_535 }),
       KeyFormat: fc.constantFrom('decrypted', 'encrypted'),
       ExtraFormats: fc.uniqueArray(fc.constantFrom('combined-pem', 'pkcs12'), { maxLength: 2 }),
@@ -49,4 +52,8 @@ export function deploymentBodies(certificateArn: string) {
     },
     { requiredKeys: ['CertificateArn', 'TargetTagKey', 'TargetTagValue'] },
   );
+  return bodies.filter(({ ReloadServices = [], RestartServices = [] }) => {
+    const reloaded = ReloadServices.map(unitName);
+    return !RestartServices.some((name) => reloaded.includes(unitName(name)));
+  });
 }

@@ -142,6 +142,8 @@ interface Automation {
 export class FakeSsm extends FakeService {
   readonly nodes: FakeNode[] = [];
   readonly automations = new Map<string, Automation>();
+  /** The parameters that the fleet document knows; absent: whatever is given. */
+  documentParameters?: string[];
   readonly #secrets: FakeSecretsManager;
 
   constructor(secrets: FakeSecretsManager) {
@@ -194,8 +196,8 @@ export class FakeSsm extends FakeService {
     const number = Number(RolloutNumber);
     const secret = [...this.#secrets.secrets.values()].find(({ ARN }) => ARN === SecretArn);
     const { Serial = '' } = JSON.parse(secret?.versions.get(VersionId) ?? '{}');
-    const { ReloadServices = '', VerifyPort = '', KeyFormat = '' } = parameters;
-    const options = [ReloadServices, VerifyPort, KeyFormat].join('|');
+    const { ReloadServices = '', RestartServices, VerifyPort = '', KeyFormat = '' } = parameters;
+    const options = [ReloadServices, VerifyPort, KeyFormat, RestartServices ?? []].flat().join('|');
     const before = node.installed?.DeploymentId === DeploymentId ? node.installed : undefined;
     const isOld = number < (before?.RolloutNumber ?? 0);
     const same = before?.VersionId === VersionId && before.options === options;
@@ -246,6 +248,15 @@ export class FakeSsm extends FakeService {
   StartAutomationExecution(input: { ClientToken: string; Parameters: Record<string, string[]> }) {
     const entries = Object.entries(input.Parameters).map(([name, [value = '']]) => [name, value] as const);
     const parameters = Object.fromEntries(entries);
+    const unknown = Object.keys(parameters).filter(
+      (name) => this.documentParameters?.includes(name) === false,
+    );
+    if (unknown.length > 0) {
+      throw awsError(
+        'InvalidAutomationExecutionParametersException',
+        `Parameters not in the document: ${unknown.join(', ')}`,
+      );
+    }
     const known = [...this.automations.values()].find(({ token }) => token === input.ClientToken);
     if (known && JSON.stringify(known.parameters) !== JSON.stringify(parameters)) {
       throw awsError('IdempotentParameterMismatch', 'The token was used with other parameters.');
