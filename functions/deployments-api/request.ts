@@ -59,7 +59,9 @@ const installSettings = {
   KeyMode: z.enum(['0400', '0440', '0600', '0640']).optional(),
   KeyGroup: z
     .string()
-    .regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'not the name of a Unix group')
+    .regex(/^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,30}[A-Za-z0-9_.$-]?$/, 'not the name of a Unix group')
+    // Neither does useradd take these; chgrp would read digits as a group id.
+    .refine((name) => !/^([0-9]+|\.\.?)$/.test(name), 'not only digits, and not . or ..')
     .optional(),
 };
 

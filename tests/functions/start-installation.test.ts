@@ -48,6 +48,21 @@ const start = (input: StartInstallationInput) =>
   startInstallation(input, system.deps({}, 'start-installation'));
 const automations = () => [...system.target().ssm.automations.values()];
 
+/** The parameters of the fleet document, as it is deployed in a member account. */
+function fleetParameters(): Record<string, { allowedPattern: string; default?: string }> {
+  const member = resolveTemplate(path.resolve(import.meta.dirname, '../../member-account.yaml'), {
+    account: '444455556666',
+    region: 'eu-central-1',
+    stackName: 'member',
+    parameters: {
+      CentralAccountId: '111122223333',
+      CentralRegion: 'eu-central-1',
+      ExternalId: 'only-for-these-tests',
+    },
+  });
+  return member.resources.get('InstallOnFleetDocument')?.properties.Content.parameters;
+}
+
 test('starts one Automation with references and options, and says when to look and when to give up', async () => {
   system.target().ssm.addNode('i-1');
   const input = await exported({
@@ -87,6 +102,16 @@ test('starts one Automation with references and options, and says when to look a
     automations()[0]?.AutomationExecutionId,
   );
 });
+
+test.each(['Debian-exim', '0root', 'www.data', 'machine$', '_', 'g'.repeat(32), `${'g'.repeat(31)}$`])(
+  'the group %s, which useradd allows, reaches the nodes',
+  async (KeyGroup) => {
+    system.target().ssm.addNode('i-1');
+    await start(await exported({ KeyGroup }));
+    expect(automations()[0]?.parameters.KeyGroup).toBe(KeyGroup);
+    expect(KeyGroup).toMatch(new RegExp(fleetParameters().KeyGroup?.allowedPattern as string, 'u'));
+  },
+);
 
 describe('a start that is repeated', () => {
   test('after it was noted answers with what runs', async () => {
@@ -197,19 +222,7 @@ describe('without a node that is ready the rollout ends here', () => {
 });
 
 test('whatever a caller may ask for fits the patterns and the length that the documents set', async () => {
-  const member = resolveTemplate(path.resolve(import.meta.dirname, '../../member-account.yaml'), {
-    account: '444455556666',
-    region: 'eu-central-1',
-    stackName: 'member',
-    parameters: {
-      CentralAccountId: '111122223333',
-      CentralRegion: 'eu-central-1',
-      ExternalId: 'only-for-these-tests',
-    },
-  });
-  type Document = { parameters: Record<string, { allowedPattern: string; default?: string }> };
-  const documentOf = (id: string) => member.resources.get(id)?.properties.Content as Document;
-  const { parameters } = documentOf('InstallOnFleetDocument');
+  const parameters = fleetParameters();
   const node = system.target().ssm.addNode('i-0123456789abcdef0');
   await fc.assert(
     fc.asyncProperty(deploymentBodies(arn), async (body) => {

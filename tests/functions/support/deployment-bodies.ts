@@ -42,10 +42,12 @@ export function deploymentBodies(certificateArn: string) {
       KeyMode: fc.constantFrom('0400', '0440', '0600', '0640'),
       KeyGroup: fc
         .tuple(
-          text('abcxyz_', { minLength: 1, maxLength: 1 }),
-          text('abcxyz0189_-', { minLength: 0, maxLength: 31 }),
+          text(`${LETTERS}_.`, { minLength: 1, maxLength: 1 }),
+          text(`${LETTERS}_.-`, { minLength: 0, maxLength: 30 }),
+          text(`${LETTERS}_.-$`, { minLength: 0, maxLength: 1 }),
         )
-        .map((parts) => parts.join('')),
+        .map((parts) => parts.join(''))
+        .filter((name) => !/^([0-9]+|\.\.?)$/.test(name)),
       MaxConcurrency: amount,
       MaxErrors: fc.oneof(amount, fc.constantFrom('0', '0%')),
       DryRun: fc.boolean(),
