@@ -131,6 +131,8 @@ export interface NodeResult {
   /** The step of the install script that failed. */
   Step?: string;
   Error?: string;
+  /** What its operator should know although the installation worked. */
+  Note?: string;
 }
 
 export interface NodeRecord extends Omit<NodeResult, 'Outcome'> {
@@ -141,7 +143,7 @@ export interface NodeRecord extends Omit<NodeResult, 'Outcome'> {
   /** Since when Systems Manager does not list it with the tag. */
   MissingSince?: string;
   /** What the last dry run found, beside what is installed; a node that has only this has no Outcome. */
-  DryRun?: { Outcome: NodeOutcome; Error?: string; At: string; RolloutNumber: number };
+  DryRun?: { Outcome: NodeOutcome; Error?: string; Note?: string; At: string; RolloutNumber: number };
 }
 
 /** Input of the state machine: references only, as its history is kept for 90 days. */

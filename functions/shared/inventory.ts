@@ -343,24 +343,34 @@ export class Inventory {
     const now = timestamp(this.now());
     await inParallel(results, NODE_WRITES_AT_ONCE, async (result) => {
       const { NodeId, Outcome, Error: error, ExitCode, Step, Serial, VersionId } = result;
+      const note = result.Note ? { Note: result.Note } : {};
       // A dry run says nothing about what a node serves: what it found stands beside that.
       const set = dryRun
-        ? { DryRun: { Outcome, At: now, RolloutNumber: rolloutNumber, ...(error ? { Error: error } : {}) } }
+        ? {
+            DryRun: {
+              Outcome,
+              At: now,
+              RolloutNumber: rolloutNumber,
+              ...(error ? { Error: error } : {}),
+              ...note,
+            },
+          }
         : {
             Outcome,
             At: now,
             RolloutNumber: rolloutNumber,
             ...(holdsVersion(Outcome) ? { Serial, VersionId } : {}),
             ...(error === undefined ? {} : { Error: error, ExitCode, Step }),
+            ...note,
           };
-      const ofFailure = ['Error', 'ExitCode', 'Step'].filter(
+      const lacking = ['Error', 'ExitCode', 'Step', 'Note'].filter(
         (name) => (set as Record<string, unknown>)[name] === undefined,
       );
       await this.update(
         deploymentId,
         {
           set: { NodeId, ...set },
-          remove: dryRun ? [] : [...ofFailure, 'MissingSince'],
+          remove: dryRun ? [] : [...lacking, 'MissingSince'],
           condition: dryRun
             ? 'attribute_not_exists(DryRun) OR DryRun.RolloutNumber <= :number'
             : 'attribute_not_exists(RolloutNumber) OR RolloutNumber <= :number',

@@ -1,5 +1,14 @@
 import * as z from 'zod';
 
+const LONGEST_NOTE = 400;
+
+/** Control and format characters could make a line look like another one to whoever reads it. */
+const plainText = (text: string) =>
+  text
+    .replaceAll(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ')
+    .trim()
+    .slice(0, LONGEST_NOTE);
+
 /** The one line that the install script prints. Anything else on standard output is not a result. */
 const ResultLine = z.object({
   Outcome: z.enum(['installed', 'unchanged', 'rolled-back', 'failed', 'dry-run-passed']),
@@ -16,6 +25,8 @@ const ResultLine = z.object({
   DeploymentId: z.string(),
   Step: z.string().max(64).optional(),
   Error: z.string().max(400).optional(),
+  /** Said beside a result, so that no fault in it may cost the result. First-edition scripts print none. */
+  Note: z.string().transform(plainText).optional().catch(undefined),
 });
 
 export type ResultLine = z.infer<typeof ResultLine>;

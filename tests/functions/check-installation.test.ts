@@ -407,6 +407,23 @@ describe('an installation that ended', () => {
     expect(record).toMatchObject({ Outcome: 'unchanged', RolloutNumber: 3 });
     expect(['Error', 'ExitCode', 'Step'].filter((field) => field in (record as object))).toEqual([]);
   });
+
+  test('keeps what a node notes beside its result, failed or not, until it notes nothing', async () => {
+    const Note = 'hooks lie directly in hooks.d';
+    const recorded = async () => (await system.inventory.allNodes(input.DeploymentId))[0];
+    ended('Success', { 'i-1': lineOf('installed', { Note }) }, { 'i-1': lineOf('unchanged') });
+    await check();
+    expect(await recorded()).toMatchObject({ Outcome: 'installed', Note });
+    await system.rollouts(input.DeploymentId);
+    const failed = lineOf('rolled-back', { RolloutNumber: 2, Note: 'another' });
+    ended('Failed', { 'i-1': { Output: failed, StatusDetails: 'Failed' } });
+    await check({ ...input, RolloutNumber: 2 });
+    expect(await recorded()).toMatchObject({ Outcome: 'rolled-back', Note: 'another' });
+    await system.rollouts(input.DeploymentId);
+    ended('Success', { 'i-1': lineOf('unchanged', { RolloutNumber: 3 }) });
+    await check({ ...input, RolloutNumber: 3 });
+    expect(await recorded()).not.toHaveProperty('Note');
+  });
 });
 
 describe('an installation that runs', () => {
@@ -520,6 +537,14 @@ describe('a result line', () => {
     [`${JSON.stringify(good)}\n{not json`, undefined],
     [JSON.stringify(good), good],
     [`${JSON.stringify({ ...good, Unknown: 1 })}\r\n`, good],
+    [JSON.stringify({ ...good, Note: 'A root has expired.' }), { ...good, Note: 'A root has expired.' }],
+    // What is wrong in a note costs the note, not the result.
+    [JSON.stringify({ ...good, Note: 17 }), good],
+    [JSON.stringify({ ...good, Note: 'x'.repeat(401) }), { ...good, Note: 'x'.repeat(400) }],
+    [
+      JSON.stringify({ ...good, Note: 'one\r\ntwo \u001b[31mred\u202e\u2028end\n' }),
+      { ...good, Note: 'one two  [31mred end' },
+    ],
   ])('%j is read as %j', (output, expected) => {
     expect(parseResultLine(output)).toEqual(expected);
   });

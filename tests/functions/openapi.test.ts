@@ -248,7 +248,7 @@ describe('answers of the running code are as they are described', () => {
   test('for each route and each status that the code can answer it with', async () => {
     const arn = await system.acm.issue('web');
     const { ssm } = system.target();
-    ssm.addNode('i-1');
+    ssm.addNode('i-1', { note: 'hooks lie directly in hooks.d' });
     ssm.addNode('i-2', { online: false });
     ssm.addNode('i-3', { platform: 'Windows' });
     const body = {

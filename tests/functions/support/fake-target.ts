@@ -14,6 +14,8 @@ export interface FakeNode {
   agent: string;
   /** What an install does there; `silent` prints no result line. */
   behaviour: 'installs' | 'failed' | 'rolled-back' | 'silent';
+  /** What its script says beside every result. */
+  note?: string;
   installed?: {
     DeploymentId: string;
     VersionId: string;
@@ -214,6 +216,7 @@ export class FakeSsm extends FakeService {
       DeploymentId,
       RolloutNumber: number,
       ...(succeeded ? { Serial, VersionId } : { Step: 'verify-pair', Error: `${node.NodeId} is broken` }),
+      ...(node.note ? { Note: node.note } : {}),
     };
     return {
       InstanceId: node.NodeId,
