@@ -1,7 +1,10 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { appendFileSync } from 'node:fs';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import { NotModelled } from '../iam/not-modelled.ts';
 import { type CommandParameter, InvalidParameters, resolveParameters } from './document-parameters.ts';
 import type { CommandInvocation, NodeSpec, RunCommandOptions } from './types.ts';
@@ -157,57 +160,94 @@ interface Script {
   signal: AbortSignal | undefined;
 }
 
+/** How a script ended, or was ended. */
+interface ScriptEnd {
+  exitCode: number;
+  ended: 'exit' | 'TimedOut' | 'Cancelled';
+  /** What the agent adds to standard error. */
+  error?: string;
+}
+
 async function runScript(script: Script) {
   await mkdir(script.orchestrationFolder, { recursive: true, mode: 0o700 });
   const file = join(script.orchestrationFolder, '_script.sh');
   await writeFile(file, `${script.lines.join('\n')}\n`);
   await chmod(file, 0o700);
-  // The streams are files, as under the agent: something that the script leaves running in the background
-  // and that keeps them open does not keep the command from ending.
-  const stdout = await open(join(script.orchestrationFolder, 'stdout'), 'a+', 0o600);
-  const stderr = await open(join(script.orchestrationFolder, 'stderr'), 'a+', 0o600);
+  // `sh -c FILE` executes the file, so a `#!/bin/bash` on its first line is honoured.
+  const child = spawn('/bin/sh', ['-c', file], {
+    cwd: script.workingDirectory,
+    env: script.environment,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true, // A process group of its own, which a time-out kills as a whole.
+  });
+  const stdout = keep(child.stdout, join(script.orchestrationFolder, 'stdout'));
+  const stderr = keep(child.stderr, join(script.orchestrationFolder, 'stderr'));
   try {
-    // `sh -c FILE` executes the file, so a `#!/bin/bash` on its first line is honoured.
-    const child = spawn('/bin/sh', ['-c', file], {
-      cwd: script.workingDirectory,
-      env: script.environment,
-      stdio: ['ignore', stdout.fd, stderr.fd],
-      detached: true, // A process group of its own, which a time-out kills as a whole.
-    });
-    const killed = { by: undefined as 'TimedOut' | 'Cancelled' | undefined };
-    const kill = (by: 'TimedOut' | 'Cancelled') => {
-      killed.by ??= by;
-      try {
-        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
-      } catch {
-        // The group has ended by itself meanwhile.
-      }
-    };
-    const cancel = () => kill('Cancelled');
-    // setTimeout takes 31 bits of milliseconds; no local script runs for 24 days.
-    const timer = setTimeout(() => kill('TimedOut'), Math.min(script.timeoutMilliseconds, 2 ** 31 - 1));
-    script.signal?.addEventListener('abort', cancel);
-    if (script.signal?.aborted) cancel();
-    try {
-      const exitCode = await new Promise<number>((resolve, reject) => {
-        child.on('error', reject);
-        child.on('exit', (code) => resolve(code ?? KILLED_EXIT_CODE));
-      });
-      return {
-        exitCode: killed.by ? KILLED_EXIT_CODE : exitCode,
-        ended: killed.by ?? ('exit' as const),
-        stdout: await readFile(join(script.orchestrationFolder, 'stdout'), 'utf8'),
-        stderr: await readFile(join(script.orchestrationFolder, 'stderr'), 'utf8'),
-      };
-    } finally {
-      clearTimeout(timer);
-      script.signal?.removeEventListener('abort', cancel);
-    }
+    const end = await endOf(child, script);
+    return { ...end, stdout: text(stdout), stderr: text(stderr) + (end.error ?? '') };
   } finally {
-    await stdout.close();
-    await stderr.close();
+    child.stdout.destroy();
+    child.stderr.destroy();
   }
 }
+
+/**
+ * Waits as the agent does: until the script has ended and every process that holds its streams has closed them, so
+ * that what a script leaves running with its streams open holds the command up to the time-out.
+ *
+ * Then, or when the command is cancelled, the agent kills the script's process group and reports 137. If nothing is
+ * left in the group, because the holder has a group of its own (`setsid` and `timeout` give one), the kill fails: the
+ * command has failed, whatever the script had returned, and the holder lives on.
+ *
+ * Behaviour: aws/amazon-ssm-agent, agent/executers/executers.go (ExecuteCommand: writers that are no files make
+ * command.Wait wait for the pipes), executers_unix.go (killProcess), agent/plugins/runscript/runscript.go
+ * (runCommands), agent/plugins/pluginutil/pluginutil_unix.go (GetStatus).
+ */
+async function endOf(child: ChildProcess, script: Script): Promise<ScriptEnd> {
+  let timer: NodeJS.Timeout | undefined;
+  let cancel = () => {};
+  try {
+    const end = await new Promise<ScriptEnd>((resolve, reject) => {
+      const kill = (ended: 'TimedOut' | 'Cancelled') => {
+        if (child.pid === undefined) return; // It could not be started, which the event `error` tells.
+        try {
+          process.kill(-child.pid, 'SIGKILL');
+          resolve({ exitCode: KILLED_EXIT_CODE, ended });
+        } catch {
+          resolve({ exitCode: 1, ended: 'exit', error: 'failed to run commands: no such process' });
+        }
+      };
+      child.on('error', reject);
+      child.on('close', (code) => resolve({ exitCode: code ?? KILLED_EXIT_CODE, ended: 'exit' }));
+      // setTimeout takes 31 bits of milliseconds; no local script runs for 24 days.
+      timer = setTimeout(() => kill('TimedOut'), Math.min(script.timeoutMilliseconds, 2 ** 31 - 1));
+      cancel = () => kill('Cancelled');
+      script.signal?.addEventListener('abort', cancel);
+      if (script.signal?.aborted) cancel();
+    });
+    // What was written before the end may still lie in the pipes: the second of these follows a whole turn that reads.
+    await setImmediate();
+    await setImmediate();
+    return end;
+  } finally {
+    clearTimeout(timer);
+    script.signal?.removeEventListener('abort', cancel);
+  }
+}
+
+/** Keeps what comes through a pipe, in a file too, as the agent does. */
+function keep(pipe: Readable, file: string): Buffer[] {
+  const chunks: Buffer[] = [];
+  const write = (chunk: Buffer | string) => appendFileSync(file, chunk, { mode: 0o600 });
+  write('');
+  pipe.on('data', (chunk: Buffer) => {
+    chunks.push(chunk);
+    write(chunk);
+  });
+  return chunks;
+}
+
+const text = (chunks: Buffer[]) => Buffer.concat(chunks).toString('utf8');
 
 /**
  * `{{ Name }}` is replaced as text, whatever stands in the value. ENV_VAR changes nothing about that: the

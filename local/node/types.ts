@@ -37,7 +37,10 @@ export interface CommandInvocation {
   commandId: string;
   status: 'Success' | 'Failed' | 'TimedOut' | 'Cancelled';
   statusDetails: string;
-  /** Exit code of the last step that ran; 137 when the script was killed, -1 when nothing ran. */
+  /**
+   * Exit code of the last step that ran; 137 when the script was killed, 1 when only processes of other groups were
+   * left to kill, -1 when nothing ran.
+   */
   responseCode: number;
   /** Cut at 24,000 characters, as GetCommandInvocation cuts it. */
   stdout: string;

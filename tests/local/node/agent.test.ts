@@ -1,7 +1,9 @@
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { runCommandDocument } from '../../../local/node/agent.ts';
 import type { NodeSpec, RunCommandOptions } from '../../../local/node/types.ts';
 
@@ -47,6 +49,26 @@ const run = (
   spec = node(),
   more: Partial<RunCommandOptions> = {},
 ) => runCommandDocument(document, values, spec, { binFolder: '/nonexistent', ...more });
+
+const pause = () => new Promise((resolve) => setTimeout(resolve, 10));
+
+/** The content of a file that a script writes into its working directory, once it is there. */
+async function appearance(name: string): Promise<string> {
+  while (!existsSync(join(folder, name))) await pause();
+  return readFile(join(folder, name), 'utf8');
+}
+afterEach(() =>
+  Promise.all(['shell', 'started', 'go', 'ready'].map((name) => rm(join(folder, name), { force: true }))),
+);
+
+/** A killed process that nobody has waited for yet has an empty command line; the kernel may take its time. */
+async function expectEnded(id: number): Promise<void> {
+  const commandLine = () => readFile(`/proc/${id}/cmdline`, 'utf8').catch(() => '');
+  for (let look = 0; look < 200 && (await commandLine()) !== ''; look++) {
+    await pause();
+  }
+  expect(await commandLine()).toBe('');
+}
 
 describe('parameters', () => {
   test('reach a script as variables, never as its text', async () => {
@@ -163,13 +185,7 @@ describe('a script', () => {
       statusDetails: 'ExecutionTimedOut',
       responseCode: 137,
     });
-    const child = Number(result.stdout);
-    // A killed process that nobody has waited for yet has an empty command line; the kernel may take its time.
-    const commandLine = () => readFile(`/proc/${child}/cmdline`, 'utf8').catch(() => '');
-    for (let look = 0; look < 100 && (await commandLine()) !== ''; look++) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    expect(await commandLine()).toBe('');
+    await expectEnded(Number(result.stdout));
   });
 
   test('that was killed by somebody shows 137', async () => {
@@ -181,9 +197,15 @@ describe('a script', () => {
     expect(result).toMatchObject({ status: 'Cancelled', responseCode: 137 });
   });
 
-  test('does not hold the command by what it leaves running', async () => {
-    const { status, stdout } = await run(documentOf('echo done; sleep 2 &'));
-    expect({ status, stdout }).toEqual({ status: 'Success', stdout: 'done\n' });
+  test('shows what it had written before it was killed, read by then or not', async () => {
+    const cancel = new AbortController();
+    const script = 'touch started; until [ -e go ]; do sleep 0.05; done; echo done; touch ready; sleep 30';
+    const running = run(documentOf(script), {}, node(), { signal: cancel.signal });
+    await appearance('started');
+    // Nothing is read from here to the end.
+    execFileSync('sh', ['-c', 'touch go; until [ -e ready ]; do sleep 0.05; done'], { cwd: folder });
+    cancel.abort();
+    expect(await running).toMatchObject({ status: 'Cancelled', stdout: 'done\n' });
   });
 
   test('has its output cut as Run Command cuts it', async () => {
@@ -191,6 +213,65 @@ describe('a script', () => {
     expect(stdout).toHaveLength(24_000);
     expect(stderr).toHaveLength(8_000);
     expect(stdout.endsWith('--output truncated--')).toBe(true);
+  });
+});
+
+describe('what a script leaves running', () => {
+  /** Resolves when the agent's `sh`, whose id the script writes into `shell` at its end, was waited for. */
+  async function shellEnded(): Promise<void> {
+    const id = (await appearance('shell')).trim();
+    while (existsSync(`/proc/${id}`)) await pause();
+  }
+  // It leads the process group; some shells run the script in its place, some in a process of its own.
+  const writeShell = 'cut -d " " -f 5 /proc/$$/stat >shell.new; mv shell.new shell';
+  const ids: number[] = [];
+  afterEach(() => {
+    for (const id of ids.splice(0)) process.kill(id, 'SIGKILL');
+  });
+
+  test('with its streams open holds the command until it closes them', async () => {
+    const left = '{ until [ -e go ]; do sleep 0.05; done; echo late; echo why >&2; } &';
+    const running = run(documentOf(`echo done\n${left}\n${writeShell}`));
+    await shellEnded();
+    await writeFile(join(folder, 'go'), '');
+    expect(await running).toMatchObject({ status: 'Success', stdout: 'done\nlate\n', stderr: 'why\n' });
+  });
+
+  test('with its streams open holds the command up to the time-out, and is killed then', async () => {
+    const document = documentOf('sleep 30 & echo $!', {}, { timeoutSeconds: '5' });
+    const result = await run(document, {}, node(), { millisecondsPerTimeoutSecond: 20 });
+    expect(result).toMatchObject({
+      status: 'TimedOut',
+      statusDetails: 'ExecutionTimedOut',
+      responseCode: 137,
+    });
+    await expectEnded(Number(result.stdout));
+  });
+
+  test('in a group of its own is not killed, and the command has failed although the script had not', async () => {
+    const left = "setsid sh -c 'touch ready; exec sleep 30' & echo $!";
+    const ready = 'until [ -e ready ]; do sleep 0.05; done';
+    const cancel = new AbortController();
+    const running = run(documentOf(`${left}\n${ready}\n${writeShell}`), {}, node(), {
+      signal: cancel.signal,
+    });
+    await shellEnded();
+    cancel.abort();
+    const result = await running;
+    expect(result).toMatchObject({
+      status: 'Failed',
+      statusDetails: 'Failed',
+      responseCode: 1,
+      stdout: expect.stringMatching(/^[0-9]+\n$/),
+      stderr: 'failed to run commands: no such process',
+    });
+    ids.push(Number(result.stdout)); // It lives, or else this cannot kill it.
+  });
+
+  test('with streams of its own holds nothing', async () => {
+    const result = await run(documentOf('sleep 30 >/dev/null 2>&1 & echo $!'));
+    expect(result).toMatchObject({ status: 'Success', stdout: expect.stringMatching(/^[0-9]+\n$/) });
+    ids.push(Number(result.stdout));
   });
 });
 
