@@ -28,8 +28,10 @@ const TOOLS = {
   // 7.75 is the first one with --aws-sigv4.
   curl: { isHere: isCurlNewEnough, debian: 'curl' },
   strace: { isHere: () => succeeds('strace', '-V'), debian: 'strace' },
+  zsh: { isHere: isInPath('zsh'), debian: 'zsh' },
   botocore: { isHere: () => succeeds('python3', '-c', 'import botocore'), debian: 'python3-botocore' },
   aws: { isHere: () => realAwsCli() !== undefined, debian: 'awscli' },
+  debootstrap: { isHere: isInPath('debootstrap'), debian: 'debootstrap' },
   // Their own parsers are asked, which is possible where they are installed as modules of Python.
   awsModule: { isHere: () => pythonWith('awscli', realAwsCli()) !== undefined, debian: 'awscli' },
   samModule: {
@@ -42,6 +44,8 @@ const TOOLS = {
     isHere: () => succeeds('unshare', ...MOUNT_NAMESPACE, 'mount', '--version'),
     otherwise: 'run as root, or allow user namespaces to users',
   },
+  // Only trying tells: see wasNotHere.
+  mirror: { isHere: () => true, otherwise: 'reach a mirror of Debian that has the release' },
 } satisfies Record<string, Tool>;
 
 export type ToolName = keyof typeof TOOLS;
@@ -54,8 +58,10 @@ export function howToGet(tools: ToolName[]): string {
   return [...(packages.size > 0 ? [`apt install ${[...packages].join(' ')}`] : []), ...others].join('; ');
 }
 
-/** What is a program, and not a right of the user. */
-export const PROGRAMS = (Object.keys(TOOLS) as ToolName[]).filter((tool) => !/^(root|mounts)$/.test(tool));
+/** What is a program, and not a right of the user or of the network. */
+export const PROGRAMS = (Object.keys(TOOLS) as ToolName[]).filter(
+  (tool) => !/^(root|mounts|mirror)$/.test(tool),
+);
 
 const answers = new Map<ToolName, boolean>();
 
@@ -64,6 +70,11 @@ export function isHere(tool: ToolName): boolean {
   const answer = answers.get(tool) ?? TOOLS[tool].isHere();
   answers.set(tool, answer);
   return answer;
+}
+
+/** Says what only trying could tell, before the tests that need it are named. */
+export function wasNotHere(tool: ToolName): void {
+  answers.set(tool, false);
 }
 
 /** The name of a test, or of a group of tests, that is left out: the reporter reads it. */
