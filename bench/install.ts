@@ -18,6 +18,7 @@ import { median, type Table } from './report.ts';
 const ROUNDS = 20;
 
 const SECRET = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-export/web/0-AbCdEf';
+const AUTHORITIES = 'etc/ssl/certs/ca-certificates.crt';
 const BASELINE = path.join(import.meta.dirname, 'baseline-install.sh');
 
 /** Something that is measured, on a node of its own. */
@@ -48,8 +49,8 @@ export async function measureInstall(): Promise<Table> {
   const ends = [() => rm(folder, { recursive: true, force: true }), secrets.stop];
   try {
     const awsCommands = await makeCommands(folder);
-    const runs = await makeRuns(folder, ends);
-    const newBundle = await certificateAuthority();
+    const { newBundle, authorities } = await certificateAuthority();
+    const runs = await makeRuns(folder, authorities, ends);
     const times = new Map<string, number[]>();
     let rollout = 0;
     for (let round = 0; round < ROUNDS; round += 1) {
@@ -114,7 +115,11 @@ async function makeCommands(folder: string): Promise<{ name: string; bin: string
 }
 
 /** The script is the one in the document. */
-async function makeRuns(folder: string, ends: (() => Promise<unknown>)[]): Promise<Run[]> {
+async function makeRuns(
+  folder: string,
+  authorities: string,
+  ends: (() => Promise<unknown>)[],
+): Promise<Run[]> {
   const { installOnNode } = await loadDocuments();
   const script = path.join(folder, 'install-certificate.sh');
   await writeFile(script, String(installOnNode.mainSteps[0]?.inputs.runCommand), { mode: 0o700 });
@@ -123,6 +128,7 @@ async function makeRuns(folder: string, ends: (() => Promise<unknown>)[]): Promi
     const root = path.join(folder, name);
     await mkdir(path.join(root, 'etc/ssl/certs'), { recursive: true });
     await mkdir(path.join(root, 'etc/ssl/private'), { mode: 0o711 });
+    await writeFile(path.join(root, AUTHORITIES), authorities);
     return { ACM_EXPORT_ROOT: root };
   };
   const server = isInstalled('nginx') ? 'nginx' : 'node';
@@ -172,6 +178,7 @@ async function measure(run: Run, bundle: Bundle, environment: Record<string, str
       SSM_DeploymentId: '0123456789abcdef01234567',
       SSM_CorrelationId: 'bench',
       SSM_ReloadServices: '',
+      SSM_RestartServices: '',
       SSM_VerifyPort: '0',
       SSM_KeyFormat: 'decrypted',
       SSM_ExtraFormats: '',
@@ -213,18 +220,20 @@ async function verifyFiles({ name, environment }: Run, { value }: Bundle): Promi
 }
 
 /**
- * Makes certificates like ACM's: RSA 2048, with an intermediate and two roots in the chain. The passphrase holds
+ * Makes certificates like ACM's, and the list of authorities that a node has, this machine's own with the root of these: RSA 2048, with an intermediate and two roots in the chain. The passphrase holds
  * nothing that JSON escapes, which the baseline could not read.
  */
-async function certificateAuthority(): Promise<() => Promise<Bundle>> {
+async function certificateAuthority(): Promise<{ newBundle: () => Promise<Bundle>; authorities: string }> {
   const root = await createAuthority('Bench Root');
   const second = await createAuthority('Bench Root 2', root);
   const intermediate = await createAuthority('Bench Intermediate', second);
   const chain = intermediate.pem + second.pem + root.pem;
   const passphrase = randomBytes(24).toString('base64url');
-  return async () => {
+  const newBundle = async () => {
     const issued = await issue(intermediate, { algorithm: 'RSA-2048' });
     const PrivateKey = encryptPrivateKey(issued.key, Buffer.from(passphrase));
     return bundleOf(issued, chain, { Passphrase: passphrase, PrivateKey });
   };
+  const here = await readFile(path.join('/', AUTHORITIES), 'utf8').catch(() => '');
+  return { newBundle, authorities: here + root.pem };
 }

@@ -133,7 +133,7 @@ function node(id: string | undefined): CloudNode {
   return found;
 }
 
-const hookOf = ({ spec }: CloudNode) => join(spec.root, 'etc/acm-export/hooks.d/broken');
+const hookOf = ({ spec }: CloudNode) => join(spec.root, 'etc/acm-export/hooks-for-all-names.d/broken');
 
 async function status(fleet: Fleet): Promise<void> {
   for (const serving of fleet.nodes) {

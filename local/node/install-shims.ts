@@ -36,7 +36,7 @@ export async function installShims(folder: string): Promise<void> {
   await writeFile(
     command,
     `#!/bin/sh
-# The agent hands over no home; root's is the node's own, never that of whoever runs the local cloud.
+# The agent hands over no home; root's is the node's own, never that of the user who runs the local cloud.
 HOME="\${HOME:-$ACM_EXPORT_ROOT/root}" NODE_COMPILE_CACHE='${folder}/compile-cache' exec '${process.execPath}' '${bundle}' "$@"
 `,
   );

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PolicyDocument } from '../iam/evaluate.ts';
 import { installShims } from '../node/install-shims.ts';
@@ -95,6 +95,9 @@ export class NodeFleet {
     const session = this.#nodeSession(kind, role.arn, id, account, region);
     const root = join(this.#kernel.folder, 'nodes', id);
     mkdirSync(root, { recursive: true, mode: 0o700 });
+    // As ca-certificates of a distribution knows the authorities of ACM.
+    mkdirSync(join(root, 'etc/ssl/certs'), { recursive: true });
+    writeFileSync(join(root, 'etc/ssl/certs/ca-certificates.crt'), this.#kernel.rootCertificatePem);
     const metadata =
       kind === 'ec2'
         ? await InstanceMetadata.start({

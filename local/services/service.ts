@@ -74,6 +74,8 @@ export interface Kernel {
   partition: string;
   endpoint: string;
   folder: string;
+  /** Certificate of the root that issues everything. */
+  rootCertificatePem: string;
   clock: Clock;
   record: Recorder;
   identities: Identities;

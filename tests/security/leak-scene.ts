@@ -105,7 +105,7 @@ function traceScript(deployed: Deployed, isTraced: boolean): void {
   const script: string = step.inputs.runCommand.join('\n');
   const leaking = script
     .replace(
-      / PASSPHRASE=\$FIELD\n/,
+      /^PASSPHRASE=\$FIELD\n/m,
       `$&
 /bin/true "$PASSPHRASE"
 LEAK=$PASSPHRASE /bin/true
@@ -115,7 +115,7 @@ printf %s "$PASSPHRASE" >"$ROOT/forgotten-passphrase"
 `,
     )
     .replace(
-      / give_key_access\n/,
+      /^give_key_access\n/m,
       `$& chmod 0644 "$staged/privkey.pem"
 printf '%s\\n' "$PRIVATE_KEY" | openssl pkey -outform DER >"$ROOT/forgotten-key"
 `,
@@ -156,7 +156,7 @@ async function deliver(): Promise<void> {
   writeFileSync(logger, '#!/bin/sh\nexec cat >>"$ACM_EXPORT_ROOT/journal"\n');
   chmodSync(logger, 0o755);
   // A hook shows all that it is given.
-  const hooks = path.join(production.spec.root, 'etc/acm-export/hooks.d');
+  const hooks = path.join(production.spec.root, 'etc/acm-export/hooks-for-all-names.d');
   mkdirSync(hooks, { recursive: true });
   const hook = path.join(hooks, 'show');
   writeFileSync(hook, '#!/bin/sh\nenv >&2\n[ ! -e "$ACM_EXPORT_ROOT/fail" ]\n');

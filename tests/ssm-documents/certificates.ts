@@ -49,8 +49,9 @@ export async function createAuthority(
   name: string,
   parent?: Authority,
   notAfter = daysFromNow(30),
+  keys?: webcrypto.CryptoKeyPair,
 ): Promise<Authority> {
-  const keys = await newKeys('P-256');
+  keys ??= await newKeys('P-256');
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: newSerial(),
     subject: `CN=${name}`,

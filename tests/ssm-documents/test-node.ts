@@ -1,7 +1,18 @@
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from '@jest/globals';
@@ -10,6 +21,9 @@ import type { Bundle } from './certificates.ts';
 
 export const DEPLOYMENT = '0123456789abcdef01234567';
 export const SECRET = `arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-export/web/${DEPLOYMENT}-AbCdEf`;
+
+/** Where Debian keeps the authorities that it trusts, below the root. */
+export const AUTHORITIES = 'etc/ssl/certs/ca-certificates.crt';
 
 /** The script as it is deployed: rendered into the document. */
 export async function deployedScript(): Promise<string> {
@@ -30,6 +44,7 @@ export interface Result {
   CorrelationId: string;
   Step?: string;
   Error?: string;
+  Note?: string;
 }
 
 export interface Run {
@@ -46,8 +61,11 @@ export type Environment = Record<string, string | undefined>;
  * A node in a folder: a root, and commands that stand in for what a test machine has not (a secret, systemd, a
  * journal) or must not wait for (sleep). Everything else is the machine's own.
  */
-export async function createNode() {
+export async function createNode({ knownAuthority = '' } = {}) {
   const folder = await mkdtemp(path.join(tmpdir(), 'install-'));
+  // As the folders above a node's root are: a group that may read a key gets to it.
+  for (const above of [path.dirname(folder), folder])
+    await chmod(above, ((await stat(above)).mode & 0o7777) | 0o111);
   const root = path.join(folder, 'root');
   const bin = path.join(folder, 'bin');
   const state = path.join(folder, 'state');
@@ -56,6 +74,8 @@ export async function createNode() {
     await mkdir(path.join(root, made), { recursive: true });
   }
   await chmod(path.join(root, 'etc/ssl/private'), 0o711);
+  // The list of authorities that a distribution brings: the tests' own stands for a public one.
+  if (knownAuthority) await writeFile(path.join(root, AUTHORITIES), knownAuthority);
   const scriptFile = path.join(folder, '_script.sh');
   await writeFile(scriptFile, await deployedScript(), { mode: 0o700 });
 
@@ -78,7 +98,15 @@ export async function createNode() {
     `echo "$* $(${current})" >>"$state/systemctl"
      case $1 in
        is-active) [ ! -e "$state/dead-$3" ] ;;
-       reload) if [ -s "$state/reload-faults" ]; then sed -i 1d "$state/reload-faults"; echo "Job for $2 failed." >&2; exit 1; fi ;;
+       show)
+         for word; do
+           case $word in
+             LoadState) echo LoadState=loaded ;;
+             CanReload) [ -e "$state/no-reload-\${!#}" ] && echo CanReload=no || echo CanReload=yes ;;
+             MainPID) cat "$state/main-pid-\${!#}" 2>/dev/null || echo MainPID=0 ;;
+           esac
+         done ;;
+       reload | restart) if [ -s "$state/reload-faults" ]; then sed -i 1d "$state/reload-faults"; echo "Job for $2 failed." >&2; exit 1; fi ;;
      esac`,
   );
   for (const name of ['nginx', 'apachectl', 'haproxy']) {
@@ -98,6 +126,7 @@ export async function createNode() {
     SSM_RolloutNumber: '1',
     SSM_CorrelationId: 'correlation-1',
     SSM_ReloadServices: '',
+    SSM_RestartServices: '',
     SSM_VerifyPort: '0',
     SSM_KeyFormat: 'decrypted',
     SSM_ExtraFormats: '',
@@ -174,7 +203,8 @@ export async function createNode() {
 
     /** What holds for every run, however it ends. */
     check(code: number, stdout: string, stderr: string): Result {
-      expect(stdout).toMatch(/^\{[^\n]{1,1022}\}\n$/);
+      if (!/^\{[^\n]{1,1500}\}\n$/.test(stdout))
+        throw new Error(`no result line: exit code ${code}, ${stdout}${stderr}`);
       const result = JSON.parse(stdout) as Result;
       expect(result.ExitCode).toBe(code);
       expect(result.Error === undefined).toBe(code === 0);
@@ -196,11 +226,21 @@ export async function createNode() {
       return run;
     },
 
-    async addHook(name: string, body: string, mode = 0o755) {
-      const folder = node.path('etc/acm-export/hooks.d');
+    /** By default a hook of the name `web` alone. */
+    async addHook(name: string, body: string, mode = 0o755, place = 'hooks.d/web') {
+      const folder = node.path('etc/acm-export', place);
       await mkdir(folder, { recursive: true });
       await writeFile(path.join(folder, name), `#!/bin/bash\nstate='${state}'\n${body}\n`, { mode });
       await chmod(path.join(folder, name), mode);
+    },
+
+    /** The serial at the paths that stay, where certificate and key belong together; undefined where there is neither. */
+    async servedFiles(): Promise<string | undefined> {
+      const [certificate, key] = [node.ssl('certs/web-fullchain.pem'), node.ssl('private/web-privkey.pem')];
+      if (!existsSync(certificate) && !existsSync(key)) return undefined;
+      const leaf = new X509Certificate(await readFile(certificate));
+      expect(leaf.checkPrivateKey(createPrivateKey(await readFile(key)))).toBe(true);
+      return leaf.serialNumber.toLowerCase();
     },
 
     /** Everything below /etc: kind, mode, and content or target. */

@@ -140,7 +140,7 @@ describe('aws', () => {
   });
 });
 
-test('openssl finds at localhost what listens on the address of its node', async () => {
+test('openssl finds at 127.0.0.1 what listens on the address of its node, and nothing at ::1', async () => {
   const [first, host] = [
     await startTlsServer('node', { root: join(folder, 'first'), certName: 'web' }),
     '127.0.0.2',
@@ -154,7 +154,7 @@ test('openssl finds at localhost what listens on the address of its node', async
   const ask = async (environment: Record<string, string>) => {
     const { stdout } = await call(
       'openssl',
-      ['s_client', '-connect', `localhost:${first.port}`],
+      ['s_client', '-connect', `127.0.0.1:${first.port}`],
       environment,
     );
     return new X509Certificate(stdout.slice(stdout.indexOf('-----BEGIN'))).serialNumber.toLowerCase();
@@ -162,6 +162,8 @@ test('openssl finds at localhost what listens on the address of its node', async
   try {
     expect(await ask({})).toBe(await first.servedSerial());
     expect(await ask({ LOCAL_NODE_HOST: host })).toBe(await second.servedSerial());
+    const otherwise = ['s_client', '-connect', `[::1]:${first.port}`];
+    expect(await call('openssl', otherwise, { LOCAL_NODE_HOST: host })).toMatchObject({ code: 1 });
     expect(await call('openssl', ['version'])).toMatchObject({ code: 0 });
   } finally {
     await first.stop();

@@ -1,0 +1,94 @@
+# ---- one installation at a time ----
+
+only_roots() { # paths: they belong to root (in tests: to who runs them), and nobody else can write to them
+  local facts owner_and_mode
+  facts=$(exec_quick stat -L -c %u-%a "$@") || return 1
+  for owner_and_mode in $facts; do
+    ((${owner_and_mode%-*} == EUID && !(8#${owner_and_mode#*-} & 8#022))) || return 1
+  done
+}
+
+check_own_folders() { # paths: those that exist must be folders, not links to some, and only root's
+  local folder folders=()
+  for folder in "$@"; do
+    [[ ! -L $folder ]] || fail path-refused "$folder is a symbolic link"
+    [[ ! -e $folder ]] || folders+=("$folder/")
+  done
+  ((${#folders[@]} == 0)) || only_roots "${folders[@]}" || fail path-refused \
+    "only root may own and write to ${folders[*]}: look at what is in there, then chown root and chmod go-w"
+}
+
+# One lock for the node, not one per certificate: a configuration test reads all certificates of a
+# service, and must not meet another one in the middle of its switch.
+lock_this_node() {
+  check_own_folders "$SSL/acm-export" "$base" "$versions"
+  make_run_folder_private
+  [[ ! -L $RUN/lock && ! -L $RUN/install.lock && ! -L $RUN/aws-error ]] || fail path-refused "$RUN holds a symbolic link"
+  exec 9>>"$RUN/install.lock"
+  (exec_for "${BUDGET[lock]}" flock 9) || fail busy 'another installation holds the lock'
+  # Anybody can hold the lock of the first edition: its last runs are waited for, but not for ever.
+  if [[ -f $RUN/lock ]]; then
+    exec 7>>"$RUN/lock"
+    quick flock 7 || say 'the lock of the first edition is held: going on without it'
+  fi
+}
+
+# Only root can open the lock. The first edition left the folder's mode to the caller's umask.
+make_run_folder_private() {
+  local facts
+  [[ ! -L $RUN ]] || fail path-refused "$RUN is a symbolic link"
+  if [[ -d $RUN ]]; then
+    facts=$(exec_quick stat -c %u-%a "$RUN/") || fail write-failed "cannot look at $RUN"
+    [[ $facts != "$EUID-700" ]] || return 0
+    [[ $facts == "$EUID-"* ]] || fail path-refused "$RUN does not belong to root: remove it"
+    must "close $RUN" chmod 0700 "$RUN"
+    ((8#${facts#*-} & 8#022)) || return 0
+    must "empty $RUN, which others could write to" rm -rf "$RUN"
+  fi
+  must "make $RUN" mkdir -p -m 0700 "$RUN"
+}
+
+# ---- dry run ----
+
+# A dry run does the real steps, up to the configuration test, in a mount namespace of its own where
+# memory covers /etc/ssl: nothing reaches the disk, and all of it vanishes when the script ends.
+enter_private_mounts() { # the script's own arguments
+  [[ $DryRun == true && ${1-} != --in-private-mounts ]] || return 0
+  if quick unshare -m true 2>/dev/null; then
+    exec 1>&3 3>&- 8>&-
+    exec unshare -m "$BASH" "$0" --in-private-mounts
+  fi
+  mounts_refused=yes
+}
+
+cover_folders_with_memory() {
+  [[ $DryRun == true && -z $mounts_refused ]] || return 0
+  must 'mount in private' mount --make-rprivate / # systemd shares mounts: the whole node would see these
+  check_own_folders "$RUN/dry-run"
+  must "make $RUN/dry-run" mkdir -p "$RUN/dry-run"
+  must 'mount memory' mount -t tmpfs -o mode=0700 tmpfs "$RUN/dry-run"
+  make_folders "${SSL%/*}" "$SSL" # what is not there cannot be covered
+  cover_with_memory "$SSL" ssl
+  cover_with_memory "$SSL/certs" certs # on some distributions a link to elsewhere
+  cover_with_memory "$SSL/private" private
+}
+
+cover_with_memory() { # folder, name of its copy
+  [[ -d $1 ]] || return 0
+  local folder
+  folder=$(exec_quick readlink -f "$1")
+  must "copy $1" cp -a "$folder" "$RUN/dry-run/$2"
+  must "cover $1" mount --bind "$RUN/dry-run/$2" "$folder"
+}
+
+refuse_dry_run_on_disk() {
+  [[ -z $mounts_refused ]] || fail dry-run-impossible \
+    'this node refuses unshare -m: the certificate is right, the rest was not tried'
+}
+
+make_folders() { # paths, parents first: everybody may read them, whatever the umask
+  local folder
+  for folder in "$@"; do
+    [[ -d $folder ]] || must "make $folder" mkdir -m 0755 "$folder"
+  done
+}

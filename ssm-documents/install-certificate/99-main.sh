@@ -1,0 +1,72 @@
+# ---- the steps ----
+
+main() {
+  open_channels
+
+  step check-parameters
+  read_parameters
+  step check-tools
+  check_tools
+  enter_private_mounts "$@"
+  step take-lock
+  lock_this_node
+  begin_phase prepare
+  cover_folders_with_memory
+
+  step check-installed
+  read_what_is_installed
+  check_owner
+  leave_what_was_cut_off
+  refuse_lower_rollout
+  if is_unchanged; then
+    result_serial=${current%-*} outcome=unchanged
+    record_rollout
+    return 0
+  fi
+
+  step read-bundle
+  read_bundle
+  parse_bundle
+  step verify-certificate
+  read_certificate
+  step verify-pair
+  check_key_belongs_to_certificate
+  step verify-chain
+  check_chain
+  find_out_authority
+
+  step check-node
+  refuse_dry_run_on_disk
+  check_paths
+  check_trust_folder
+  check_hooks
+  record_rollout
+  check_services
+  note_what_is_served
+
+  step stage
+  stage_version
+  begin_phase use
+  step switch
+  switch_to_version
+  step test-config
+  test_configurations
+  if [[ $DryRun == true ]]; then
+    outcome=dry-run-passed
+    return 0
+  fi
+  stop_at_dead_service
+
+  step run-hooks
+  run_hooks
+  step reload
+  use_in_services
+  step verify-port
+  verify_port
+  step complete
+  mark_completed
+  step remove-old-versions
+  remove_old_versions
+}
+
+main "$@"
