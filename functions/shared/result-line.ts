@@ -2,7 +2,7 @@ import * as z from 'zod';
 
 const LONGEST_NOTE = 400;
 
-/** Control and format characters could make a line look like another one to whoever reads it. */
+/** Control and format characters could make a line look like another one to a reader. */
 const plainText = (text: string) =>
   text
     .replaceAll(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ')

@@ -230,7 +230,7 @@ async function startAutomation(
 
 /**
  * An empty value is left out: SSM takes 1 to 512 characters, and the document's default is empty. So a member stack
- * that is one edition older gets no parameter that it does not know, unless somebody asks for it.
+ * that is one edition older gets no parameter that it does not know, unless the order asks for it.
  */
 function documentParameters(
   deployment: Deployment,
