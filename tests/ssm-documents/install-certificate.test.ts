@@ -864,15 +864,13 @@ describe('whatever is interrupted', () => {
       ([, name]) => name as string,
     );
     expect(steps.length).toBeGreaterThan(12);
-    const killer = path.join(node.folder, 'killer.sh');
-    await writeFile(killer, 'set -T; trap \'[[ $BASH_COMMAND != "step $KILL_AT" ]] || kill -9 $$\' DEBUG\n');
     await node.addHook('a', ':');
     let [present, next, rollout] = [first, second, 1];
     await node.install(present, rollout, { SSM_ExtraFormats: 'pkcs12' });
     for (const step of steps) {
       rollout++;
       const parameters = { ...(await node.offer(next, rollout)), SSM_ExtraFormats: 'pkcs12' };
-      const { code } = await node.run({ ...parameters, BASH_ENV: killer, KILL_AT: step });
+      const { code } = await node.runUntil(step, parameters);
       expect([step, code]).toEqual([step, null]);
       expect([present.value.Serial, next.value.Serial]).toContain(await installedSerial());
       const { result } = await node.run(parameters);
@@ -889,8 +887,6 @@ describe('whatever is interrupted', () => {
   });
 
   test('or not, no server ever finds a path missing, also where the cut-off version is in use already', async () => {
-    const killer = path.join(node.folder, 'killer.sh');
-    await writeFile(killer, `set -T; trap '[[ $BASH_COMMAND != "step test-config" ]] || kill -9 $$' DEBUG\n`);
     await node.install(first);
     for (const command of ['chmod', 'ln', 'mkdir', 'mv', 'openssl', 'rm', 'sha256sum', 'stat', 'sync']) {
       const real = programOf(command) as string;
@@ -903,7 +899,7 @@ describe('whatever is interrupted', () => {
       );
     }
     const parameters = await node.offer(second, 2);
-    expect((await node.run({ ...parameters, BASH_ENV: killer })).code).toBe(null);
+    expect((await node.runUntil('test-config', parameters)).code).toBe(null);
     expect((await node.run(parameters)).result.Outcome).toBe('installed');
     expect(await node.told('missing')).toEqual([]);
   });

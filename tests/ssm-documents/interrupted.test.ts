@@ -82,9 +82,7 @@ describe('a signal', () => {
 
 describe('after a run that was cut off', () => {
   const killAt = async (step: string, parameters: Environment) => {
-    const killer = path.join(node.folder, 'killer.sh');
-    await writeFile(killer, 'set -T; trap \'[[ $BASH_COMMAND != "step $KILL_AT" ]] || kill -9 $$\' DEBUG\n');
-    const { code } = await node.run({ ...parameters, BASH_ENV: killer, KILL_AT: step });
+    const { code } = await node.runUntil(step, parameters);
     expect(code).toBe(null);
   };
   const steps = [
@@ -158,12 +156,7 @@ describe('after a run that was cut off', () => {
             expect(await node.servedFiles()).toBe(completed);
           } else {
             const present = await node.servedFiles();
-            const killer = path.join(node.folder, 'killer.sh');
-            await writeFile(
-              killer,
-              'set -T; trap \'[[ $BASH_COMMAND != "step $KILL_AT" ]] || kill -9 $$\' DEBUG\n',
-            );
-            const { code } = await node.run({ ...parameters, BASH_ENV: killer, KILL_AT: how });
+            const { code } = await node.runUntil(how, parameters);
             if (code === 0 || how === 'remove-old-versions') completed = offered.value.Serial;
             // What passed its configuration test is better than nothing: servers may use it.
             if (['reload', 'verify-port', 'complete'].includes(how)) completed ??= offered.value.Serial;

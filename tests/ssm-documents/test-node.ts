@@ -219,6 +219,16 @@ export async function createNode({ knownAuthority = '' } = {}) {
     run: (environment: Environment = {}, wrap: string[] = []): Promise<Run> =>
       node.start(environment, wrap).ended,
 
+    /** As `run`, but killed by kill -9 when it comes to a step of main; the exit code is null if it came so far. */
+    async runUntil(step: string, environment: Environment = {}): Promise<Run> {
+      const killer = path.join(folder, 'killer.sh');
+      await writeFile(
+        killer,
+        'set -T; trap \'[[ $BASH_COMMAND != "step $KILL_AT" ]] || kill -9 $$\' DEBUG\n',
+      );
+      return node.run({ ...environment, BASH_ENV: killer, KILL_AT: step });
+    },
+
     /** Installs a bundle that nothing is wrong with. */
     async install(bundle: Bundle, rollout = 1, environment: Environment = {}): Promise<Run> {
       const run = await node.run({ ...(await node.offer(bundle, rollout)), ...environment });
