@@ -11,10 +11,10 @@ import { StateMachine } from 'aws-local-stepfunctions';
 import { checkInstallation } from '../functions/check-installation/check-installation.ts';
 import { exportCertificate } from '../functions/export-certificate/export-certificate.ts';
 import { handleRenewal, startRenewal } from '../functions/handle-renewal/handle-renewal.ts';
-import { START_RETRIES } from '../functions/handle-renewal/start-retries.ts';
+import { startRetries } from '../functions/handle-renewal/start-retries.ts';
+import { ONE_ATTEMPT, PATIENT } from '../functions/shared/clients.ts';
 import { type Deployment, secretNameOf } from '../functions/shared/deployment.ts';
 import { Inventory } from '../functions/shared/inventory.ts';
-import { ONE_ATTEMPT, PATIENT } from '../functions/shared/observed.ts';
 import { startInstallation } from '../functions/start-installation/start-installation.ts';
 import { FakeAcm } from '../tests/functions/support/fake-acm.ts';
 import { FakeStepFunctions } from '../tests/functions/support/fake-step-functions.ts';
@@ -173,7 +173,7 @@ async function renewFleet(plan: FleetPlan): Promise<Outcome> {
   });
   const deps = {
     inventory: new Inventory(dynamodb, 'inventory', time.date),
-    sfn: new SFNClient({ ...apis.clientConfig('states', rollouts, CENTRAL), ...START_RETRIES }),
+    sfn: new SFNClient({ ...apis.clientConfig('states', rollouts, CENTRAL), ...startRetries(random) }),
     stateMachineArn: STATE_MACHINE_ARN,
     acm: acmClient(once),
     now: time.date,

@@ -18,9 +18,9 @@ import {
   type Started,
   startRenewal,
 } from '../functions/handle-renewal/handle-renewal.ts';
-import { START_RETRIES } from '../functions/handle-renewal/start-retries.ts';
+import { startRetries } from '../functions/handle-renewal/start-retries.ts';
+import { PATIENT } from '../functions/shared/clients.ts';
 import { Inventory } from '../functions/shared/inventory.ts';
-import { PATIENT } from '../functions/shared/observed.ts';
 import { FakeAcm } from '../tests/functions/support/fake-acm.ts';
 import { FakeStepFunctions } from '../tests/functions/support/fake-step-functions.ts';
 import { Apis, awsError, QUOTAS, type Quota, SDK_ATTEMPTS, seeded, TokenBucket } from './model/apis.ts';
@@ -114,7 +114,10 @@ async function inVirtualTime(quotas: Record<string, Quota>, faultShare: number):
   const answers = new Map<string, Started>();
   const deps = {
     inventory: new Inventory(dynamodb, 'inventory', time.date),
-    sfn: new SFNClient({ ...apis.clientConfig('states', world.stepFunctions, CENTRAL), ...START_RETRIES }),
+    sfn: new SFNClient({
+      ...apis.clientConfig('states', world.stepFunctions, CENTRAL),
+      ...startRetries(random),
+    }),
     acm: apis.client<ACMClient>('acm', world.acm, CENTRAL, PATIENT.maxAttempts),
     stateMachineArn: STATE_MACHINE_ARN,
     rolloutsEnabled: true,

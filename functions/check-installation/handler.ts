@@ -1,33 +1,39 @@
-import { SSMClient } from '@aws-sdk/client-ssm';
-import { readEnvironment } from '../shared/environment.ts';
+import {
+  type Clients,
+  connectTargetFrom,
+  documents,
+  ONE_ATTEMPT,
+  ROLLOUT_VARIABLES,
+  rolloutDepsFrom,
+  sfn,
+  ssm,
+  sts,
+  TARGET_VARIABLES,
+} from '../shared/clients.ts';
+import type { Clock } from '../shared/clock.ts';
+import { type Environment, readEnvironment } from '../shared/environment.ts';
+import { inLambda } from '../shared/in-lambda.ts';
 import { countInstallation } from '../shared/installation-metrics.ts';
-import { ONE_ATTEMPT, observed, traced } from '../shared/observed.ts';
-import { rolloutDepsFrom } from '../shared/rollout-clients.ts';
-import type { OpenSession } from '../shared/target-account.ts';
-import { targetSessionsFrom } from '../shared/target-sessions.ts';
 import { type CheckInstallationInput, checkInstallation } from './check-installation.ts';
 
-const env = readEnvironment([
-  'INVENTORY_TABLE',
-  'STATE_MACHINE_ARN',
-  'ROLLOUTS_ENABLED',
-  'PREFIX',
-  'PARTITION',
-  'EXTERNAL_ID',
-]);
-const openSession = targetSessionsFrom(env, 'check-installation', ONE_ATTEMPT);
-const deps = {
-  ...rolloutDepsFrom(env),
-  connectTarget: async (...session: Parameters<OpenSession>) => ({
-    ssm: traced(new SSMClient(await openSession(...session))),
-  }),
-  prefix: env.PREFIX,
-  partition: env.PARTITION,
-  random: Math.random,
-};
+type OwnClients = Pick<Clients, 'documents' | 'sfn' | 'ssm' | 'sts'>;
 
-export const handler = observed(async (input: CheckInstallationInput) => {
-  const installation = await checkInstallation(input, deps);
-  countInstallation(installation.Status, 'InstallationPolled');
-  return installation;
-});
+/** Asks how an installation goes, and counts it. */
+export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
+  const env = readEnvironment([...ROLLOUT_VARIABLES, ...TARGET_VARIABLES], environment);
+  const target = { functionName: 'check-installation', ...ONE_ATTEMPT };
+  const deps = {
+    ...rolloutDepsFrom(env, clients, clock),
+    connectTarget: connectTargetFrom(env, clients, target, (session) => ({ ssm: clients.ssm(session) })),
+    prefix: env.PREFIX,
+    partition: env.PARTITION,
+    random: clock.random,
+  };
+  return async (input: CheckInstallationInput) => {
+    const installation = await checkInstallation(input, deps);
+    countInstallation(installation.Status, 'InstallationPolled');
+    return installation;
+  };
+}
+
+export const handler = inLambda(compose, { documents, sfn, ssm, sts });

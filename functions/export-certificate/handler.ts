@@ -1,30 +1,40 @@
-import { ACMClient } from '@aws-sdk/client-acm';
-import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import {
+  acm,
+  type Clients,
+  connectTargetFrom,
+  documents,
+  ONE_ATTEMPT,
+  secretsManager,
+  sts,
+  TARGET_VARIABLES,
+} from '../shared/clients.ts';
+import type { Clock } from '../shared/clock.ts';
 import type { RolloutInput } from '../shared/deployment.ts';
-import { readEnvironment } from '../shared/environment.ts';
-import { ONE_ATTEMPT, observed, traced } from '../shared/observed.ts';
-import { inventoryFrom } from '../shared/rollout-clients.ts';
-import type { OpenSession } from '../shared/target-account.ts';
-import { targetSessionsFrom } from '../shared/target-sessions.ts';
+import { type Environment, readEnvironment } from '../shared/environment.ts';
+import { inLambda } from '../shared/in-lambda.ts';
+import { Inventory } from '../shared/inventory.ts';
 import { exportCertificate } from './export-certificate.ts';
 
-const env = readEnvironment([
-  'INVENTORY_TABLE',
-  'PREFIX',
-  'PARTITION',
-  'EXTERNAL_ID',
-  'REQUIRE_CERTIFICATE_TAG',
-]);
-const openSession = targetSessionsFrom(env, 'export-certificate', ONE_ATTEMPT);
-const deps = {
-  inventory: inventoryFrom(env.INVENTORY_TABLE),
-  acm: traced(new ACMClient(ONE_ATTEMPT)),
-  connectTarget: async (...session: Parameters<OpenSession>) => ({
-    secretsManager: traced(new SecretsManagerClient(await openSession(...session))),
-  }),
-  prefix: env.PREFIX,
-  partition: env.PARTITION,
-  requireCertificateTag: env.REQUIRE_CERTIFICATE_TAG === 'true',
-};
+type OwnClients = Pick<Clients, 'acm' | 'documents' | 'secretsManager' | 'sts'>;
 
-export const handler = observed((rollout: RolloutInput) => exportCertificate(rollout, deps));
+/** Exports a certificate into the bundle of its target account. */
+export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
+  const env = readEnvironment(
+    [...TARGET_VARIABLES, 'INVENTORY_TABLE', 'REQUIRE_CERTIFICATE_TAG'],
+    environment,
+  );
+  const target = { functionName: 'export-certificate', ...ONE_ATTEMPT };
+  const deps = {
+    inventory: new Inventory(clients.documents(), env.INVENTORY_TABLE, clock.now),
+    acm: clients.acm(ONE_ATTEMPT),
+    connectTarget: connectTargetFrom(env, clients, target, (session) => ({
+      secretsManager: clients.secretsManager(session),
+    })),
+    prefix: env.PREFIX,
+    partition: env.PARTITION,
+    requireCertificateTag: env.REQUIRE_CERTIFICATE_TAG === 'true',
+  };
+  return (rollout: RolloutInput) => exportCertificate(rollout, deps);
+}
+
+export const handler = inLambda(compose, { acm, documents, secretsManager, sts });

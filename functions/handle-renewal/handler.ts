@@ -1,36 +1,49 @@
-import { ACMClient } from '@aws-sdk/client-acm';
-import { SFNClient } from '@aws-sdk/client-sfn';
-import { readEnvironment } from '../shared/environment.ts';
-import { count, observed, PATIENT, traced } from '../shared/observed.ts';
+import type { Context } from 'aws-lambda';
+import {
+  acm,
+  type Clients,
+  documents,
+  dynamodb,
+  PATIENT,
+  ROLLOUT_VARIABLES,
+  rolloutDepsFrom,
+  sfn,
+} from '../shared/clients.ts';
+import type { Clock } from '../shared/clock.ts';
+import { type Environment, readEnvironment } from '../shared/environment.ts';
+import { inLambda } from '../shared/in-lambda.ts';
+import { count } from '../shared/observed.ts';
 import { once } from '../shared/once.ts';
-import { rolloutDepsFrom } from '../shared/rollout-clients.ts';
 import { handleRenewal, type Renewal, startRenewal } from './handle-renewal.ts';
-import { START_RETRIES } from './start-retries.ts';
+import { startRetries } from './start-retries.ts';
 
-const env = readEnvironment([
-  'INVENTORY_TABLE',
-  'IDEMPOTENCY_TABLE',
-  'STATE_MACHINE_ARN',
-  'ROLLOUTS_ENABLED',
-  'ACCOUNT_ID',
-  'AWS_REGION',
-]);
-const deps = {
-  ...rolloutDepsFrom(env),
-  acm: traced(new ACMClient(PATIENT)),
-  sfn: traced(new SFNClient(START_RETRIES)),
-  account: env.ACCOUNT_ID,
-  region: env.AWS_REGION,
-};
-const startOnce = once(env.IDEMPOTENCY_TABLE, 'Key', (renewal: Renewal) => startRenewal(renewal, deps));
+type OwnClients = Pick<Clients, 'acm' | 'documents' | 'dynamodb' | 'sfn'>;
 
-export const handler = observed(async (event: object, context) => {
-  const outcome = await handleRenewal(event, {
-    ...deps,
-    onceForSerial: (renewal) => startOnce(renewal, context),
-  });
-  if ('Started' in outcome) {
-    count('RenewalStarted', outcome.Started);
-  }
-  return outcome;
-});
+/** Starts the rollouts of a renewed certificate, once for each serial. */
+export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
+  const env = readEnvironment(
+    [...ROLLOUT_VARIABLES, 'IDEMPOTENCY_TABLE', 'ACCOUNT_ID', 'AWS_REGION'],
+    environment,
+  );
+  const deps = {
+    ...rolloutDepsFrom(env, clients, clock, startRetries(clock.random)),
+    acm: clients.acm(PATIENT),
+    account: env.ACCOUNT_ID,
+    region: env.AWS_REGION,
+  };
+  const startOnce = once(clients.dynamodb(), env.IDEMPOTENCY_TABLE, 'Key', (renewal: Renewal) =>
+    startRenewal(renewal, deps),
+  );
+  return async (event: object, context: Context) => {
+    const outcome = await handleRenewal(event, {
+      ...deps,
+      onceForSerial: (renewal) => startOnce(renewal, context),
+    });
+    if ('Started' in outcome) {
+      count('RenewalStarted', outcome.Started);
+    }
+    return outcome;
+  };
+}
+
+export const handler = inLambda(compose, { acm, documents, dynamodb, sfn });

@@ -15,21 +15,24 @@ const tokenOf = (retries: number, delay: number) => ({
  * 150 (developer guide, "Quotas"), from AT_ONCE who ask. Who is refused comes back soon, which costs 1.6 calls for each
  * start (2.5 at 150 a second) and leaves no start unused. The SDK's own strategy would double its pauses up to 20 s, and
  * would not repeat at all where many are refused.
+ *
+ * @param random 0 to below 1; spreads the pauses.
  */
-export const START_RETRIES = {
-  retryStrategy: {
-    acquireInitialRetryToken: async () => tokenOf(0, 0),
-    refreshRetryTokenForRetry: async (token, { errorType }) => {
-      // The caller's own fault (no permission, an execution of that name) is the same the next time.
-      if (errorType === 'CLIENT_ERROR') {
-        throw new Error('Not to be repeated.');
-      }
-      const retries = token.getRetryCount() + 1;
-      if (retries >= ATTEMPTS) {
-        throw new Error(`${ATTEMPTS} attempts were in vain.`);
-      }
-      return tokenOf(retries, Math.random() * 2 * PAUSE_MS);
+export const startRetries = (random: () => number) =>
+  ({
+    retryStrategy: {
+      acquireInitialRetryToken: async () => tokenOf(0, 0),
+      refreshRetryTokenForRetry: async (token, { errorType }) => {
+        // The caller's own fault (no permission, an execution of that name) is the same the next time.
+        if (errorType === 'CLIENT_ERROR') {
+          throw new Error('Not to be repeated.');
+        }
+        const retries = token.getRetryCount() + 1;
+        if (retries >= ATTEMPTS) {
+          throw new Error(`${ATTEMPTS} attempts were in vain.`);
+        }
+        return tokenOf(retries, random() * 2 * PAUSE_MS);
+      },
+      recordSuccess: () => {},
     },
-    recordSuccess: () => {},
-  },
-} satisfies Pick<SFNClientConfig, 'retryStrategy'>;
+  }) satisfies Pick<SFNClientConfig, 'retryStrategy'>;

@@ -1,4 +1,5 @@
 import type { Deployment } from '../shared/deployment.ts';
+import { gauge } from '../shared/observed.ts';
 
 /** How the whole fleet is, as one sweep finds it: what the dashboard and the alarms show. */
 export interface FleetHealth {
@@ -31,4 +32,16 @@ export function healthOf(deployments: readonly Deployment[], now: Date): FleetHe
       ? { DaysToExpiry: Math.floor((expiries.reduce((a, b) => Math.min(a, b)) - now.getTime()) / DAY_MS) }
       : {}),
   };
+}
+
+/** Sets the metrics of the fleet. Each sweep shows it anew, so that an alarm ends when its cause has. */
+export function showHealth(health: FleetHealth): void {
+  gauge('InstalledDeployments', health.Installed);
+  gauge('DegradedDeployments', health.Degraded);
+  gauge('WaitingDeployments', health.Waiting);
+  gauge('FailedDeployments', health.Failed);
+  gauge('OldestOpenFailureAge', health.OldestFailureSeconds, 'Seconds');
+  if (health.DaysToExpiry !== undefined) {
+    gauge('DaysToExpiry', health.DaysToExpiry);
+  }
 }

@@ -19,6 +19,9 @@ const VARIABLES = {
   INSTALLATION_TIMEOUT_MINUTES: 'minutes after which an installation that still runs is stopped',
 } as const;
 
+/** Environment variables, as `process.env` holds them. */
+export type Environment = Record<string, string | undefined>;
+
 export type VariableName = keyof typeof VARIABLES;
 
 /**
@@ -28,7 +31,7 @@ export type VariableName = keyof typeof VARIABLES;
  */
 export function readEnvironment<N extends VariableName>(
   names: readonly N[],
-  source: Record<string, string | undefined> = process.env,
+  source: Environment,
 ): Record<N, string> {
   const missing = names.filter((name) => source[name] === undefined);
   if (missing.length > 0) {

@@ -21,15 +21,6 @@ export const metrics = new Metrics({
 });
 const tracer = new Tracer();
 
-/** For clients of functions that the state machine repeats: two layers of retries would multiply. */
-export const ONE_ATTEMPT = { maxAttempts: 1 };
-
-/**
- * For functions that nobody repeats soon, on APIs whose quotas they share with everybody: the SDK's pauses, 0.5 s
- * doubled each time with full jitter, are half a minute on average then, where its default of 3 attempts is one second.
- */
-export const PATIENT = { maxAttempts: 8 };
-
 /** Fields that every log line of a rollout carries, where the event has them. */
 const LOGGED_FIELDS = [
   'CorrelationId',

@@ -1,8 +1,6 @@
-export interface PaceDeps {
-  now: () => Date;
-  /** Resolves after that many milliseconds. */
-  sleep: (milliseconds: number) => Promise<unknown>;
-}
+import type { Clock } from './clock.ts';
+
+export type PaceDeps = Pick<Clock, 'now' | 'sleep'>;
 
 /**
  * Spaces the calls to one API evenly: each awaits the returned function first. Quotas are shared by everybody in the

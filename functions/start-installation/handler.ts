@@ -1,36 +1,46 @@
-import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
-import { SSMClient } from '@aws-sdk/client-ssm';
-import { readEnvironment } from '../shared/environment.ts';
+import {
+  type Clients,
+  connectTargetFrom,
+  documents,
+  events,
+  ONE_ATTEMPT,
+  ROLLOUT_VARIABLES,
+  rolloutDepsFrom,
+  sfn,
+  ssm,
+  sts,
+  TARGET_VARIABLES,
+} from '../shared/clients.ts';
+import type { Clock } from '../shared/clock.ts';
+import { type Environment, readEnvironment } from '../shared/environment.ts';
+import { inLambda } from '../shared/in-lambda.ts';
 import { countInstallation } from '../shared/installation-metrics.ts';
-import { ONE_ATTEMPT, observed, traced } from '../shared/observed.ts';
-import { rolloutDepsFrom } from '../shared/rollout-clients.ts';
-import type { OpenSession } from '../shared/target-account.ts';
-import { targetSessionsFrom } from '../shared/target-sessions.ts';
 import { type StartInstallationInput, startInstallation } from './start-installation.ts';
 
-const env = readEnvironment([
-  'INVENTORY_TABLE',
-  'STATE_MACHINE_ARN',
-  'ROLLOUTS_ENABLED',
-  'PREFIX',
-  'PARTITION',
-  'EXTERNAL_ID',
-  'INSTALLATION_TIMEOUT_MINUTES',
-]);
-const openSession = targetSessionsFrom(env, 'start-installation', ONE_ATTEMPT);
-const deps = {
-  ...rolloutDepsFrom(env),
-  connectTarget: async (...purpose: Parameters<OpenSession>) => {
-    const session = await openSession(...purpose);
-    return { ssm: traced(new SSMClient(session)), events: traced(new EventBridgeClient(session)) };
-  },
-  prefix: env.PREFIX,
-  partition: env.PARTITION,
-  timeoutMinutes: Number(env.INSTALLATION_TIMEOUT_MINUTES),
-};
+type OwnClients = Pick<Clients, 'documents' | 'events' | 'sfn' | 'ssm' | 'sts'>;
 
-export const handler = observed(async (input: StartInstallationInput) => {
-  const installation = await startInstallation(input, deps);
-  countInstallation(installation.Status, 'InstallationStarted');
-  return installation;
-});
+/** Starts an installation, and counts it. */
+export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
+  const env = readEnvironment(
+    [...ROLLOUT_VARIABLES, ...TARGET_VARIABLES, 'INSTALLATION_TIMEOUT_MINUTES'],
+    environment,
+  );
+  const target = { functionName: 'start-installation', ...ONE_ATTEMPT };
+  const deps = {
+    ...rolloutDepsFrom(env, clients, clock),
+    connectTarget: connectTargetFrom(env, clients, target, (session) => ({
+      ssm: clients.ssm(session),
+      events: clients.events(session),
+    })),
+    prefix: env.PREFIX,
+    partition: env.PARTITION,
+    timeoutMinutes: Number(env.INSTALLATION_TIMEOUT_MINUTES),
+  };
+  return async (input: StartInstallationInput) => {
+    const installation = await startInstallation(input, deps);
+    countInstallation(installation.Status, 'InstallationStarted');
+    return installation;
+  };
+}
+
+export const handler = inLambda(compose, { documents, events, sfn, ssm, sts });

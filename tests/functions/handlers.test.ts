@@ -14,7 +14,7 @@ import { Inventory } from '../../functions/shared/inventory.ts';
 import { awsError } from './support/fake-service.ts';
 import { type Database, stack, startDatabase } from './support/inventory-table.ts';
 
-// What is fake here are clients, as the handlers make them themselves. DynamoDB is dynalite over HTTP, so that the
+// What is fake here are the services behind the clients that the handlers make themselves. DynamoDB is dynalite over HTTP, so that the
 // idempotency of Powertools is real.
 const ARN = 'arn:aws:acm:eu-central-1:111122223333:certificate/11112222-3333-4444-5555-666677778888';
 const acm = mockClient(ACMClient);
@@ -52,7 +52,11 @@ beforeAll(async () => {
   for (const { name, variables } of functions) {
     // Exactly what the template gives, but for the names of the tables here.
     const before = { ...process.env };
-    Object.assign(process.env, variables, tables, { LOG_LEVEL: 'SILENT', NODE_OPTIONS: '' });
+    Object.assign(process.env, variables, tables, {
+      AWS_LAMBDA_FUNCTION_NAME: `acm-export-${name}`,
+      LOG_LEVEL: 'SILENT',
+      NODE_OPTIONS: '',
+    });
     const { handler } = await import(`../../functions/${name}/handler.ts`);
     handlers.set(name, handler);
     process.env = before;

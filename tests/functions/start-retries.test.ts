@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import { START_RETRIES } from '../../functions/handle-renewal/start-retries.ts';
+import { startRetries } from '../../functions/handle-renewal/start-retries.ts';
 
-const { acquireInitialRetryToken, refreshRetryTokenForRetry } = START_RETRIES.retryStrategy;
+const { acquireInitialRetryToken, refreshRetryTokenForRetry } = startRetries(() => 0.75).retryStrategy;
 
 describe('the start of a rollout', () => {
   test.each(['CLIENT_ERROR'] as const)('is not repeated after a %s', async (errorType) => {
@@ -15,7 +15,7 @@ describe('the start of a rollout', () => {
       let token = await acquireInitialRetryToken();
       const repeat = async () => {
         token = await refreshRetryTokenForRetry(token, { errorType });
-        expect(token.getRetryDelay()).toBeLessThanOrEqual(400);
+        expect(token.getRetryDelay()).toBe(300);
       };
       await expect(
         (async () => {
@@ -25,4 +25,15 @@ describe('the start of a rollout', () => {
       expect(token.getRetryCount()).toBe(59);
     },
   );
+});
+
+test('the pauses of many who are refused are spread from none to 400 ms', async () => {
+  const pauseOf = async (random: number) => {
+    const { retryStrategy } = startRetries(() => random);
+    const token = await retryStrategy.acquireInitialRetryToken();
+    return (
+      await retryStrategy.refreshRetryTokenForRetry(token, { errorType: 'THROTTLING' })
+    ).getRetryDelay();
+  };
+  expect(await Promise.all([0, 0.5, 1].map(pauseOf))).toEqual([0, 200, 400]);
 });

@@ -1,6 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
+import * as clients from '../../functions/shared/clients.ts';
+import { systemClock } from '../../functions/shared/clock.ts';
 import { centralStack, ROOT, resourcesOf } from './stacks.ts';
 
 /** What Powertools and Node read; each function has these. */
@@ -17,11 +19,21 @@ const UNTRACED = ['POWERTOOLS_TRACE_ENABLED', 'AWS_XRAY_MANUAL_MODE'];
 /** Set by Lambda itself: a template may not set them. */
 const OF_LAMBDA = ['AWS_REGION'];
 
-/** The names that a handler hands to readEnvironment. */
-function namesRead(folder: string): string[] {
-  const source = readFileSync(path.join(ROOT, 'functions', folder, 'handler.ts'), 'utf8');
-  const [, list = ''] = /readEnvironment\(\[([^\]]*)\]/.exec(source) ?? [];
-  return [...list.matchAll(/'([A-Z_]+)'/g)].map(([, name]) => name as string);
+/** The variables that a function reads when it is composed. */
+async function namesRead(folder: string, variables: Record<string, string>): Promise<string[]> {
+  const names = new Set<string>();
+  const environment = new Proxy<Record<string, string>>(
+    { ...variables, AWS_REGION: 'eu-central-1' },
+    {
+      get: (values, name: string) => {
+        names.add(name);
+        return values[name];
+      },
+    },
+  );
+  const { compose } = await import(path.join(ROOT, 'functions', folder, 'handler.ts'));
+  compose(environment, clients, systemClock);
+  return [...names];
 }
 
 const stack = centralStack();
@@ -31,9 +43,9 @@ const functions = resourcesOf(stack, 'AWS::Serverless::Function').map(
 );
 
 describe.each(functions)('%s', (name, variables) => {
-  test('gets exactly the environment that it reads', () => {
+  test('gets exactly the environment that it reads', async () => {
     const expected = [
-      ...namesRead(name).filter((variable) => !OF_LAMBDA.includes(variable)),
+      ...(await namesRead(name, variables)).filter((variable) => !OF_LAMBDA.includes(variable)),
       ...OF_THE_RUNTIME,
       ...(['handle-renewal', 'reconcile'].includes(name) ? UNTRACED : []),
     ];
