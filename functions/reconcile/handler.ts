@@ -25,7 +25,7 @@ import { ReconcileEvent, reconcile } from './reconcile.ts';
 
 type OwnClients = Pick<Clients, 'acm' | 'documents' | 'dynamodb' | 'sfn' | 'sns' | 'ssm' | 'sts'>;
 
-/** Repairs what events did not, and shows how the fleet is. */
+/** Repairs what events missed, and shows how the fleet is. */
 export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
   const env = readEnvironment(
     [
