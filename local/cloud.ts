@@ -11,12 +11,19 @@ import { ApiGateway } from './services/api-gateway.ts';
 import { Automation } from './services/automation.ts';
 import { CertificateAuthority } from './services/certificate-authority.ts';
 import { type Clock, CloudClock } from './services/clock.ts';
-import { deploy } from './services/deploy.ts';
+import { deploy, type FunctionSource } from './services/deploy.ts';
 import { DynamoDb } from './services/dynamodb.ts';
-import { Endpoint, signingName } from './services/endpoint.ts';
+import { type ClientConfig, Endpoint, signingName } from './services/endpoint.ts';
 import { Events } from './services/events.ts';
 import { FaultPlan, type Faults } from './services/faults.ts';
 import { Identities, type Identity } from './services/identities.ts';
+import {
+  type ClientClass,
+  type ClientOptions,
+  directClient,
+  directDocumentClient,
+  requestHandler,
+} from './services/in-process.ts';
 import { Lambda } from './services/lambda.ts';
 import { ManagedNodes } from './services/managed-nodes.ts';
 import { type CloudNode, NodeFleet, type NodeOptions } from './services/node-fleet.ts';
@@ -34,6 +41,7 @@ import { WorkFolder } from './services/work-folder.ts';
 import { type Deployed, type Resource, resolveTemplate } from './templates/resolve-template.ts';
 
 export type { Clock } from './services/clock.ts';
+export type { ClientConfig } from './services/endpoint.ts';
 export type { Fault, FaultKind, Faults } from './services/faults.ts';
 export type { Identity } from './services/identities.ts';
 export type { CloudNode, NodeOptions } from './services/node-fleet.ts';
@@ -42,9 +50,23 @@ export type { Channel, Emission, RecordedCall, Recording } from './services/reco
 const PROJECT = fileURLToPath(new URL('../', import.meta.url));
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-export interface CloudOptions {
+/** A cloud in this process: no socket, no process, no file, unless nodes or functions need them. */
+export interface WorldOptions {
   /** Default aws. */
   partition?: string;
+  /** Default: the machine's, scaled by `timeScale`. */
+  clock?: Clock;
+  /** What issues certificates; default one of its own. Making one takes some milliseconds. */
+  authority?: CertificateAuthority;
+  /** Milliseconds that each call takes; default none. */
+  latency?: () => number;
+  /** False where millions of calls are made: then only their counts are kept. Default true. */
+  keepsRecord?: boolean;
+  /**
+   * True: executions of state machines are started and stay where they are, until `stepFunctions.end`. The caller runs
+   * their tasks. Default false.
+   */
+  holdsExecutions?: boolean;
   /**
    * Real seconds that one second of a wait takes (state machine waits, retry intervals, Lambda and event
    * retries, delivery time-outs, quota refill). Default 1; tests use 0.01. Clock times are never scaled.
@@ -54,19 +76,17 @@ export interface CloudOptions {
   quotas?: boolean;
   /** Where `make build` put functions/ and layer/. Default: build/ in the project. */
   buildFolder?: string;
-  /** Default 0: a free port of 127.0.0.1. */
-  port?: number;
+  /** Handlers in this process in place of the built ones, by their folder in functions/; asked by `deploy`. */
+  handlerOf?: FunctionSource['handlerOf'];
   /** Gets each failure (see `Cloud.failures`) as it happens. Default: standard error. */
   report?: (failure: string) => void;
   /** For people who try things: `stop` does not throw because of what the cloud did not know. Default false. */
   lenient?: boolean;
 }
 
-/** For every client of the AWS SDK: `new ACMClient(cloud.clientConfig(identity, 'eu-west-1'))`. */
-export interface ClientConfig {
-  endpoint: string;
-  region: string;
-  credentials: Identity['credentials'];
+export interface CloudOptions extends WorldOptions {
+  /** Default 0: a free port of 127.0.0.1. */
+  port?: number;
 }
 
 export interface Stack {
@@ -117,7 +137,7 @@ export interface Services {
 }
 
 export interface Cloud {
-  /** `http://127.0.0.1:<port>`: every service and the API. */
+  /** `http://127.0.0.1:<port>`: every service and the API. Empty for a cloud in this process. */
   endpoint: string;
   /** Work folder, mode 0700, removed by stop(). */
   folder: string;
@@ -134,6 +154,14 @@ export interface Cloud {
   /** Switches request quotas on and off. */
   setQuotas(enabled: boolean): void;
   clientConfig(identity: Identity, region: string): ClientConfig;
+  /** The second door: a client of the SDK with this `requestHandler` needs no socket, 0.5 ms a call. */
+  requestHandler: ReturnType<typeof requestHandler>;
+  /** The third door: a client whose `send` is the call itself, 0.01 ms. */
+  client<T>(clientClass: ClientClass<T>, options: ClientOptions): T;
+  /** The third door for DynamoDBDocumentClient. */
+  documentClient<T>(clientClass: ClientClass<T>, options: ClientOptions): T;
+  /** Creates what a resolved template says. */
+  deploy(deployed: Deployed): Promise<void>;
   deployCentral(options: DeployOptions): Promise<CentralStack>;
   deployMember(options: DeployOptions): Promise<Stack>;
   /** A user that may request, tag, describe, renew and revoke certificates, not export them. */
@@ -160,11 +188,18 @@ export interface Cloud {
   stop(): Promise<void>;
 }
 
-/** Starts a local cloud: one HTTP endpoint for every account, Region and service. */
+/** A local cloud in this process, for every account, Region and service. */
+export async function createCloud(options: WorldOptions = {}): Promise<Cloud> {
+  const authority =
+    options.authority ?? (await CertificateAuthority.create(options.clock?.now() ?? new Date()));
+  return new LocalCloud(options, authority);
+}
+
+/** Starts a local cloud with one HTTP endpoint for every account, Region and service. */
 export async function startCloud(options: CloudOptions = {}): Promise<Cloud> {
-  const cloud = new LocalCloud(options);
+  const cloud = new LocalCloud(options, options.authority ?? (await CertificateAuthority.create(new Date())));
   try {
-    await cloud.start(options.port ?? 0);
+    await cloud.listen(options.port ?? 0);
   } catch (error) {
     await cloud.stop();
     throw error;
@@ -174,53 +209,45 @@ export async function startCloud(options: CloudOptions = {}): Promise<Cloud> {
 
 class LocalCloud implements Cloud, Kernel {
   readonly partition: string;
-  readonly folder: string;
-  readonly clock: CloudClock;
+  readonly clock: Clock;
   readonly faults = new FaultPlan();
   readonly record: Recorder;
   readonly identities: Identities;
   readonly failures: string[] = [];
+  readonly rootCertificatePem: string;
+  readonly services: Services;
+  readonly requestHandler: Cloud['requestHandler'];
   endpoint = '';
-  rootCertificatePem = '';
-  services!: Services;
-  readonly #timeScale: number;
-  readonly #buildFolder: string;
+  readonly #functions: FunctionSource;
   readonly #report: (failure: string) => void;
   readonly #lenient: boolean;
-  readonly #workFolder = new WorkFolder();
+  #workFolder: WorkFolder | undefined;
   readonly #quotas: Quotas;
   readonly #http: Endpoint;
-  #calls!: ApiCalls;
-  #fleet!: NodeFleet;
+  readonly #calls: ApiCalls;
+  readonly #fleet: NodeFleet;
   readonly #working = new Set<Promise<void>>();
   readonly #onSignal = (signal: NodeJS.Signals) => {
     void this.#end().finally(() => process.kill(process.pid, signal));
   };
   #ended: Promise<void> | undefined;
 
-  constructor(options: CloudOptions) {
+  constructor(options: WorldOptions, authority: CertificateAuthority) {
     const { partition = 'aws', timeScale = 1, quotas = true, buildFolder = join(PROJECT, 'build') } = options;
     this.partition = partition;
-    this.folder = this.#workFolder.path;
-    this.clock = new CloudClock(timeScale);
-    this.record = new Recorder(this.clock);
-    this.identities = new Identities(partition, this.clock, (call) => this.record.calls.push(call));
-    this.#timeScale = timeScale;
-    this.#buildFolder = buildFolder;
+    this.clock = options.clock ?? new CloudClock(timeScale);
+    this.record = new Recorder(this.clock, options.keepsRecord);
+    this.identities = new Identities(partition, this.clock, (call) => this.record.call(call));
+    this.#functions = { buildFolder, handlerOf: options.handlerOf ?? (() => undefined) };
     this.#report = options.report ?? ((failure) => process.stderr.write(`local cloud: ${failure}\n`));
     this.#lenient = options.lenient ?? false;
-    this.#quotas = new Quotas(quotas, timeScale);
+    this.#quotas = new Quotas(quotas, this.clock);
     this.#http = new Endpoint(this, () => this.services.apiGateway);
-  }
-
-  async start(port: number): Promise<void> {
-    for (const signal of SIGNALS) process.once(signal, this.#onSignal);
-    const authority = await CertificateAuthority.create(this.clock.now());
+    this.requestHandler = requestHandler(this.#http);
     this.rootCertificatePem = authority.rootPem;
-    const binFolder = join(this.folder, 'bin');
     const managedNodes = new ManagedNodes(this);
     const ssmDocuments = new SsmDocuments(this);
-    const runCommand = new RunCommand(this, managedNodes, ssmDocuments, binFolder);
+    const runCommand = new RunCommand(this, managedNodes, ssmDocuments);
     this.services = {
       identities: this.identities,
       acm: new Acm(this, authority),
@@ -229,8 +256,8 @@ class LocalCloud implements Cloud, Kernel {
       dynamoDb: new DynamoDb(this),
       sns: new Sns(this),
       sqs: new Sqs(this),
-      lambda: new Lambda(this, this.clock.shared),
-      stepFunctions: new StepFunctions(this, this.#timeScale),
+      lambda: new Lambda(this),
+      stepFunctions: new StepFunctions(this, timeScale, options.holdsExecutions),
       apiGateway: new ApiGateway(this),
       events: new Events(this),
       managedNodes,
@@ -238,15 +265,25 @@ class LocalCloud implements Cloud, Kernel {
       runCommand,
       automation: new Automation(this, ssmDocuments, runCommand),
     };
-    this.#fleet = new NodeFleet(this, managedNodes, binFolder);
+    this.#fleet = new NodeFleet(this, managedNodes);
     this.#calls = new ApiCalls(this, {
       faults: this.faults,
       quotas: this.#quotas,
       resources: resourcesOf(this.services),
       operations: operationsOf(this.services),
+      latency: options.latency,
     });
-    await this.services.dynamoDb.start();
+  }
+
+  async listen(port: number): Promise<void> {
+    for (const signal of SIGNALS) process.once(signal, this.#onSignal);
     this.endpoint = await this.#http.start(port);
+  }
+
+  /** Made when the first node or function needs it. */
+  get folder(): string {
+    if (!this.#ended) this.#workFolder ??= new WorkFolder();
+    return this.#workFolder?.path ?? '';
   }
 
   /* --- what services need -------------------------------------------------------------------------------- */
@@ -299,6 +336,14 @@ class LocalCloud implements Cloud, Kernel {
     return { endpoint: this.endpoint, region, credentials: identity.credentials };
   }
 
+  client<T>(clientClass: ClientClass<T>, options: ClientOptions): T {
+    return directClient(this, clientClass, options);
+  }
+
+  documentClient<T>(clientClass: ClientClass<T>, options: ClientOptions): T {
+    return directDocumentClient(this, clientClass, options);
+  }
+
   async fetchSigned(
     { credentials }: Identity,
     region: string,
@@ -340,21 +385,25 @@ class LocalCloud implements Cloud, Kernel {
     return this.#deploy(options, 'member-account.yaml', 'member');
   }
 
+  async deploy(deployed: Deployed): Promise<void> {
+    await deploy(deployed, this.services, this.#functions);
+    const policies = [...deployed.resources.values()].filter(
+      ({ type }) => type === 'AWS::IAM::ManagedPolicy',
+    );
+    this.#fleet.addDefaultPolicies(
+      deployed.account,
+      deployed.region,
+      policies.map(({ physicalId }) => physicalId),
+    );
+  }
+
   async #deploy(options: DeployOptions, file: string, kind: string): Promise<Stack> {
     const { account, region, parameters = {}, template = join(PROJECT, file), amend } = options;
     const stackName = options.stackName ?? `${parameters.Prefix ?? 'acm-export'}-${kind}`;
     const place = { account, region, partition: this.partition };
     const deployed = resolveTemplate(template, { ...place, stackName, parameters });
     amend?.(deployed);
-    await deploy(deployed, this.services, this.#buildFolder);
-    const policies = [...deployed.resources.values()].filter(
-      ({ type }) => type === 'AWS::IAM::ManagedPolicy',
-    );
-    this.#fleet.addDefaultPolicies(
-      account,
-      region,
-      policies.map(({ physicalId }) => physicalId),
-    );
+    await this.deploy(deployed);
     return {
       account,
       region,
@@ -418,17 +467,16 @@ class LocalCloud implements Cloud, Kernel {
   }
 
   async #shutDown(): Promise<void> {
-    const services = this.services as Services | undefined;
-    services?.events.stop();
-    services?.stepFunctions.stop();
-    services?.automation.stop();
-    services?.runCommand.stop();
+    const { events, stepFunctions, automation, runCommand, lambda } = this.services;
+    events.stop();
+    stepFunctions.stop();
+    automation.stop();
+    runCommand.stop();
     this.clock.stop();
-    await services?.lambda.stop();
+    await lambda.stop();
     await this.#http.stop();
-    await (this.#fleet as NodeFleet | undefined)?.stop();
-    await services?.dynamoDb.stop();
-    await this.#workFolder.remove();
+    await this.#fleet.stop();
+    await this.#workFolder?.remove();
     for (const signal of SIGNALS) process.off(signal, this.#onSignal);
   }
 }

@@ -227,16 +227,31 @@ export function substitute(text: string, context: Context): string | undefined {
   return missing ? undefined : result;
 }
 
+/** Patterns as regular expressions. Values of variables stand in some, so that there is no end of them. */
+const expressions = { exact: new Map<string, RegExp>(), ignoringCase: new Map<string, RegExp>() };
+const EXPRESSIONS = 10_000;
+
 /** `*` stands for any characters, `?` for one. */
 export function matchesPattern(text: string, pattern: string, ignoreCase = false): boolean {
-  const expression = pattern
+  const known = ignoreCase ? expressions.ignoringCase : expressions.exact;
+  let expression = known.get(pattern);
+  if (!expression) {
+    if (known.size >= EXPRESSIONS) known.clear();
+    expression = new RegExp(`^${expressionOf(pattern)}$`, ignoreCase ? 'is' : 's');
+    known.set(pattern, expression);
+  }
+  return expression.test(text);
+}
+
+function expressionOf(pattern: string): string {
+  return pattern
     .replace(/[.+^${}()|[\]\\]/g, '\\$&')
     .replaceAll('*', '.*')
-    .replaceAll('?', '.');
-  return new RegExp(`^${unprotectRegExp(expression)}$`, ignoreCase ? 'is' : 's').test(text);
+    .replaceAll('?', '.')
+    .replaceAll('\u0001', '\\*')
+    .replaceAll('\u0002', '\\?')
+    .replaceAll('\u0003', '\\$');
 }
-const unprotectRegExp = (text: string) =>
-  text.replaceAll('\u0001', '\\*').replaceAll('\u0002', '\\?').replaceAll('\u0003', '\\$');
 
 /** Compares ARNs part by part: a wildcard does not reach over one of the first five colons. */
 export function arnMatches(arn: string, pattern: string): boolean {

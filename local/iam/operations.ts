@@ -477,7 +477,6 @@ const dynamodbRows: OperationRow[] = [
   onTable('PutItem'),
   onTable('UpdateItem'),
   onTable('DeleteItem'),
-  onTable('DescribeTable'),
   onTableOrIndex('Query'),
   onTableOrIndex('Scan'),
   onTables('BatchGetItem'),

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { AutomationExecutionState } from '../iam/operations.ts';
 import type { RunCommand } from './run-command.ts';
-import { type Caller, type Kernel, type Operations, outOfBounds, Regional, ServiceError } from './service.ts';
+import { type Caller, type Kernel, type Operations, Regional, ServiceError } from './service.ts';
 import {
   type DocumentStep,
   isKnownVersion,
@@ -14,12 +14,12 @@ import {
 const RUNNING_AT_ONCE = 100;
 /** The page says 5,000 and, elsewhere, "an additional 1,000": the smaller number. */
 const QUEUED = 1000;
-const VALUE_CHARACTERS = 512;
-const UUID = /^[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}$/i;
+/** "A maximum of five tags" (API reference), where the model has 1,000. */
+const TAGS = 5;
 
 type Status = 'Pending' | 'InProgress' | 'Success' | 'TimedOut' | 'Cancelling' | 'Cancelled' | 'Failed';
 
-interface StepExecution {
+export interface StepExecution {
   step: DocumentStep;
   status: Status;
   startedAt?: Date;
@@ -29,7 +29,7 @@ interface StepExecution {
   failure?: string;
 }
 
-interface Execution {
+export interface Execution {
   id: string;
   arn: string;
   account: string;
@@ -70,6 +70,8 @@ export class Automation {
   readonly #runCommand: RunCommand;
   readonly #executions = new Regional(() => ({
     all: new Map<string, Execution>(),
+    byToken: new Map<string, Execution>(),
+    running: 0,
     queue: [] as (() => void)[],
   }));
 
@@ -82,6 +84,11 @@ export class Automation {
   state(account: string, region: string, id: string): AutomationExecutionState | undefined {
     const execution = this.#executions.of(account, region).all.get(id);
     return execution && { arn: execution.arn, tags: execution.tags, documentArn: execution.document.arn };
+  }
+
+  /** Of one account and Region, the oldest first. */
+  executions(account: string, region: string): Execution[] {
+    return [...this.#executions.of(account, region).all.values()];
   }
 
   stop(): void {
@@ -127,14 +134,13 @@ export class Automation {
     const parameters: Record<string, string[]> = input.Parameters ?? {};
     checkParameters(document, parameters);
     const tags: { Key: string; Value: string }[] = input.Tags ?? [];
-    if (tags.length > 5) throw outOfBounds('tags', 'Member must have length less than or equal to 5');
+    if (tags.length > TAGS)
+      throw new ServiceError('ValidationException', 'An automation can have five tags.');
     const token: string | undefined = input.ClientToken;
-    if (token !== undefined && !UUID.test(token)) throw outOfBounds('clientToken', UUID.source);
 
-    const { all, queue } = this.#executions.of(account, region);
-    const same = [...all.values()].find(
-      (other) => token !== undefined && other.clientToken === token.toLowerCase(),
-    );
+    const { all, byToken, queue } = this.#executions.of(account, region);
+    const clientToken = token?.toLowerCase();
+    const same = clientToken === undefined ? undefined : byToken.get(clientToken);
     if (same) {
       // "IdempotentParameterMismatch: the parameters don't match the original call with the same token." What the
       // same parameters get is UNCONFIRMED (the token "can't be reused"): here the execution that there is.
@@ -167,9 +173,10 @@ export class Automation {
       steps: document.content.mainSteps.map((step) => ({ step, status: 'Pending' })),
       stop: new AbortController(),
       completeRequested: false,
-      ...(token === undefined ? {} : { clientToken: token.toLowerCase() }),
+      ...(clientToken === undefined ? {} : { clientToken }),
     };
     all.set(id, execution);
+    if (clientToken !== undefined) byToken.set(clientToken, execution);
     this.#kernel.record.emit('ssm-parameters', caller.source, { document: document.name, parameters });
     this.#kernel.track(this.#whenThereIsRoom(execution));
     return { AutomationExecutionId: id };
@@ -177,15 +184,18 @@ export class Automation {
 
   /** 100 run at once for an account and Region; others wait as Pending. */
   async #whenThereIsRoom(execution: Execution): Promise<void> {
-    const { all, queue } = this.#executions.of(execution.account, execution.region);
-    const running = [...all.values()].filter(({ status }) => status === 'InProgress').length;
-    if (running >= RUNNING_AT_ONCE) await new Promise<void>((resolve) => queue.push(resolve));
+    const place = this.#executions.of(execution.account, execution.region);
+    // The one that ends hands its place on to the first in the queue.
+    if (place.running >= RUNNING_AT_ONCE) await new Promise<void>((resolve) => place.queue.push(resolve));
+    else place.running += 1;
     execution.status = 'InProgress';
     try {
       await this.#run(execution);
     } finally {
       execution.endedAt = this.#kernel.clock.now();
-      queue.shift()?.();
+      const next = place.queue.shift();
+      if (next) next();
+      else place.running -= 1;
     }
   }
 
@@ -313,28 +323,22 @@ export class Automation {
 function checkParameters(document: SsmDocument, parameters: Record<string, string[]>): void {
   const invalid = (message: string) =>
     new ServiceError('InvalidAutomationExecutionParametersException', message);
-  for (const [name, values] of Object.entries(parameters)) {
-    // AutomationParameterValue: 1 to 512 characters. An empty string is refused, whatever the document says.
-    if (values.some((value) => value.length < 1 || value.length > VALUE_CHARACTERS)) {
-      throw outOfBounds(
-        `parameters.${name}.member`,
-        `Member must have length between 1 and ${VALUE_CHARACTERS}`,
-      );
-    }
-    if (values.length > 50)
-      throw outOfBounds(`parameters.${name}`, 'Member must have length less than or equal to 50');
-  }
-  if (Object.keys(parameters).length > 200)
-    throw outOfBounds('parameters', 'Member must have length less than or equal to 200');
   const fault = parameterFault(document, parameters);
   if (fault) throw invalid(fault);
   if (isTooLarge(document, parameters)) throw invalid('Document and parameters are larger than 64 KB.');
 }
 
-/** Runbooks write a single parameter value without a list (`Operation: Install` in AWS's own); SendCommand takes lists. */
-function commandInput({ Parameters = {}, ...inputs }: DocumentStep['inputs']) {
+/**
+ * Runbooks write a single parameter value without a list (`Operation: Install` in AWS's own), where SendCommand takes
+ * lists, and a time-out may come as the text of a parameter.
+ */
+function commandInput({ Parameters = {}, TimeoutSeconds, ...inputs }: DocumentStep['inputs']) {
   const lists = Object.entries(Parameters).map(([name, value]) => [name, [value].flat()]);
-  return { ...inputs, Parameters: Object.fromEntries(lists) };
+  return {
+    ...inputs,
+    ...(TimeoutSeconds === undefined ? {} : { TimeoutSeconds: Number(TimeoutSeconds) }),
+    Parameters: Object.fromEntries(lists),
+  };
 }
 
 /** `{{ Name }}` becomes a parameter's value, `{{ Step.Output }}` that of a step before; both as text. */

@@ -8,6 +8,12 @@ export interface Clock {
   sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
   /** Calls back at a date of this clock, never scaled. Returns what cancels it. */
   at(date: Date, call: () => void): () => void;
+  /** Milliseconds of waits that have passed since some moment: what quotas are refilled by. */
+  elapsed(): number;
+  /** The offset to the machine's time in milliseconds, shared with the workers that run functions. */
+  readonly shared: Float64Array;
+  /** Forgets all timers, and those to come; nothing that waits is called back. */
+  stop(): void;
 }
 
 /** The longest delay of setTimeout: 2^31 - 1 ms, 24.8 days. */
@@ -24,7 +30,6 @@ interface Timer {
  * down; dates cannot, so that certificates, signatures and leases keep their meaning.
  */
 export class CloudClock implements Clock {
-  /** The offset in milliseconds, shared with the workers that run functions: their clocks move as well. */
   readonly shared = new Float64Array(new SharedArrayBuffer(8));
   readonly #before: number[] = [];
   readonly #timeScale: number;
@@ -71,7 +76,10 @@ export class CloudClock implements Clock {
     return () => this.#drop(timer);
   }
 
-  /** Forgets all timers, and those to come; nothing that waits is called back. */
+  elapsed(): number {
+    return performance.now() / (this.#timeScale || 1e-6);
+  }
+
   stop(): void {
     this.#stopped = true;
     for (const timer of this.#timers) this.#drop(timer);

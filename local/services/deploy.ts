@@ -1,9 +1,9 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Services } from '../cloud.ts';
 import { NotModelled } from '../iam/not-modelled.ts';
 import { managedPoliciesOf, resourcePoliciesOf, rolesOf } from '../templates/policies.ts';
 import type { Deployed, Resource } from '../templates/resolve-template.ts';
+import type { Handler } from './lambda.ts';
 import { parseArn } from './service.ts';
 
 /** Types that need nothing here: their effect is not modelled, or another resource already carries it. */
@@ -25,8 +25,20 @@ const withoutEffect = new Set([
   'AWS::Serverless::LayerVersion', // build/layer
 ]);
 
+/** Where the code of functions comes from. */
+export interface FunctionSource {
+  /** Where `make build` put functions/ and layer/. */
+  buildFolder: string;
+  /** A handler in this process for a function, by its folder in functions/; undefined: the built one in a worker. */
+  handlerOf: (folder: string) => Handler | undefined;
+}
+
 /** Creates in the services what a resolved template says. Throws NotModelled for types that are not known. */
-export async function deploy(deployed: Deployed, services: Services, buildFolder: string): Promise<void> {
+export async function deploy(
+  deployed: Deployed,
+  services: Services,
+  { buildFolder, handlerOf }: FunctionSource,
+): Promise<void> {
   const { account, region } = deployed;
   for (const [arn, document] of managedPoliciesOf(deployed))
     services.identities.putManagedPolicy(arn, document);
@@ -65,7 +77,7 @@ export async function deploy(deployed: Deployed, services: Services, buildFolder
       resource,
       deployed,
       services,
-      buildFolder,
+      functions: { buildFolder, handlerOf },
       account,
       region,
       arn: resource.arn ?? '',
@@ -85,7 +97,7 @@ interface Creation {
   resource: Resource;
   deployed: Deployed;
   services: Services;
-  buildFolder: string;
+  functions: FunctionSource;
   account: string;
   region: string;
   arn: string;
@@ -175,7 +187,7 @@ function createFunction({
   logicalId,
   resource: { properties, physicalId },
   services,
-  buildFolder,
+  functions: { buildFolder, handlerOf },
   account,
   region,
 }: Creation): void {
@@ -186,7 +198,6 @@ function createFunction({
     .replace(/(?<!^)([A-Z])/g, '-$1')
     .toLowerCase();
   const handlerFile = join(buildFolder, 'functions', folder, `${module}.mjs`);
-  if (!existsSync(handlerFile)) throw new Error(`${handlerFile} is missing: run make build`);
   services.lambda.createFunction({
     account,
     region,
@@ -194,6 +205,7 @@ function createFunction({
     roleArn: properties.Role,
     handlerFile,
     handlerName,
+    handler: handlerOf(folder),
     layerFolder: join(buildFolder, 'layer'),
     // CloudFormation makes strings of numbers and booleans.
     environment: Object.fromEntries(

@@ -4,8 +4,16 @@ import type { AddressInfo } from 'node:net';
 import { NotModelled } from '../iam/not-modelled.ts';
 import { SignatureError, verifySignature } from '../iam/sigv4.ts';
 import type { ApiGateway } from './api-gateway.ts';
+import type { Identity } from './identities.ts';
 import { protocolOf, refuseRest, type WireRequest, type WireResponse } from './protocols.ts';
 import { type Caller, type Kernel, NoAnswer, ServiceError } from './service.ts';
+
+/** For every client of the AWS SDK: `new ACMClient(cloud.clientConfig(identity, 'eu-west-1'))`. */
+export interface ClientConfig {
+  endpoint: string;
+  region: string;
+  credentials: Identity['credentials'];
+}
 
 /**
  * The one HTTP endpoint: verifies signatures, finds out which service and operation a request is for, and
@@ -52,17 +60,20 @@ export class Endpoint {
       body: Buffer.concat(chunks),
     };
     try {
-      const answer = await this.#answer(wire);
-      response.writeHead(answer.status, {
-        'x-amzn-requestid': crypto.randomUUID(),
-        date: this.#kernel.clock.now().toUTCString(),
-        ...answer.headers,
-      });
+      const answer = await this.answer(wire);
+      response.writeHead(answer.status, answer.headers);
       response.end(answer.body);
     } catch (error) {
       if (!(error instanceof NoAnswer)) this.#kernel.fail(`${wire.method} ${wire.path}`, error);
       request.socket.destroy();
     }
+  }
+
+  /** Answers a request, wherever it came from. Throws NoAnswer when a fault keeps the answer. */
+  async answer(wire: WireRequest): Promise<WireResponse> {
+    const { headers, ...answer } = await this.#answer(wire);
+    const common = { 'x-amzn-requestid': crypto.randomUUID(), date: this.#kernel.clock.now().toUTCString() };
+    return { ...answer, headers: { ...common, ...headers } };
   }
 
   async #answer(request: WireRequest): Promise<WireResponse> {

@@ -8,14 +8,12 @@ import {
   type Kernel,
   NoAnswer,
   type Operations,
-  outOfBounds,
   parseArn,
   ServiceError,
 } from './service.ts';
 import { queueUrl } from './sqs.ts';
 
-/** User guide, "PutEvents": 10 entries, 1 MB in all. */
-const ENTRIES = 10;
+/** User guide, "PutEvents": 1 MB in all. */
 const REQUEST_BYTES = 1_048_576;
 /** "By default, EventBridge retries sending the event for 24 hours and up to 185 times." */
 const DEFAULT_RETRIES = 185;
@@ -276,10 +274,7 @@ export class Events {
 
   // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
   #putEvents(input: any, { account, region, source: caller }: Caller) {
-    const entries = input.Entries ?? [];
-    if (entries.length < 1 || entries.length > ENTRIES) {
-      throw outOfBounds('entries', `Member must have length between 1 and ${ENTRIES}`);
-    }
+    const entries = input.Entries;
     if (Buffer.byteLength(JSON.stringify(entries)) > REQUEST_BYTES) {
       throw new ServiceError(
         'ValidationException',

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { type AccessRequest, evaluate, type PolicyDocument, type Principal } from '../iam/evaluate.ts';
 import { NotModelled } from '../iam/not-modelled.ts';
 import type { Clock } from './clock.ts';
@@ -71,9 +72,7 @@ export interface SessionOptions {
   crash?: (() => void) | undefined;
 }
 
-const UPPER = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
-const ID_ALPHABET = `${UPPER}234567`;
-const SECRET_ALPHABET = `${UPPER}${UPPER.toLowerCase()}0123456789+/`;
+const ID_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 
 /**
  * AWS managed policies that templates may name although the local cloud does not model what they allow
@@ -293,7 +292,7 @@ export class Identities {
     const issuedAt = this.#clock.now();
     const key: AccessKey = {
       accessKeyId: `${prefix}${randomText(16, ID_ALPHABET)}`,
-      secretAccessKey: randomText(40, SECRET_ALPHABET),
+      secretAccessKey: randomBytes(30).toString('base64'),
       issuedAt,
       owner,
       source,
@@ -301,7 +300,7 @@ export class Identities {
       ...(seconds === undefined
         ? {}
         : {
-            sessionToken: randomText(240, SECRET_ALPHABET),
+            sessionToken: randomBytes(180).toString('base64'),
             expiration: new Date(issuedAt.getTime() + seconds * 1000),
           }),
     };

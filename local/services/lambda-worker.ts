@@ -3,6 +3,7 @@
 import { registerHooks } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
+import { type Answer, answerOf, shown } from './lambda-answer.ts';
 
 /** What the worker is started with. */
 export interface WorkerData {
@@ -20,12 +21,6 @@ export interface Invocation {
   deadline: number;
   context: Record<string, string>;
 }
-
-/** What a worker answers: once `{ready: true}` or an error of its start, then once for each invocation. */
-export type Answer =
-  | { ready: true }
-  | { result: string }
-  | { error: { errorType: string; errorMessage: string; trace?: string[] } };
 
 const { handlerFile, handlerName, layerFolder, clockOffset } = workerData as WorkerData;
 const port = parentPort;
@@ -52,11 +47,6 @@ registerHooks({
 
 type Handler = (event: unknown, context: object) => Promise<unknown>;
 
-function shown(error: unknown): { errorType: string; errorMessage: string; trace?: string[] } {
-  if (!(error instanceof Error)) return { errorType: typeof error, errorMessage: String(error) };
-  return { errorType: error.name, errorMessage: error.message, trace: (error.stack ?? '').split('\n') };
-}
-
 const answer = (message: Answer) => port.postMessage(message);
 
 let handler: Handler;
@@ -76,18 +66,14 @@ try {
 port.on('message', async ({ event, traceId, deadline, context }: Invocation) => {
   process.env._X_AMZN_TRACE_ID = traceId;
   const getRemainingTimeInMillis = () => Math.max(0, deadline - Date.now());
-  try {
-    const result = await handler(event, {
-      ...context,
-      callbackWaitsForEmptyEventLoop: true,
-      getRemainingTimeInMillis,
-    });
-    answer({ result: JSON.stringify(result === undefined ? null : result) });
-  } catch (error) {
+  const whole = { ...context, callbackWaitsForEmptyEventLoop: true, getRemainingTimeInMillis };
+  // Also where the handler is no async function.
+  const answered = await answerOf((async () => handler(event, whole))());
+  if ('error' in answered) {
     // The runtime writes what it reports to the log as well.
     console.error(
-      `${new Date().toISOString()}\t${context.awsRequestId}\tERROR\tInvoke Error\t${JSON.stringify(shown(error))}`,
+      `${new Date().toISOString()}\t${context.awsRequestId}\tERROR\tInvoke Error\t${JSON.stringify(answered.error)}`,
     );
-    answer({ error: shown(error) });
   }
+  answer(answered);
 });

@@ -1,10 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
+import type { Context } from 'aws-lambda';
 import type { PolicyDocument } from '../iam/evaluate.ts';
 import type { PolicedState } from '../iam/operations.ts';
-import type { Answer, Invocation, WorkerData } from './lambda-worker.ts';
+import { type Answer, answerOf, type FunctionError } from './lambda-answer.ts';
+import type { Invocation, WorkerData } from './lambda-worker.ts';
 import {
   type Caller,
   type Kernel,
@@ -30,6 +33,9 @@ const SESSION_SECONDS = 12 * 3600;
  */
 const ENVIRONMENTS = 4;
 
+/** A function in this process. It has the identity with which it was made, and no environment of its own. */
+export type Handler = (event: unknown, context: Context) => Promise<unknown>;
+
 export interface FunctionOptions {
   account: string;
   region: string;
@@ -38,6 +44,8 @@ export interface FunctionOptions {
   /** The built module, and the export that is called. */
   handlerFile: string;
   handlerName?: string;
+  /** Called in place of the built module, in this process; time-outs are seen when it has ended. */
+  handler?: Handler | undefined;
   layerFolder?: string;
   environment?: Record<string, string>;
   timeoutSeconds?: number;
@@ -68,12 +76,6 @@ interface Environment {
   answered: ((answer: Answer) => void) | undefined;
 }
 
-interface FunctionError {
-  errorType: string;
-  errorMessage: string;
-  trace?: string[];
-}
-
 /** What Invoke answers. */
 export interface InvokeResult {
   StatusCode: number;
@@ -98,12 +100,10 @@ export class Lambda {
     'xray.PutTelemetryRecords': () => {},
   };
   readonly #kernel: Kernel;
-  readonly #clockOffset: Float64Array;
   readonly #functions = new Map<string, LambdaFunction>();
 
-  constructor(kernel: Kernel, clockOffset: Float64Array) {
+  constructor(kernel: Kernel) {
     this.#kernel = kernel;
-    this.#clockOffset = clockOffset;
   }
 
   /** Throws when Lambda cannot take on the role: "The role defined for the function cannot be assumed by Lambda." */
@@ -245,38 +245,19 @@ export class Lambda {
 
   /** One invocation in an environment of its own for as long as it lasts. */
   async #run(target: LambdaFunction, payload: string, requestId: string): Promise<InvokeResult> {
+    if (target.handler) return this.#runHere(target, target.handler, payload, requestId);
     const environment = await this.#environment(target);
-    const done = (answer: Answer): InvokeResult => {
-      if ('result' in answer) {
-        if (Buffer.byteLength(answer.result) <= SYNCHRONOUS_BYTES) {
-          return { StatusCode: 200, ExecutedVersion: '$LATEST', Payload: answer.result };
-        }
-        return failed({
-          errorType: 'Function.ResponseSizeTooLarge',
-          errorMessage: `Response payload size exceeded maximum allowed payload size (${SYNCHRONOUS_BYTES} bytes).`,
-        });
-      }
-      return failed('error' in answer ? answer.error : { errorType: 'Runtime.Unknown', errorMessage: '' });
-    };
     if ('error' in environment) {
       this.#release(target);
-      return done({
+      return resultOf({
         error: {
           ...environment.error,
           errorMessage: `RequestId: ${requestId} Error: ${environment.error.errorMessage}`,
         },
       });
     }
-    const seconds = target.timeoutSeconds ?? 3;
-    const timer = setTimeout(
-      () => {
-        environment.fail({
-          errorType: 'Sandbox.Timedout',
-          errorMessage: `RequestId: ${requestId} Error: Task timed out after ${seconds.toFixed(2)} seconds`,
-        });
-      },
-      seconds * 1000 * PATIENCE,
-    );
+    const seconds = secondsOf(target);
+    const timer = setTimeout(() => environment.fail(timedOut(target, requestId)), seconds * 1000 * PATIENCE);
     timer.unref(); // A cloud that stops waits for no time-out.
     const started = this.#kernel.clock.now();
     const traceId = traceHeader(started);
@@ -285,16 +266,8 @@ export class Lambda {
       const invocation: Invocation = {
         event: JSON.parse(payload),
         traceId,
-        deadline: this.#kernel.clock.now().getTime() + seconds * 1000,
-        context: {
-          functionName: target.name,
-          functionVersion: '$LATEST',
-          invokedFunctionArn: target.arn,
-          memoryLimitInMB: String(target.memoryMegabytes ?? 128),
-          awsRequestId: requestId,
-          logGroupName: `/aws/lambda/${target.name}`,
-          logStreamName: 'local',
-        },
+        deadline: started.getTime() + seconds * 1000,
+        context: contextOf(target, requestId),
       };
       environment.worker.postMessage(invocation);
     });
@@ -303,7 +276,25 @@ export class Lambda {
     environment.busy = false;
     this.#release(target);
     if (target.tracing) this.#trace(target, environment, traceId, started);
-    return done(answer);
+    return resultOf(answer);
+  }
+
+  async #runHere(
+    target: LambdaFunction,
+    handler: Handler,
+    payload: string,
+    requestId: string,
+  ): Promise<InvokeResult> {
+    const { clock } = this.#kernel;
+    const deadline = clock.now().getTime() + secondsOf(target) * 1000;
+    const remaining = () => deadline - clock.now().getTime();
+    const context = {
+      ...contextOf(target, requestId),
+      callbackWaitsForEmptyEventLoop: true,
+      getRemainingTimeInMillis: () => Math.max(0, remaining()),
+    } as Context;
+    const answer = await answerOf(handler(JSON.parse(payload), context));
+    return resultOf(remaining() < 0 ? { error: timedOut(target, requestId) } : answer);
   }
 
   /** The segment that Lambda itself makes of each invocation; like those of the function, it is sent as the role. */
@@ -367,6 +358,7 @@ export class Lambda {
   }
 
   async #startEnvironment(target: LambdaFunction): Promise<Environment | { error: FunctionError }> {
+    if (!existsSync(target.handlerFile)) throw new Error(`${target.handlerFile} is missing: run make build`);
     let environment: Environment | undefined;
     const crash = () =>
       environment?.fail({
@@ -378,7 +370,7 @@ export class Lambda {
       handlerFile: target.handlerFile,
       handlerName: target.handlerName ?? 'handler',
       layerFolder: target.layerFolder ?? '/opt',
-      clockOffset: this.#clockOffset,
+      clockOffset: this.#kernel.clock.shared,
     };
     // Counted before the first wait, so that two starts at once see each other.
     const created: Environment = {
@@ -482,6 +474,38 @@ export class Lambda {
     })();
     return target.daemon;
   }
+}
+
+const secondsOf = ({ timeoutSeconds = 3 }: LambdaFunction) => timeoutSeconds;
+
+const timedOut = (target: LambdaFunction, requestId: string): FunctionError => ({
+  errorType: 'Sandbox.Timedout',
+  errorMessage: `RequestId: ${requestId} Error: Task timed out after ${secondsOf(target).toFixed(2)} seconds`,
+});
+
+function contextOf({ name, arn, memoryMegabytes = 128 }: LambdaFunction, requestId: string) {
+  return {
+    functionName: name,
+    functionVersion: '$LATEST',
+    invokedFunctionArn: arn,
+    memoryLimitInMB: String(memoryMegabytes),
+    awsRequestId: requestId,
+    logGroupName: `/aws/lambda/${name}`,
+    logStreamName: 'local',
+  };
+}
+
+function resultOf(answer: Answer): InvokeResult {
+  if (!('result' in answer)) {
+    return failed('error' in answer ? answer.error : { errorType: 'Runtime.Unknown', errorMessage: '' });
+  }
+  if (Buffer.byteLength(answer.result) <= SYNCHRONOUS_BYTES) {
+    return { StatusCode: 200, ExecutedVersion: '$LATEST', Payload: answer.result };
+  }
+  return failed({
+    errorType: 'Function.ResponseSizeTooLarge',
+    errorMessage: `Response payload size exceeded maximum allowed payload size (${SYNCHRONOUS_BYTES} bytes).`,
+  });
 }
 
 function failed(error: FunctionError): InvokeResult {

@@ -1,7 +1,27 @@
+import { join } from 'node:path';
 import type { TaggedState } from '../iam/operations.ts';
 import type { NodeSpec } from '../node/types.ts';
 import type { Identity } from './identities.ts';
-import { type Kernel, type Operations, outOfBounds, page, Regional, ServiceError } from './service.ts';
+import { type Kernel, type Operations, page, Regional, ServiceError } from './service.ts';
+
+/** The folder of commands that stands first in the PATH of every script. */
+export const binFolderOf = (folder: string): string => join(folder, 'bin');
+
+/** What runs a command on a node that is no folder of this machine. */
+export type NodeAgent = (command: {
+  /** Name of the document. */
+  document: string;
+  parameters: Record<string, string[]>;
+  /** Aborts when the command is cancelled. */
+  signal: AbortSignal;
+}) => AgentAnswer | Promise<AgentAnswer>;
+
+export interface AgentAnswer {
+  stdout: string;
+  exitCode: number;
+  /** Default: by the exit code. */
+  status?: 'Success' | 'Failed' | 'TimedOut' | 'Cancelled';
+}
 
 export interface ManagedNode {
   /** Changed while the node lives: online, tags. */
@@ -9,6 +29,8 @@ export interface ManagedNode {
   account: string;
   region: string;
   roleName: string;
+  /** Runs commands in place of a shell. */
+  agent?: NodeAgent;
   /** Credentials of the account-wide role that Default Host Management gives to the agent, where it is on. */
   hostManagementCredentials?: () => Identity['credentials'];
   registeredAt: Date;
@@ -49,6 +71,11 @@ export class ManagedNodes {
   /** A terminated node is no longer listed: "information for nodes that are Stopped or Terminated" is not given. */
   remove(node: ManagedNode): void {
     this.#nodes.of(node.account, node.region).delete(node.spec.id);
+  }
+
+  /** A node that was stopped runs again. */
+  restore(node: ManagedNode): void {
+    this.#nodes.of(node.account, node.region).set(node.spec.id, node);
   }
 
   setOnline(node: ManagedNode, online: boolean): void {
@@ -97,9 +124,6 @@ export class ManagedNodes {
   // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
   #describeInstanceInformation(input: any, account: string, region: string) {
     const size = input.MaxResults ?? 10;
-    if (size < 5 || size > 50) {
-      throw outOfBounds('maxResults', 'Member must have value between 5 and 50');
-    }
     if (input.InstanceInformationFilterList?.length && input.Filters?.length) {
       throw new ServiceError(
         'InvalidFilterKey',
@@ -164,9 +188,6 @@ function pingStatus({ online }: NodeSpec): string {
 }
 
 function fits({ spec }: ManagedNode, { Key, Values }: Filter): boolean {
-  if (!Array.isArray(Values) || Values.length === 0) {
-    throw new ServiceError('InvalidInstanceInformationFilterValue', `No value for the filter ${Key}.`);
-  }
   if (Key.startsWith('tag:')) {
     const value = spec.tags[Key.slice(4)];
     return value !== undefined && Values.includes(value);

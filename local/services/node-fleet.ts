@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import type { PolicyDocument } from '../iam/evaluate.ts';
 import { installShims } from '../node/install-shims.ts';
 import type { NodeSpec } from '../node/types.ts';
-import type { Identity } from './identities.ts';
+import type { Identity, Role } from './identities.ts';
 import { InstanceMetadata } from './instance-metadata.ts';
-import type { ManagedNodes } from './managed-nodes.ts';
+import { binFolderOf, type ManagedNode, type ManagedNodes, type NodeAgent } from './managed-nodes.ts';
 import { type Kernel, randomText } from './service.ts';
 
 /** An agent that knows interpolationType ENV_VAR. */
@@ -26,6 +26,8 @@ export interface NodeOptions {
   platform?: NodeSpec['platform'];
   agentVersion?: string;
   online?: boolean;
+  /** Runs commands in this process: the node has neither folder nor instance metadata. */
+  agent?: NodeAgent;
   /** Default Host Management: the agent offers scripts the credentials of an account-wide role without tags. */
   defaultHostManagement?: boolean;
   /**
@@ -45,6 +47,8 @@ export interface CloudNode {
   /** The node's own credentials, for calls that an intruder on the node would try. */
   identity(): Identity;
   setOnline(online: boolean): void;
+  /** False: stopped, so that SSM does not list it until it runs again. */
+  setListed(listed: boolean): void;
   setTags(tags: Record<string, string>): void;
   setRoleTags(tags: Record<string, string>): void;
   /** Ends the node: SSM no longer lists it. Its folder stays until the cloud stops. */
@@ -58,17 +62,14 @@ export interface CloudNode {
 export class NodeFleet {
   readonly #kernel: Kernel;
   readonly #managedNodes: ManagedNodes;
-  readonly #binFolder: string;
   readonly #nodes = new Map<string, CloudNode>();
   readonly #metadata = new Set<InstanceMetadata>();
   readonly #defaultPolicies = new Map<string, string[]>();
   #shims: Promise<void> | undefined;
 
-  /** `binFolder` becomes the folder of commands that stands first in the PATH of every script. */
-  constructor(kernel: Kernel, managedNodes: ManagedNodes, binFolder: string) {
+  constructor(kernel: Kernel, managedNodes: ManagedNodes) {
     this.#kernel = kernel;
     this.#managedNodes = managedNodes;
-    this.#binFolder = binFolder;
   }
 
   /** Managed policies that nodes created from now on get unless they name their own. */
@@ -78,8 +79,6 @@ export class NodeFleet {
   }
 
   async create(account: string, region: string, options: NodeOptions = {}): Promise<CloudNode> {
-    this.#shims ??= installShims(this.#binFolder);
-    await this.#shims;
     const kind = options.kind ?? (options.id?.startsWith('mi-') ? 'hybrid' : 'ec2');
     const id =
       options.id ??
@@ -93,6 +92,20 @@ export class NodeFleet {
       tags: options.roleTags ?? { ...tags },
     });
     const session = this.#nodeSession(kind, role.arn, id, account, region);
+    const common = {
+      id,
+      tags,
+      platform: options.platform ?? 'Linux',
+      agentVersion: options.agentVersion ?? CURRENT_AGENT,
+      online: options.online ?? true,
+    };
+    if (options.agent) {
+      const spec: NodeSpec = { ...common, root: '', environment: {} };
+      const managed = { spec, account, region, roleName: role.name, agent: options.agent };
+      return this.#added(this.#managedNodes.add(managed), role, session);
+    }
+    this.#shims ??= installShims(binFolderOf(this.#kernel.folder));
+    await this.#shims;
     const root = join(this.#kernel.folder, 'nodes', id);
     mkdirSync(root, { recursive: true, mode: 0o700 });
     // As ca-certificates of a distribution knows the authorities of ACM.
@@ -114,12 +127,8 @@ export class NodeFleet {
       ...(options.host ? { LOCAL_NODE_HOST: options.host } : {}),
     });
     const spec: NodeSpec = {
-      id,
+      ...common,
       root,
-      tags,
-      platform: options.platform ?? 'Linux',
-      agentVersion: options.agentVersion ?? CURRENT_AGENT,
-      online: options.online ?? true,
       // Made anew for every script, because credentials expire.
       get environment() {
         return environment();
@@ -134,14 +143,20 @@ export class NodeFleet {
         ? { hostManagementCredentials: this.#hostManagement(account, region, id) }
         : {}),
     });
+    return this.#added(managed, role, session, metadata);
+  }
+
+  #added(managed: ManagedNode, role: Role, session: () => Identity, metadata?: InstanceMetadata): CloudNode {
+    const { spec, account, region } = managed;
     const node: CloudNode = {
-      id,
+      id: spec.id,
       account,
       region,
       spec,
       roleArn: role.arn,
       identity: session,
       setOnline: (online) => this.#managedNodes.setOnline(managed, online),
+      setListed: (listed) => this.#managedNodes[listed ? 'restore' : 'remove'](managed),
       setTags: (changed) => {
         spec.tags = changed;
       },
@@ -151,11 +166,11 @@ export class NodeFleet {
       terminate: async () => {
         this.#managedNodes.remove(managed);
         this.#kernel.identities.deleteRole(role.arn);
-        this.#nodes.delete(id);
+        this.#nodes.delete(spec.id);
         if (metadata && this.#metadata.delete(metadata)) await metadata.stop();
       },
     };
-    this.#nodes.set(id, node);
+    this.#nodes.set(spec.id, node);
     return node;
   }
 
@@ -205,7 +220,9 @@ export class NodeFleet {
 
   /** What a script on a node finds beside the agent's variables. */
   #nodeEnvironment(metadata: InstanceMetadata | undefined, session: () => Identity): Record<string, string> {
+    const ahead = Math.round((this.#kernel.clock.now().getTime() - Date.now()) / 1000);
     const common = {
+      ...(ahead > 0 ? { LOCAL_NODE_AHEAD_SECONDS: String(ahead) } : {}),
       AWS_ENDPOINT_URL: this.#kernel.endpoint,
       AWS_CONFIG_FILE: join(this.#kernel.folder, 'none'),
     };

@@ -1,14 +1,21 @@
+import type { Clock } from './clock.ts';
 import { ServiceError } from './service.ts';
 
+/** Calls a second. `burst` is the size of the bucket; where the documentation gives none, one second's worth. */
+export interface Quota {
+  perSecond: number;
+  burst?: number;
+}
+
 /**
- * Request quotas for each account and Region, in calls a second. `burst` is the size of the bucket; where the
- * documentation gives none, one second's worth.
+ * Request quotas for each account and Region.
  *
  * Sources: ACM user guide "Quotas"; AWS General Reference, Systems Manager endpoints and quotas; Secrets
  * Manager user guide "Quotas"; Step Functions developer guide "Service quotas" (the values of us-east-1,
- * us-west-2 and eu-west-1; other Regions have 800 and 150 for StartExecution).
+ * us-west-2 and eu-west-1; other Regions have 800 and 150 for StartExecution). For DescribeInstanceInformation none is
+ * published: it is taken to be that of GetAutomationExecution.
  */
-const quotas: Record<string, { perSecond: number; burst?: number }> = {
+export const quotas: Record<string, Quota> = {
   'CertificateManager.ExportCertificate': { perSecond: 10 },
   'CertificateManager.DescribeCertificate': { perSecond: 10 },
   'CertificateManager.ListTagsForCertificate': { perSecond: 10 },
@@ -16,23 +23,25 @@ const quotas: Record<string, { perSecond: number; burst?: number }> = {
   'CertificateManager.RenewCertificate': { perSecond: 5 },
   'AmazonSSM.StartAutomationExecution': { perSecond: 1 },
   'AmazonSSM.GetAutomationExecution': { perSecond: 3 },
+  'AmazonSSM.DescribeInstanceInformation': { perSecond: 3 },
   'secretsmanager.CreateSecret': { perSecond: 50 },
   'secretsmanager.PutSecretValue': { perSecond: 50 },
+  'secretsmanager.PutResourcePolicy': { perSecond: 50 },
   'secretsmanager.TagResource': { perSecond: 50 },
   'secretsmanager.GetRandomPassword': { perSecond: 50 },
   'AWSStepFunctions.StartExecution': { perSecond: 300, burst: 1300 },
   'AWSStepFunctions.DescribeExecution': { perSecond: 10, burst: 15 },
 };
 
-/** Token buckets. Refill follows timeScale, as waits do, so that scaled waits meet scaled quotas. */
+/** Token buckets. Refill follows the waits of the clock, so that scaled waits meet scaled quotas. */
 export class Quotas {
   readonly #buckets = new Map<string, { tokens: number; at: number }>();
-  readonly #timeScale: number;
+  readonly #clock: Clock;
   enabled: boolean;
 
-  constructor(enabled: boolean, timeScale: number) {
+  constructor(enabled: boolean, clock: Clock) {
     this.enabled = enabled;
-    this.#timeScale = timeScale;
+    this.#clock = clock;
   }
 
   /** Throws the service's throttling error when the quota is used up. */
@@ -41,7 +50,7 @@ export class Quotas {
     if (!quota || !this.enabled) return;
     const key = `${operation} ${account} ${region}`;
     const size = quota.burst ?? quota.perSecond;
-    const now = performance.now() / 1000 / (this.#timeScale || 1e-6);
+    const now = this.#clock.elapsed() / 1000;
     const bucket = this.#buckets.get(key) ?? { tokens: size, at: now };
     this.#buckets.set(key, bucket);
     bucket.tokens = Math.min(size, bucket.tokens + (now - bucket.at) * quota.perSecond);

@@ -47,7 +47,17 @@ export interface Emission {
   text: string;
 }
 
+/** How calls of one operation ended. */
+export interface Count {
+  calls: number;
+  answered: number;
+  /** By the code of the error. */
+  refused: Record<string, number>;
+}
+
 export interface Recording {
+  /** By operation, also where calls are not kept. */
+  readonly counts: Map<string, Count>;
   readonly calls: RecordedCall[];
   readonly emissions: Emission[];
   /** Calls of one operation: whole (`CertificateManager.ExportCertificate`) or its last part. */
@@ -59,13 +69,30 @@ export interface Recording {
 export class Recorder implements Recording {
   readonly calls: RecordedCall[] = [];
   readonly emissions: Emission[] = [];
+  readonly counts = new Map<string, Count>();
+  /** False where millions of calls are made, and only their counts are looked at. */
+  readonly keeps: boolean;
   readonly #clock: Clock;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, keeps = true) {
+    this.keeps = keeps;
     this.#clock = clock;
   }
 
+  call(entry: RecordedCall): void {
+    if (this.keeps) this.calls.push(entry);
+  }
+
+  ended({ operation, error }: RecordedCall): void {
+    const count = this.counts.get(operation) ?? { calls: 0, answered: 0, refused: {} };
+    this.counts.set(operation, count);
+    count.calls += 1;
+    if (error === undefined) count.answered += 1;
+    else count.refused[error] = (count.refused[error] ?? 0) + 1;
+  }
+
   emit(channel: Channel, source: string, what: unknown): void {
+    if (!this.keeps) return;
     const text = typeof what === 'string' ? what : JSON.stringify(what);
     this.emissions.push({ at: this.#clock.now().toISOString(), channel, source, text });
   }
@@ -83,5 +110,6 @@ export class Recorder implements Recording {
   clear(): void {
     this.calls.length = 0;
     this.emissions.length = 0;
+    this.counts.clear();
   }
 }

@@ -1,15 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { runCommandDocument } from '../node/agent.ts';
-import type { ManagedNode, ManagedNodes } from './managed-nodes.ts';
-import {
-  type Caller,
-  type Kernel,
-  type Operations,
-  outOfBounds,
-  page,
-  Regional,
-  ServiceError,
-} from './service.ts';
+import type { CommandInvocation } from '../node/types.ts';
+import { binFolderOf, type ManagedNode, type ManagedNodes } from './managed-nodes.ts';
+import { type Caller, type Kernel, type Operations, page, Regional, ServiceError } from './service.ts';
 import {
   isKnownVersion,
   isTooLarge,
@@ -23,9 +16,12 @@ const DEFAULT_MAX_ERRORS = '0';
 /** "The default for Timeout (seconds) is 3600 seconds", and so is that of the execution time-out. */
 const DEFAULT_DELIVERY_SECONDS = 3600;
 const DEFAULT_EXECUTION_SECONDS = 3600;
-const INSTANCE_ID = /^(i-(\w{8}|\w{17})|mi-\w{17})$/;
-const CONCURRENCY = /^([1-9][0-9]*|[1-9][0-9]%|[1-9]%|100%)$/;
-const ERRORS = /^([1-9][0-9]*|[0]|[1-9][0-9]%|[0-9]%|100%)$/;
+const PAGE_SIZE = 50;
+
+type ScriptResult = Pick<
+  CommandInvocation,
+  'status' | 'statusDetails' | 'responseCode' | 'stdout' | 'stderr'
+>;
 
 type InvocationStatus = 'Pending' | 'InProgress' | 'Success' | 'Cancelled' | 'Failed' | 'TimedOut';
 
@@ -75,13 +71,10 @@ export class RunCommand {
   readonly #kernel: Kernel;
   readonly #nodes: ManagedNodes;
   readonly #documents: SsmDocuments;
-  readonly #binFolder: string;
   readonly #commands = new Regional(() => new Map<string, Command>());
 
-  /** `binFolder` is the folder of commands that stands first in the PATH of every script. */
-  constructor(kernel: Kernel, nodes: ManagedNodes, documents: SsmDocuments, binFolder: string) {
+  constructor(kernel: Kernel, nodes: ManagedNodes, documents: SsmDocuments) {
     this.#kernel = kernel;
-    this.#binFolder = binFolder;
     this.#nodes = nodes;
     this.#documents = documents;
   }
@@ -106,31 +99,7 @@ export class RunCommand {
     const targets: Command['targets'] = input.Targets ?? [];
     const maxConcurrency = input.MaxConcurrency ?? DEFAULT_MAX_CONCURRENCY;
     const maxErrors = input.MaxErrors ?? DEFAULT_MAX_ERRORS;
-    check(instanceIds.length <= 50, 'instanceIds', 'Member must have length less than or equal to 50');
-    check(targets.length <= 5, 'targets', 'Member must have length less than or equal to 5');
-    check(
-      targets.every(({ Values }) => Values.length <= 50),
-      'targets',
-      'Member must have at most 50 values',
-    );
-    check(
-      instanceIds.every((id) => INSTANCE_ID.test(id)),
-      'instanceIds',
-      INSTANCE_ID.source,
-    );
-    check(CONCURRENCY.test(maxConcurrency), 'maxConcurrency', CONCURRENCY.source);
-    check(ERRORS.test(maxErrors), 'maxErrors', ERRORS.source);
-    const deliverySeconds = Number(input.TimeoutSeconds ?? DEFAULT_DELIVERY_SECONDS);
-    check(
-      deliverySeconds >= 30 && deliverySeconds <= 2_592_000,
-      'timeoutSeconds',
-      'Member must have value between 30 and 2592000',
-    );
-    check(
-      (input.Comment ?? '').length <= 100,
-      'comment',
-      'Member must have length less than or equal to 100',
-    );
+    const deliverySeconds = input.TimeoutSeconds ?? DEFAULT_DELIVERY_SECONDS;
     if (instanceIds.length === 0 && targets.length === 0) {
       throw new ServiceError('InvalidInstanceId', 'InstanceIds or Targets must be given.');
     }
@@ -266,15 +235,7 @@ export class RunCommand {
     }
     invocation.startedAt = clock.now();
     onStart();
-    const result = await runCommandDocument(command.document.content, command.parameters, node.spec, {
-      binFolder: this.#binFolder,
-      commandId: command.id,
-      region: node.region,
-      signal: command.cancel.signal,
-      ...(node.hostManagementCredentials
-        ? { defaultHostManagementCredentials: node.hostManagementCredentials() }
-        : {}),
-    });
+    const result = await this.#script(command, node);
     invocation.endedAt = clock.now();
     invocation.status = result.status;
     // The API's own spelling has no spaces.
@@ -284,6 +245,31 @@ export class RunCommand {
     const source = `node ${node.spec.id}`;
     this.#kernel.record.emit('ssm-output', source, result.stdout);
     if (result.stderr !== '') this.#kernel.record.emit('ssm-output', source, result.stderr);
+  }
+
+  /** What the node's agent makes of the command. */
+  async #script(command: Command, node: ManagedNode): Promise<ScriptResult> {
+    if (node.agent) {
+      const {
+        stdout,
+        exitCode,
+        status = exitCode === 0 ? 'Success' : 'Failed',
+      } = await node.agent({
+        document: command.document.name,
+        parameters: command.parameters,
+        signal: command.cancel.signal,
+      });
+      return { status, statusDetails: status, responseCode: exitCode, stdout, stderr: '' };
+    }
+    return runCommandDocument(command.document.content, command.parameters, node.spec, {
+      binFolder: binFolderOf(this.#kernel.folder),
+      commandId: command.id,
+      region: node.region,
+      signal: command.cancel.signal,
+      ...(node.hostManagementCredentials
+        ? { defaultHostManagementCredentials: node.hostManagementCredentials() }
+        : {}),
+    });
   }
 
   #find(id: string | undefined, account: string, region: string): Command[] {
@@ -304,7 +290,7 @@ export class RunCommand {
     );
     const { items, nextToken } = page(
       found,
-      pageSize(input.MaxResults),
+      input.MaxResults ?? PAGE_SIZE,
       input.NextToken || undefined,
       invalidToken,
     );
@@ -320,7 +306,7 @@ export class RunCommand {
       .filter(({ invocation }) => !input.InstanceId || invocation.node.spec.id === input.InstanceId);
     const { items, nextToken } = page(
       found,
-      pageSize(input.MaxResults),
+      input.MaxResults ?? PAGE_SIZE,
       input.NextToken || undefined,
       invalidToken,
     );
@@ -431,15 +417,6 @@ export function pluginOutput(stdout: string, stderr: string): string {
   return stdout.slice(0, space - outCut.length - stderr.length) + outCut + title + stderr;
 }
 
-function pageSize(size = 50): number {
-  check(size >= 1 && size <= 50, 'maxResults', 'Member must have value between 1 and 50');
-  return size;
-}
-
 function invalidToken(): ServiceError {
   return new ServiceError('InvalidNextToken', 'The specified token is not valid.');
-}
-
-function check(valid: boolean, member: string, constraint: string): void {
-  if (!valid) throw outOfBounds(member, constraint);
 }

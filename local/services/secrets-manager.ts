@@ -16,10 +16,9 @@ const DAY = 86_400_000;
 const VALUE_BYTES = 65_536;
 const VERSIONS = 100;
 const LABELS_PER_VERSION = 20;
-const POLICY_CHARACTERS = 20_480;
 const TAGS = 50;
 
-interface Version {
+export interface Version {
   id: string;
   string?: string;
   binary?: string;
@@ -27,7 +26,7 @@ interface Version {
   createdAt: Date;
 }
 
-interface Secret {
+export interface Secret {
   arn: string;
   name: string;
   description?: string;
@@ -102,6 +101,12 @@ export class SecretsManager {
     return { arn, name, tags, ...(policy ? { policy } : {}) };
   }
 
+  /** Of one account and Region, the oldest first. */
+  secrets(account: string, region: string): Secret[] {
+    const secrets = this.#secrets.of(account, region);
+    return [...secrets.keys()].map((name) => this.#named(name, secrets)).filter((one) => one !== undefined);
+  }
+
   /** Every stored value in every account, so that searches for leaks know where keys may be. */
   values(): { secretArn: string; versionId: string; value: string }[] {
     return this.#secrets
@@ -120,16 +125,17 @@ export class SecretsManager {
     // Another account's secret is reached by its ARN; the Region is that of the call in any case.
     const arn = parseArn(id);
     const secrets = this.#secrets.of(arn?.account || account, region);
-    this.#expire(secrets);
-    return arn ? [...secrets.values()].find((secret) => secret.arn === id) : secrets.get(id);
+    // The six characters that Secrets Manager adds, with their hyphen, are no part of the name.
+    const secret = this.#named(arn ? arn.resource.slice('secret:'.length, -7) : id, secrets);
+    return !arn || secret?.arn === id ? secret : undefined;
   }
 
   /** "At the end of the recovery window, Secrets Manager deletes the secret permanently." */
-  #expire(secrets: Map<string, Secret>): void {
-    const now = this.#kernel.clock.now();
-    for (const { name, deletionDate } of [...secrets.values()]) {
-      if (deletionDate && deletionDate <= now) secrets.delete(name);
-    }
+  #named(name: string, secrets: Map<string, Secret>): Secret | undefined {
+    const secret = secrets.get(name);
+    if (!secret?.deletionDate || secret.deletionDate > this.#kernel.clock.now()) return secret;
+    secrets.delete(name);
+    return undefined;
   }
 
   #find(id: string, account: string, region: string): Secret {
@@ -149,7 +155,6 @@ export class SecretsManager {
   // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
   #getRandomPassword(input: any) {
     const length = input.PasswordLength ?? 32;
-    if (length < 1 || length > 4096) throw invalidParameter('PasswordLength must be between 1 and 4096.');
     const without = (characters: string) =>
       [...characters].filter((character) => !(input.ExcludeCharacters ?? '').includes(character)).join('');
     const types = [
@@ -180,15 +185,14 @@ export class SecretsManager {
   // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
   #createSecret(input: any, account: string, region: string) {
     const { Name: name, SecretString, SecretBinary } = input;
-    if (typeof name !== 'string' || !/^[A-Za-z0-9/_+=.@-]{1,512}$/.test(name)) {
+    if (!/^[A-Za-z0-9/_+=.@-]+$/.test(name)) {
       throw invalidParameter(
         'Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!',
       );
     }
     const secrets = this.#secrets.of(account, region);
-    this.#expire(secrets);
-    const token = versionId(input.ClientRequestToken);
-    const existing = secrets.get(name);
+    const token = input.ClientRequestToken ?? randomUUID();
+    const existing = this.#named(name, secrets);
     if (existing?.deletionDate) {
       throw invalidRequest(
         "You can't create this secret because a secret with this name is already scheduled for deletion.",
@@ -238,7 +242,7 @@ export class SecretsManager {
 
   // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
   #putSecretValue(input: any, secret: Secret) {
-    const token = versionId(input.ClientRequestToken);
+    const token = input.ClientRequestToken ?? randomUUID();
     const stages: string[] = input.VersionStages ?? ['AWSCURRENT'];
     const existing = secret.versions.get(token);
     if (existing) {
@@ -250,10 +254,10 @@ export class SecretsManager {
         );
       }
       // "… the operation succeeds but does nothing": the labels stay where they are.
-      return { ARN: secret.arn, Name: secret.name, VersionId: token, VersionStages: [...existing.stages] };
+      return { ARN: secret.arn, Name: secret.name, VersionId: token, VersionStages: labels(existing) };
     }
     const version = this.#addVersion(secret, token, input, stages);
-    return { ARN: secret.arn, Name: secret.name, VersionId: token, VersionStages: [...version.stages] };
+    return { ARN: secret.arn, Name: secret.name, VersionId: token, VersionStages: labels(version) };
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
@@ -262,8 +266,8 @@ export class SecretsManager {
     if ((string === undefined) === (binary === undefined)) {
       throw invalidParameter('You must provide either SecretString or SecretBinary.');
     }
-    const bytes = string === undefined ? Buffer.from(binary, 'base64').length : Buffer.byteLength(string);
-    if (bytes < 1 || bytes > VALUE_BYTES) {
+    // The model counts characters, the quota bytes.
+    if (Buffer.byteLength(string ?? '') > VALUE_BYTES) {
       throw invalidParameter('The secret value must be between 1 and 65536 bytes long.');
     }
     this.#dropDeprecated(secret);
@@ -323,7 +327,7 @@ export class SecretsManager {
       VersionId: version.id,
       SecretString: version.string,
       SecretBinary: version.binary,
-      VersionStages: [...version.stages],
+      VersionStages: labels(version),
       CreatedDate: version.createdAt,
     };
   }
@@ -335,9 +339,6 @@ export class SecretsManager {
         'MalformedPolicyDocumentException',
         `This resource policy contains a syntax error: ${why}`,
       );
-    if (typeof input.ResourcePolicy !== 'string' || input.ResourcePolicy.length > POLICY_CHARACTERS) {
-      throw invalidParameter('The resource policy must be between 1 and 20480 characters long.');
-    }
     let policy: PolicyDocument;
     try {
       policy = JSON.parse(input.ResourcePolicy);
@@ -370,7 +371,6 @@ export class SecretsManager {
   // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
   #updateSecretVersionStage(input: any, secret: Secret) {
     const { VersionStage: label, RemoveFromVersionId: from, MoveToVersionId: to } = input;
-    if (!label) throw invalidParameter('VersionStage is required.');
     const version = (id: string) => {
       const found = secret.versions.get(id);
       if (!found) throw notFound(`Secrets Manager can't find the specified secret version: ${id}`);
@@ -419,8 +419,6 @@ export class SecretsManager {
 
   // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
   #listSecrets(input: any, account: string, region: string) {
-    const secrets = this.#secrets.of(account, region);
-    this.#expire(secrets);
     // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
     const fits = (secret: Secret) => (filter: any) => {
       const fields: Record<string, string[]> = {
@@ -432,7 +430,7 @@ export class SecretsManager {
       if (!candidates) throw invalidParameter(`The local cloud does not filter by ${filter.Key}.`);
       return filter.Values.some((prefix: string) => candidates.some((text) => text.startsWith(prefix)));
     };
-    const found = [...secrets.values()].filter(
+    const found = this.secrets(account, region).filter(
       (secret) =>
         (input.IncludePlannedDeletion || !secret.deletionDate) && (input.Filters ?? []).every(fits(secret)),
     );
@@ -452,19 +450,17 @@ export class SecretsManager {
   }
 }
 
+/** Those of one version; a list of labels is never empty in an answer. */
+function labels({ stages }: Version): string[] | undefined {
+  return stages.size > 0 ? [...stages] : undefined;
+}
+
 /** Versions "that have no staging labels are considered deprecated and not included". */
 function labelled({ versions }: Secret): Record<string, string[]> | undefined {
   const entries = [...versions.values()]
     .filter(({ stages }) => stages.size > 0)
     .map(({ id, stages }): [string, string[]] => [id, [...stages]]);
   return entries.length > 0 ? Object.fromEntries(entries) : undefined;
-}
-
-function versionId(token: string | undefined): string {
-  const id = token ?? randomUUID();
-  if (id.length < 32 || id.length > 64)
-    throw invalidParameter('ClientRequestToken must be 32-64 characters long.');
-  return id;
 }
 
 function sameValue(version: Version, input: { SecretString?: string; SecretBinary?: string }): boolean {
@@ -477,9 +473,7 @@ function withTags(
 ): Record<string, string> {
   const tags = { ...old };
   for (const { Key, Value = '' } of added) {
-    if (!Key || Key.length > 128 || Value.length > 256 || /^aws:/i.test(Key)) {
-      throw invalidParameter(`The tag ${Key} is not valid.`);
-    }
+    if (/^aws:/i.test(Key)) throw invalidParameter(`The tag ${Key} is not valid.`);
     tags[Key] = Value;
   }
   if (Object.keys(tags).length > TAGS) throw invalidParameter('A secret can have 50 tags.');

@@ -32,10 +32,10 @@ export class ServiceError extends Error {
   }
 }
 
-/** What services answer to a member out of its bounds, in one form for all; the query protocol's name is shorter. */
-export function outOfBounds(member: string, constraint: string, name = 'ValidationException'): ServiceError {
+/** What services answer to a member out of its bounds, where the service's model does not say it. */
+export function outOfBounds(member: string, constraint: string): ServiceError {
   return new ServiceError(
-    name,
+    'ValidationException',
     `1 validation error detected: Value at '${member}' failed to satisfy constraint: ${constraint}`,
   );
 }

@@ -50,7 +50,7 @@ export class Sns {
     const { TopicArn: topicArn, Subject: subject, Message: message } = input;
     const invalid = (what: string) => new ServiceError('InvalidParameter', `Invalid parameter: ${what}`);
     if (!this.#topics.has(topicArn)) throw new ServiceError('NotFound', 'Topic does not exist', 404);
-    if (typeof message !== 'string' || message === '') throw invalid('Empty message');
+    if (message === '') throw invalid('Empty message');
     if (Buffer.byteLength(message) > MESSAGE_BYTES) throw invalid('Message too long');
     // "ASCII text that begins with a letter, number, or punctuation mark", no control characters, below 100.
     if (subject !== undefined && !/^[\x21-\x7e][\x20-\x7e]{0,99}$/.test(subject)) throw invalid('Subject');

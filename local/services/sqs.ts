@@ -91,7 +91,7 @@ export class Sqs {
   // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
   #sendMessage(input: any, source: string) {
     const { MessageBody: body, MessageAttributes } = input;
-    if (typeof body !== 'string' || body === '' || Buffer.byteLength(body) > MESSAGE_BYTES) {
+    if (body === '' || Buffer.byteLength(body) > MESSAGE_BYTES) {
       throw new ServiceError('InvalidParameterValue', 'One or more parameters are invalid.');
     }
     const attributes = Object.fromEntries(

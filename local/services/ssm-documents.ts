@@ -11,6 +11,8 @@ export interface SsmDocument {
   name: string;
   type: 'Automation' | 'Command';
   content: DocumentContent;
+  /** Size of the content. */
+  bytes: number;
   tags: Record<string, string>;
 }
 
@@ -66,8 +68,8 @@ export class SsmDocuments {
     document: { name: string; type: SsmDocument['type']; content: object; tags?: Record<string, string> },
   ): SsmDocument {
     const content = document.content as DocumentContent;
-    if (Buffer.byteLength(JSON.stringify(content)) > CONTENT_BYTES)
-      throw new Error(`document ${document.name} is larger than 64 KB`);
+    const bytes = Buffer.byteLength(JSON.stringify(content));
+    if (bytes > CONTENT_BYTES) throw new Error(`document ${document.name} is larger than 64 KB`);
     if (!/^[a-zA-Z0-9_.-]{3,128}$/.test(document.name)) throw new Error(`document name ${document.name}`);
     // "The following strings are reserved": AWS refuses to create such documents.
     if (/^(aws|amazon|amzn)/i.test(document.name))
@@ -78,6 +80,7 @@ export class SsmDocuments {
     const created: SsmDocument = {
       ...document,
       content,
+      bytes,
       tags: document.tags ?? {},
       arn: `arn:${this.#kernel.partition}:ssm:${region}:${account}:document/${document.name}`,
     };
@@ -110,11 +113,8 @@ export function isKnownVersion(version: string | undefined): boolean {
   return version === undefined || ['$DEFAULT', '$LATEST', '1'].includes(version);
 }
 
-export function isTooLarge(document: SsmDocument, parameters: object): boolean {
-  return (
-    Buffer.byteLength(JSON.stringify(document.content)) + Buffer.byteLength(JSON.stringify(parameters)) >
-    CONTENT_BYTES
-  );
+export function isTooLarge({ bytes }: SsmDocument, parameters: object): boolean {
+  return bytes + Buffer.byteLength(JSON.stringify(parameters)) > CONTENT_BYTES;
 }
 
 /** The first fault in the parameters of a request, in words, or nothing. */

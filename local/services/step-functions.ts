@@ -49,7 +49,7 @@ export interface Execution {
   output?: string;
   error?: string;
   cause?: string;
-  /** Entered, exited, failed, retried and caught states, with inputs and outputs. */
+  /** Entered, exited, failed, retried and caught states, with inputs and outputs; empty where no record is kept. */
   history: {
     type: string;
     state?: string;
@@ -60,6 +60,9 @@ export interface Execution {
   }[];
   stop: (status: 'ABORTED' | 'TIMED_OUT', error?: string, cause?: string) => void;
 }
+
+/** Definitions that were validated: it takes longer than everything else that a new cloud does. */
+const valid = new Set<string>();
 
 /** An error of a task in the form that the library matches with Retry and Catch. */
 class TaskError extends Error {
@@ -95,27 +98,53 @@ export class StepFunctions {
   };
   readonly #kernel: Kernel;
   readonly #timeScale: number;
+  readonly #holds: boolean;
   readonly #machines = new Map<string, Machine>();
   readonly #executions = new Map<string, Execution>();
 
-  constructor(kernel: Kernel, timeScale: number) {
+  /** `holds`: executions stay where they start, until `end` is called. */
+  constructor(kernel: Kernel, timeScale: number, holds = false) {
     this.#kernel = kernel;
     this.#timeScale = timeScale;
+    this.#holds = holds;
   }
 
   /** Throws NotModelled for what the library would silently ignore, and when the definition is not valid ASL. */
   createStateMachine(machine: Omit<Machine, 'arn'>): string {
     const arn = `arn:${this.#kernel.partition}:states:${machine.region}:${machine.account}:stateMachine:${machine.name}`;
-    refuseUnsupported(machine.definition);
-    new StateMachine(machine.definition as StateMachineDefinition, {
-      validationOptions: { checkArn: false },
-    });
+    const text = JSON.stringify(machine.definition);
+    if (!valid.has(text)) {
+      refuseUnsupported(machine.definition);
+      // The library writes its defaults into what it validates.
+      new StateMachine(JSON.parse(text) as StateMachineDefinition, {
+        validationOptions: { checkArn: false },
+      });
+      valid.add(text);
+    }
     this.#machines.set(arn, { ...machine, arn });
     return arn;
   }
 
   state(arn: string): PolicedState | undefined {
     return this.#machines.has(arn) ? { arn, tags: {} } : undefined;
+  }
+
+  /** Ends an execution that is held. */
+  end(
+    arn: string,
+    status: Exclude<Status, 'RUNNING'>,
+    error?: { name?: string | undefined; cause?: string | undefined },
+  ): void {
+    const execution = this.#find(arn);
+    execution.status = status;
+    if (error?.name !== undefined) execution.error = error.name;
+    if (error?.cause !== undefined) execution.cause = error.cause;
+    this.#close(execution);
+  }
+
+  /** The execution is not known any more, as 90 days after its end. */
+  forget(arn: string): void {
+    this.#executions.delete(arn);
   }
 
   executions(): Execution[] {
@@ -137,7 +166,7 @@ export class StepFunctions {
   // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
   #startExecution(input: any) {
     const { stateMachineArn, name = randomUUID(), input: text = '{}' } = input;
-    if (parseArn(stateMachineArn ?? '')?.service !== 'states') {
+    if (parseArn(stateMachineArn)?.service !== 'states') {
       throw new ServiceError('InvalidArn', `Invalid Arn: '${stateMachineArn}'`);
     }
     const machine = this.#machines.get(stateMachineArn);
@@ -146,9 +175,7 @@ export class StepFunctions {
         'StateMachineDoesNotExist',
         `State Machine Does Not Exist: '${stateMachineArn}'`,
       );
-    if (name.length < 1 || name.length > 80 || NOT_IN_NAME.test(name)) {
-      throw new ServiceError('InvalidName', `Invalid Name: '${name}'`);
-    }
+    if (NOT_IN_NAME.test(name)) throw new ServiceError('InvalidName', `Invalid Name: '${name}'`);
     let parsed: unknown;
     try {
       parsed = JSON.parse(text);
@@ -182,7 +209,8 @@ export class StepFunctions {
     this.#executions.set(arn, execution);
     this.#kernel.record.emit('state-machine', `state machine ${machine.name}`, { input: parsed });
     this.#publish(machine, execution);
-    this.#kernel.track(this.#run(machine, execution, parsed));
+    if (this.#holds) execution.stop = (status, error, cause) => this.end(arn, status, { name: error, cause });
+    else this.#kernel.track(this.#run(machine, execution, parsed));
     return { executionArn: arn, startDate: now };
   }
 
@@ -206,6 +234,7 @@ export class StepFunctions {
     execution.stop = (status, error, cause) => {
       if (execution.status !== 'RUNNING') return;
       execution.status = status;
+      execution.stopDate = clock.now();
       if (error !== undefined) execution.error = error;
       if (cause !== undefined) execution.cause = cause;
       run.abort();
@@ -213,7 +242,7 @@ export class StepFunctions {
     if (TimeoutSeconds !== undefined) {
       void clock.sleep(TimeoutSeconds * 1000, ended.signal).then(() => execution.stop('TIMED_OUT'));
     }
-    const recorded = this.#recordHistory(run.eventLogs, machine, execution);
+    const recorded = this.#kernel.record.keeps && this.#recordHistory(run.eventLogs, machine, execution);
     try {
       const output = await run.result;
       if (execution.status === 'RUNNING') {
@@ -229,14 +258,20 @@ export class StepFunctions {
       }
     } finally {
       ended.abort();
+      // What ran it is not kept with it.
+      execution.stop = () => {};
     }
     // The log of an aborted run need not end by itself.
     const isAborted = ['ABORTED', 'TIMED_OUT'].includes(execution.status);
     await (isAborted
       ? Promise.race([recorded, new Promise((resolve) => setTimeout(resolve, 50))])
       : recorded);
-    execution.stopDate = clock.now();
-    this.#publish(machine, execution);
+    this.#close(execution);
+  }
+
+  #close(execution: Execution): void {
+    execution.stopDate ??= this.#kernel.clock.now();
+    this.#publish(this.#machines.get(execution.machineArn) as Machine, execution);
   }
 
   /**

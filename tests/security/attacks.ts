@@ -513,7 +513,10 @@ const neighbours: Record<string, [operation: string, Input]> = {
   'dynamodb:PutItem': ['DynamoDB_20120810.PutItem', { TableName: 'payments', Item: { id: { S: '1' } } }],
   'dynamodb:UpdateItem': ['DynamoDB_20120810.UpdateItem', { TableName: 'payments', Key: { id: { S: '1' } } }],
   'dynamodb:DeleteItem': ['DynamoDB_20120810.DeleteItem', { TableName: 'payments', Key: { id: { S: '1' } } }],
-  'dynamodb:BatchWriteItem': ['DynamoDB_20120810.BatchWriteItem', { RequestItems: { payments: [] } }],
+  'dynamodb:BatchWriteItem': [
+    'DynamoDB_20120810.BatchWriteItem',
+    { RequestItems: { payments: [{ DeleteRequest: { Key: { id: { S: '1' } } } }] } },
+  ],
   'dynamodb:Query': ['DynamoDB_20120810.Query', { TableName: 'payments', IndexName: 'StatusIndex' }],
   'states:StartExecution': [
     'AWSStepFunctions.StartExecution',

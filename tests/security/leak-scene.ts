@@ -35,6 +35,8 @@ export interface LeakScene {
   work: string;
   /** Everything that is a secret here, wherever it was found. */
   search(): ReturnType<typeof search>;
+  /** What CI would keep of every call. */
+  recordedCalls(): string;
   secretsMade(): Secret[];
   /** Delivers once more, with a leak at each end. */
   plantLeaks(): Promise<void>;
@@ -51,6 +53,8 @@ export function leakScene({ strace = false } = {}): () => LeakScene {
   beforeAll(async () => {
     started = Date.now();
     work = mkdtempSync(path.join(tmpdir(), 'acm-export-leaks-'));
+    process.env.RECORD_CALLS = path.join(work, 'calls');
+    mkdirSync(process.env.RECORD_CALLS);
     cloud = await startCloud({ timeScale: 0.005, quotas: false, buildFolder: leakingBuild() });
     site = await deploySite(cloud, { member: { amend: (deployed) => traceScript(deployed, strace) } });
     await deliver();
@@ -59,7 +63,7 @@ export function leakScene({ strace = false } = {}): () => LeakScene {
     await cloud.stop();
     rmSync(work, { recursive: true, force: true });
   });
-  return () => ({ cloud, work, search, secretsMade, plantLeaks });
+  return () => ({ cloud, work, search, recordedCalls, secretsMade, plantLeaks });
 }
 
 /**
@@ -227,6 +231,7 @@ function search(): {
           .map(({ operation, input, output, error }) => JSON.stringify({ operation, input, output, error }))
           .join('\n'),
       ),
+      ...search.in('recorded call', recordedCalls()),
       ...processes.flatMap((line) => {
         const [, argv = '', environment = ''] = /execve\("[^"]*", (\[.*?\]), (\[.*\])/.exec(line) ?? [];
         return [...search.in('argv', argv), ...search.in('environment', environment)];
@@ -234,6 +239,13 @@ function search(): {
     ],
     files: [...search.inFiles(cloud.folder), ...leftBehind().flatMap((file) => search.inFile(file))],
   };
+}
+
+function recordedCalls(): string {
+  const folder = path.join(work, 'calls');
+  return readdirSync(folder)
+    .map((name) => readFileSync(path.join(folder, name), 'utf8'))
+    .join('');
 }
 
 /** Files that appeared meanwhile where programs leave things. */

@@ -48,6 +48,19 @@ describe('the key is nowhere but where it belongs', () => {
     expect(found.leaks).toEqual([]);
   });
 
+  test('the calls that CI keeps are all there, those that hand a key over too', () => {
+    const operations = new Set(
+      scene()
+        .recordedCalls()
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line).operation),
+    );
+    for (const name of ['ExportCertificate', 'GetRandomPassword', 'PutSecretValue', 'GetSecretValue']) {
+      expect([...operations]).toContainEqual(expect.stringMatching(`\\.${name}$`));
+    }
+  });
+
   test('of all files only the installed key holds it, for its owner alone', () => {
     const keyFile =
       /\/nodes\/m?i-[0-9a-f]{17}\/etc\/ssl\/acm-export\/(web|far)\/versions\/[0-9a-f]+-\d+\/(privkey|combined)\.pem$/;
@@ -81,6 +94,7 @@ describe('a planted leak is found', () => {
     'ssm-parameters',
     'ssm-output',
     'call',
+    'recorded call',
   ])('in the channel %s', (channel) => {
     expect(found.leaks.map(({ where }) => where)).toContain(channel);
   });

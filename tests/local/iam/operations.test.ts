@@ -451,7 +451,6 @@ const cases: Record<string, Case> = {
   'DynamoDB_20120810.PutItem': onTable('PutItem'),
   'DynamoDB_20120810.UpdateItem': onTable('UpdateItem'),
   'DynamoDB_20120810.DeleteItem': onTable('DeleteItem'),
-  'DynamoDB_20120810.DescribeTable': onTable('DescribeTable'),
   'DynamoDB_20120810.Query': onIndex('Query'),
   'DynamoDB_20120810.Scan': onIndex('Scan'),
   'DynamoDB_20120810.BatchGetItem': onTables('BatchGetItem'),

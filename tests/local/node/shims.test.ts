@@ -140,6 +140,19 @@ describe('aws', () => {
   });
 });
 
+test('openssl verifies certificates at the time of the cloud, where that is ahead of the machine', async () => {
+  const [key, certificate] = [join(folder, 'day.key'), join(folder, 'day.pem')];
+  const options = ['-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=day', '-days', '1'];
+  await call('openssl', ['req', ...options, '-keyout', key, '-out', certificate]);
+  const verify = (environment = {}) =>
+    call('openssl', ['verify', '-CAfile', certificate, certificate], environment);
+  expect(await verify()).toMatchObject({ code: 0 });
+  expect(await verify({ LOCAL_NODE_AHEAD_SECONDS: '3600' })).toMatchObject({ code: 0 });
+  const { code, stderr } = await verify({ LOCAL_NODE_AHEAD_SECONDS: String(2 * 86_400) });
+  expect(code).not.toBe(0);
+  expect(stderr).toContain('certificate has expired');
+});
+
 test('openssl finds at 127.0.0.1 what listens on the address of its node, and nothing at ::1', async () => {
   const [first, host] = [
     await startTlsServer('node', { root: join(folder, 'first'), certName: 'web' }),

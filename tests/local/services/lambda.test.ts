@@ -1,7 +1,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from '@jest/globals';
+import { createCloud } from '../../../local/cloud.ts';
 import type { FunctionOptions } from '../../../local/services/lambda.ts';
+import type { Caller, Operation } from '../../../local/services/service.ts';
+import { VirtualClock } from '../../../local/services/virtual-clock.ts';
 import { ACCOUNT, allow, REGION, signedCall, testCloud, trust, until } from './test-cloud.ts';
 
 const cloud = testCloud();
@@ -202,4 +205,47 @@ test('what a traced function sends to X-Ray is sent on as its role, and recorded
       .find(({ text }) => text === '{"name":"segment"}'),
   );
   expect(trace.source).toBe('function traced');
+});
+
+test('a handler in this process is answered as the built one is, and its time-out is that of the cloud’s clock', async () => {
+  const clock = new VirtualClock();
+  const here = await createCloud({ clock });
+  const { identities, lambda } = here.services;
+  const { arn: roleArn } = identities.createRole(ACCOUNT, {
+    name: 'function',
+    trustPolicy: trust({ Service: 'lambda.amazonaws.com' }),
+  });
+  lambda.createFunction({
+    account: ACCOUNT,
+    region: REGION,
+    name: 'here',
+    roleArn,
+    handlerFile: 'none',
+    timeoutSeconds: 30,
+    handler: async (event, context) => {
+      const { seconds = 0, fails = false } = event as { seconds?: number; fails?: boolean };
+      await clock.sleep(seconds * 1000);
+      if (fails) throw Object.assign(new Error('not today'), { name: 'RetryLater' });
+      return { name: context.functionName, left: context.getRemainingTimeInMillis() };
+    },
+  });
+  const invoke = async (event: object) => {
+    const call = lambda.operations['lambda.Invoke'] as Operation;
+    const input = {
+      FunctionName: `arn:aws:lambda:${REGION}:${ACCOUNT}:function:here`,
+      Payload: JSON.stringify(event),
+    };
+    const answer = (await call(input, { source: 'test' } as Caller)) as {
+      FunctionError?: string;
+      Payload: string;
+    };
+    return { failed: answer.FunctionError, ...JSON.parse(answer.Payload) };
+  };
+  await clock.run(Math.random, async () => {
+    expect(await invoke({ seconds: 10 })).toEqual({ failed: undefined, name: 'here', left: 20_000 });
+    const failure = { failed: 'Unhandled', errorType: 'RetryLater', errorMessage: 'not today' };
+    expect(await invoke({ fails: true })).toMatchObject(failure);
+    expect(await invoke({ seconds: 31 })).toMatchObject({ errorType: 'Sandbox.Timedout' });
+  });
+  await here.stop();
 });

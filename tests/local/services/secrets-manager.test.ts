@@ -50,8 +50,12 @@ test('a version is stored once: the same value again is ignored, another one ref
     new PutSecretValueCommand({ SecretId: name, ClientRequestToken: 'short', SecretString: 'd' }),
   );
   for (const refused of [short, put(name, 'third', ''), put(name, 'third', 'x'.repeat(65_537))]) {
-    await expect(refused).rejects.toMatchObject({ name: 'InvalidParameterException' });
+    await expect(refused).rejects.toMatchObject({ name: 'ValidationException' });
   }
+  // The model counts characters, the quota bytes.
+  await expect(put(name, 'third', 'é'.repeat(32_769))).rejects.toMatchObject({
+    name: 'InvalidParameterException',
+  });
 });
 
 test('AWSCURRENT moves to a new version, AWSPREVIOUS to the one before, and other versions are not described', async () => {

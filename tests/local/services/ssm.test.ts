@@ -25,7 +25,7 @@ const runScript = (...runCommand: string[]) => ({
   mainSteps: [
     {
       action: 'aws:runShellScript',
-      name: 'Run',
+      name: 'RunScript',
       precondition: { StringEquals: ['platformType', 'Linux'] },
       inputs: { runCommand },
     },
@@ -136,7 +136,7 @@ describe('a command', () => {
     const results = await invocations(id);
     expect(results.map(({ InstanceId }) => InstanceId).sort()).toEqual([first?.id, second?.id].sort());
     expect(results[0]?.CommandPlugins).toMatchObject([
-      { Name: 'Run', Status: 'Success', ResponseCode: 0, Output: 'word: hello there\n' },
+      { Name: 'RunScript', Status: 'Success', ResponseCode: 0, Output: 'word: hello there\n' },
     ]);
 
     const talkative = await send({ DocumentName: 'talkative', InstanceIds: [first?.id ?? ''] });
