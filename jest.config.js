@@ -9,7 +9,7 @@ const common = {
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '\\.ts$': '<rootDir>/tests/esbuild-transform.js' },
   // Before any import: functions make their logger when they are imported.
-  setupFiles: ['<rootDir>/tests/functions/support/quiet.ts'],
+  setupFiles: ['<rootDir>/local/quiet.ts'],
 };
 
 // By folders, not by patterns: a pattern with the project's path in it fails where the path holds a `$`.

@@ -1,6 +1,7 @@
-// What a page of GET /deployments costs at 10,000 deployments: the shipped route and inventory, on dynalite.
+// What a page of GET /deployments costs at 10,000 deployments: the shipped function over the local cloud's table.
 import assert from 'node:assert/strict';
-import { BatchWriteCommand, type DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import type { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import type { APIGatewayProxyEvent, APIGatewayProxyResult, Context } from 'aws-lambda';
 import {
   type Deployment,
   deploymentIdOf,
@@ -9,10 +10,9 @@ import {
   timestamp,
   versionIdOf,
 } from '../functions/shared/deployment.ts';
-import { inParallel } from '../functions/shared/inventory.ts';
-import { startDatabase } from '../tests/functions/support/inventory-table.ts';
-import { System } from '../tests/functions/support/system.ts';
+import { writeItems } from './fleet.ts';
 import type { Table } from './report.ts';
+import { seeded, virtualWorld } from './world.ts';
 
 const DEPLOYMENTS = 10_000;
 /** Of sixteen deployments each. */
@@ -56,19 +56,22 @@ interface Cost {
  *   items than it may show; and when the pages together are not the complete answer.
  */
 export async function measureFleetQuestions(): Promise<Table> {
-  const database = await startDatabase();
-  try {
-    const table = await database.createTable();
-    const system = new System(database, table);
-    const now = system.clock.now();
-    const fleet = Array.from({ length: DEPLOYMENTS }, (_, index) => deploymentAt(index, now));
-    await write(database.client, table, fleet);
-    const page = meter(database.client);
-    const rows: string[][] = [];
+  const random = seeded(1);
+  const world = await virtualWorld(random);
+  const { clock, functions } = world;
+  const now = clock.now();
+  const fleet = Array.from({ length: DEPLOYMENTS }, (_, index) => deploymentAt(index, now));
+  const { documents, page } = metered(functions.clients('deployments-api').documents());
+  const clients = { ...functions.clients('deployments-api'), documents: () => documents };
+  const functionClock = { now: clock.now, sleep: (ms: number) => clock.sleep(ms), random };
+  const api = functions.compose('deployments-api', functionClock, { clients });
+  const rows = await world.run(async () => {
+    await writeItems(world, fleet.flatMap(itemsOf));
+    const costs: string[][] = [];
     for (const question of questions(fleet, now)) {
-      const pages = await askToTheEnd(system, question, page);
+      const pages = await askToTheEnd(api, question, page);
       const most = (of: (cost: Cost) => number) => String(Math.max(...pages.map(of)));
-      rows.push([
+      costs.push([
         question.name,
         String(question.expected.size),
         String(pages.length),
@@ -77,21 +80,40 @@ export async function measureFleetQuestions(): Promise<Table> {
         most(({ capacityUnits }) => capacityUnits),
       ]);
     }
-    return {
-      title: `An inventory of ${DEPLOYMENTS} deployments and as many nodes, in pages of ${PAGE}`,
-      columns: [
-        'asked for',
-        'found',
-        'pages',
-        'calls a page, at most',
-        'items read a page, at most',
-        'read units a page, at most',
-      ],
-      rows,
-    };
-  } finally {
-    await database.stop();
-  }
+    return costs;
+  });
+  await world.cloud.stop();
+  return {
+    title: `An inventory of ${DEPLOYMENTS} deployments and as many nodes, in pages of ${PAGE}`,
+    columns: [
+      'asked for',
+      'found',
+      'pages',
+      'calls a page, at most',
+      'items read a page, at most',
+      'read units a page, at most',
+    ],
+    rows,
+  };
+}
+
+type Api = (event: APIGatewayProxyEvent, context: Context) => Promise<APIGatewayProxyResult>;
+
+async function ask(api: Api, { resource, path }: Question, query: Record<string, string>) {
+  const event = {
+    httpMethod: 'GET',
+    resource,
+    pathParameters: path,
+    queryStringParameters: query,
+    multiValueQueryStringParameters: Object.fromEntries(
+      Object.entries(query).map(([name, value]) => [name, [value]]),
+    ),
+    body: null,
+    requestContext: { requestId: 'request-1' },
+  };
+  const { statusCode, body } = await api(event as unknown as APIGatewayProxyEvent, {} as Context);
+  assert.equal(statusCode, 200, body);
+  return JSON.parse(body);
 }
 
 /** Every combination of filters, with values that few or many deployments share. */
@@ -141,8 +163,8 @@ function questions(fleet: Deployment[], now: Date): Question[] {
   ];
 }
 
-async function askToTheEnd(system: System, question: Question, page: () => Cost): Promise<Cost[]> {
-  const { name, resource, path, query, expected } = question;
+async function askToTheEnd(api: Api, question: Question, page: () => Cost): Promise<Cost[]> {
+  const { name, query, expected } = question;
   const costs: Cost[] = [];
   const found = new Set<string>();
   let shown = 0;
@@ -150,8 +172,7 @@ async function askToTheEnd(system: System, question: Question, page: () => Cost)
   do {
     page();
     const paging = { Limit: String(PAGE), ...(NextToken ? { NextToken } : {}) };
-    const { status, body } = await system.api('GET', resource, { path, query: { ...query, ...paging } });
-    assert.equal(status, 200, JSON.stringify(body));
+    const body = await ask(api, question, { ...query, ...paging });
     const cost = page();
     assert.deepEqual([...cost.operations], ['QueryCommand'], `${name}: only queries`);
     assert.ok(cost.calls <= MOST_CALLS, `${name}: ${cost.calls} calls for a page`);
@@ -168,29 +189,30 @@ async function askToTheEnd(system: System, question: Question, page: () => Cost)
   return costs;
 }
 
-/** Counts what a client does; the function that is returned gives the count and begins the next one. */
-function meter(client: DynamoDBDocumentClient): () => Cost {
+/** A client that counts what it does. `page` gives the count and begins the next one. */
+function metered(client: DynamoDBDocumentClient): { documents: DynamoDBDocumentClient; page: () => Cost } {
   const none = (): Cost => ({ operations: new Set(), calls: 0, itemsRead: 0, capacityUnits: 0 });
   let cost = none();
-  client.middlewareStack.add(
-    (next, context) => async (given) => {
-      const result = await next({ ...given, input: { ...given.input, ReturnConsumedCapacity: 'TOTAL' } });
-      const { ScannedCount = 0, ConsumedCapacity } = result.output as {
-        ScannedCount?: number;
-        ConsumedCapacity?: { CapacityUnits?: number };
-      };
-      cost.operations.add(String(context.commandName));
-      cost.calls += 1;
-      cost.itemsRead += ScannedCount;
-      cost.capacityUnits += ConsumedCapacity?.CapacityUnits ?? Number.NaN;
-      return result;
+  const send = async (command: { input: object }) => {
+    Object.assign(command.input, { ReturnConsumedCapacity: 'TOTAL' });
+    const output: object = await client.send(command as never);
+    const { ScannedCount = 0, ConsumedCapacity } = output as {
+      ScannedCount?: number;
+      ConsumedCapacity?: { CapacityUnits?: number };
+    };
+    cost.operations.add(command.constructor.name);
+    cost.calls += 1;
+    cost.itemsRead += ScannedCount;
+    cost.capacityUnits += ConsumedCapacity?.CapacityUnits ?? Number.NaN;
+    return output;
+  };
+  return {
+    documents: Object.assign(Object.create(client), { send }),
+    page: () => {
+      const counted = cost;
+      cost = none();
+      return counted;
     },
-    { step: 'initialize', name: 'meter' },
-  );
-  return () => {
-    const counted = cost;
-    cost = none();
-    return counted;
   };
 }
 
@@ -255,8 +277,8 @@ function statusAt(index: number): Status {
   return 'INSTALLED';
 }
 
-async function write(client: DynamoDBDocumentClient, table: string, fleet: Deployment[]): Promise<void> {
-  const items = fleet.flatMap((deployment) => [
+function itemsOf(deployment: Deployment): object[] {
+  return [
     { ...deployment, Item: 'deployment' },
     {
       DeploymentId: deployment.DeploymentId,
@@ -265,16 +287,5 @@ async function write(client: DynamoDBDocumentClient, table: string, fleet: Deplo
       Outcome: 'installed',
       Serial: deployment.Serial,
     },
-  ]);
-  // BatchWriteItem takes 25 items at most.
-  const batches = Array.from({ length: items.length / 25 }, (_, batch) =>
-    items.slice(batch * 25, (batch + 1) * 25),
-  );
-  await inParallel(batches, 4, (batch) =>
-    client.send(
-      new BatchWriteCommand({
-        RequestItems: { [table]: batch.map((Item) => ({ PutRequest: { Item } })) },
-      }),
-    ),
-  );
+  ];
 }

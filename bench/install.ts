@@ -1,25 +1,39 @@
 // One install by the script as it is deployed, against the bare sequence of commands in baseline-install.sh.
 import { spawn } from 'node:child_process';
-import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
+import { createHash, createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
+import {
+  CreateSecretCommand,
+  PutSecretValueCommand,
+  SecretsManagerClient,
+} from '@aws-sdk/client-secrets-manager';
+import type { BundleValue } from '../functions/shared/bundle.ts';
+import { timestamp } from '../functions/shared/deployment.ts';
+import { type Cloud, startCloud } from '../local/cloud.ts';
 import { installShims } from '../local/node/install-shims.ts';
 import { isInstalled, startTlsServer } from '../local/node/tls-server.ts';
-import { encryptPrivateKey } from '../local/services/certificate-authority.ts';
+import { CertificateAuthority, encryptPrivateKey } from '../local/services/certificate-authority.ts';
 import { loadDocuments } from '../scripts/render-member-account.ts';
-import { serveSecrets } from '../tests/local/node/serve-secrets.ts';
-import { type Bundle, bundleOf, createAuthority, issue } from '../tests/ssm-documents/certificates.ts';
 import { median, type Table } from './report.ts';
+import { administratorOf } from './world.ts';
 
 /** Enough for a steady median on a machine that does other things too. */
 const ROUNDS = 20;
 
-const SECRET = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-export/web/0-AbCdEf';
+const ACCOUNT = '111122223333';
+const REGION = 'eu-west-1';
+const DAY = 86_400_000;
 const AUTHORITIES = 'etc/ssl/certs/ca-certificates.crt';
 const BASELINE = path.join(import.meta.dirname, 'baseline-install.sh');
+
+interface Bundle {
+  value: BundleValue;
+  versionId: string;
+}
 
 /** Something that is measured, on a node of its own. */
 interface Run {
@@ -45,25 +59,27 @@ interface Run {
  */
 export async function measureInstall(): Promise<Table> {
   const folder = await mkdtemp(path.join(tmpdir(), 'acm-export-bench-'));
-  const secrets = await serveSecrets();
-  const ends = [() => rm(folder, { recursive: true, force: true }), secrets.stop];
+  const authority = await CertificateAuthority.create(new Date());
+  const cloud = await startCloud({ authority, keepsRecord: false });
+  const ends = [() => rm(folder, { recursive: true, force: true }), () => cloud.stop()];
   try {
     const awsCommands = await makeCommands(folder);
-    const { newBundle, authorities } = await certificateAuthority();
-    const runs = await makeRuns(folder, authorities, ends);
+    const { environment, store } = await bundleStore(cloud);
+    const authorities = await readFile(path.join('/', AUTHORITIES), 'utf8').catch(() => '');
+    const runs = await makeRuns(folder, authorities + authority.rootPem, ends);
     const times = new Map<string, number[]>();
     let rollout = 0;
     for (let round = 0; round < ROUNDS; round += 1) {
       for (const { name: aws, bin } of awsCommands) {
-        const bundle = await newBundle();
-        secrets.put(SECRET, bundle.versionId, bundle.value);
+        const bundle = await newBundle(authority);
+        await store(bundle);
         await writeFile(path.join(folder, 'bundle'), JSON.stringify(bundle.value), { mode: 0o600 });
         for (const run of runs) {
           // Each is a rollout of its own, also the one that finds the version in place.
           rollout += 1;
           const milliseconds = await measure(run, bundle, {
             PATH: `${bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin`,
-            AWS_ENDPOINT_URL: secrets.url,
+            ...environment,
             SSM_VersionId: bundle.versionId,
             SSM_RolloutNumber: String(rollout),
           });
@@ -170,10 +186,7 @@ async function measure(run: Run, bundle: Bundle, environment: Record<string, str
     cwd: '/',
     env: {
       AWS_SSM_INSTANCE_ID: 'i-0123456789abcdef0',
-      AWS_SSM_REGION_NAME: 'eu-west-1',
-      AWS_ACCESS_KEY_ID: 'AKIANODE',
-      AWS_SECRET_ACCESS_KEY: 'local',
-      SSM_SecretArn: SECRET,
+      AWS_SSM_REGION_NAME: REGION,
       SSM_CertName: 'web',
       SSM_DeploymentId: '0123456789abcdef01234567',
       SSM_CorrelationId: 'bench',
@@ -219,21 +232,46 @@ async function verifyFiles({ name, environment }: Run, { value }: Bundle): Promi
   }
 }
 
-/**
- * Makes certificates like ACM's, and the list of authorities that a node has, this machine's own with the root of these: RSA 2048, with an intermediate and two roots in the chain. The passphrase holds
- * nothing that JSON escapes, which the baseline could not read.
- */
-async function certificateAuthority(): Promise<{ newBundle: () => Promise<Bundle>; authorities: string }> {
-  const root = await createAuthority('Bench Root');
-  const second = await createAuthority('Bench Root 2', root);
-  const intermediate = await createAuthority('Bench Intermediate', second);
-  const chain = intermediate.pem + second.pem + root.pem;
-  const passphrase = randomBytes(24).toString('base64url');
-  const newBundle = async () => {
-    const issued = await issue(intermediate, { algorithm: 'RSA-2048' });
-    const PrivateKey = encryptPrivateKey(issued.key, Buffer.from(passphrase));
-    return bundleOf(issued, chain, { Passphrase: passphrase, PrivateKey });
+/** A secret for the bundles, and what a node needs to read it. */
+async function bundleStore(cloud: Cloud) {
+  const { credentials } = administratorOf(cloud, ACCOUNT);
+  const secrets = cloud.client(SecretsManagerClient, { region: REGION, credentials });
+  const { ARN: SecretId = '' } = await secrets.send(new CreateSecretCommand({ Name: 'acm-export/web/0' }));
+  return {
+    environment: {
+      AWS_ENDPOINT_URL: cloud.endpoint,
+      AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+      SSM_SecretArn: SecretId,
+    },
+    store: ({ value, versionId: ClientRequestToken }: Bundle) =>
+      secrets.send(
+        new PutSecretValueCommand({ SecretId, ClientRequestToken, SecretString: JSON.stringify(value) }),
+      ),
   };
-  const here = await readFile(path.join('/', AUTHORITIES), 'utf8').catch(() => '');
-  return { newBundle, authorities: here + root.pem };
+}
+
+/** A certificate like ACM's: RSA 2048. The passphrase holds nothing that JSON escapes, which the baseline could not read. */
+async function newBundle(authority: CertificateAuthority): Promise<Bundle> {
+  const now = Date.now();
+  const issued = await authority.issue(
+    ['www.example.com'],
+    'RSA_2048',
+    new Date(now - DAY),
+    new Date(now + 20 * DAY),
+  );
+  const Passphrase = randomBytes(24).toString('base64url');
+  const Serial = issued.serial.replaceAll(':', '');
+  return {
+    value: {
+      Certificate: issued.certificatePem,
+      CertificateChain: issued.chainPem,
+      PrivateKey: encryptPrivateKey(issued.privateKeyDer, Buffer.from(Passphrase)),
+      Passphrase,
+      Serial,
+      CertificateArn: `arn:aws:acm:${REGION}:${ACCOUNT}:certificate/00000000-0000-4000-8000-000000000000`,
+      NotAfter: timestamp(issued.notAfter),
+    },
+    versionId: createHash('sha256').update(Serial).digest('hex'),
+  };
 }

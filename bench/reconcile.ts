@@ -1,35 +1,16 @@
 // What a sweep of reconcile costs when all is well: the shipped code in virtual time, over a fleet whose every node
 // serves the current version.
-import '../tests/functions/support/quiet.ts';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { ACMClient } from '@aws-sdk/client-acm';
-import type { SFNClient } from '@aws-sdk/client-sfn';
-import { SSMClient } from '@aws-sdk/client-ssm';
-import type { STSClient } from '@aws-sdk/client-sts';
 import type { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
-import { type ReconcileDeps, reconcile } from '../functions/reconcile/reconcile.ts';
-import { PATIENT } from '../functions/shared/clients.ts';
-import { Inventory } from '../functions/shared/inventory.ts';
-import { targetAccounts } from '../functions/shared/target-account.ts';
-import { FakeAcm } from '../tests/functions/support/fake-acm.ts';
-import { FakeStepFunctions } from '../tests/functions/support/fake-step-functions.ts';
-import { FakeSts } from '../tests/functions/support/fake-sts.ts';
-import { FakeSecretsManager, FakeSsm } from '../tests/functions/support/fake-target.ts';
-import { Apis, type Count, SDK_ATTEMPTS, seeded } from './model/apis.ts';
-import {
-  CENTRAL,
-  type FleetPlan,
-  healthyFleet,
-  propertiesOf,
-  STATE_MACHINE_ARN,
-  tableOf,
-} from './model/fleet.ts';
-import type { Table as DynamoDbTable } from './model/table.ts';
-import { VirtualTime } from './model/virtual-time.ts';
-import type { Table } from './report.ts';
+import type { Context } from 'aws-lambda';
+import type { Pass } from '../functions/reconcile/reconcile.ts';
+import type { Count } from '../local/services/recording.ts';
+import { addNodes, type FleetPlan, fillInventory, planFleet } from './fleet.ts';
+import { apiName, type Table } from './report.ts';
+import { centralStack, LATENCY_MS, seeded, virtualWorld } from './world.ts';
 
-const LATENCY_MS = 20;
+const CONTEXT = { awsRequestId: 'sweep', getRemainingTimeInMillis: () => 900_000 } as Context;
 /** Looks at the memory during a sweep. */
 const LOOKS = 20;
 const MB = 2 ** 20;
@@ -60,91 +41,55 @@ function inUse(): number {
   return process.memoryUsage().heapUsed / MB;
 }
 
-/** A table whose answers are the caller's own, so that what it keeps of them counts. */
-function copying(table: DynamoDbTable): object {
-  const Query = (input: object) => structuredClone(table.Query(input));
-  return { Query };
+/** A client whose answers are the caller's own, down to the strings, so that what it keeps of them counts. */
+function copying(client: DynamoDBDocumentClient): DynamoDBDocumentClient {
+  const send = async (command: never) => structuredClone(await client.send(command));
+  return Object.assign(Object.create(client), { send });
 }
 
 interface Sweep {
-  pass: Awaited<ReturnType<typeof reconcile>>;
+  pass: Pass;
   counts: Map<string, Count>;
   seconds: number;
-  /** At most, above what the model itself holds. */
+  /** At most, above what the cloud itself holds. */
   heldMB: number;
 }
 
 async function sweep(task: 'nodes' | 'certificates', plan: FleetPlan): Promise<Sweep> {
-  const time = new VirtualTime();
   const random = seeded(1);
-  const apis = new Apis(time, { latencyMs: LATENCY_MS, faultShare: 0, random });
-  const acm = new FakeAcm();
-  const table = tableOf('InventoryTable');
-  const fleet = await healthyFleet(plan, table, acm);
-  const ssm = new Map<string, FakeSsm>();
-  for (const [account, tags] of fleet.nodes) {
-    const own = new FakeSsm(new FakeSecretsManager());
-    ssm.set(account, own);
-    for (const [tag, ids] of tags) {
-      for (const id of ids) {
-        own.addNode(id, { tags: { 'acm-export': tag } });
-      }
-    }
-  }
+  const world = await virtualWorld(random);
+  const { cloud, clock, functions } = world;
+  const fleet = await planFleet(world, plan);
+  await addNodes(world, fleet);
+  await world.run(() => fillInventory(world, fleet));
   fleet.deployments.length = 0;
-  const dynamodb = apis.client<DynamoDBDocumentClient>('dynamodb', copying(table), CENTRAL, SDK_ATTEMPTS);
-  const openSession = targetAccounts({
-    sts: apis.client<STSClient>('sts', new FakeSts(), CENTRAL, SDK_ATTEMPTS),
-    prefix: 'acm-export',
-    partition: 'aws',
-    externalId: 'only-for-these-tests',
-    functionName: 'reconcile',
+  cloud.record.clear();
+  const clients = functions.clients('reconcile');
+  const functionClock = { now: clock.now, sleep: (ms: number) => clock.sleep(ms), random };
+  const reconcile = functions.compose('reconcile', functionClock, {
+    clients: { ...clients, documents: (config) => copying(clients.documents(config)) },
   });
-  const deps: ReconcileDeps = {
-    inventory: new Inventory(dynamodb, 'inventory', time.date),
-    sfn: apis.client<SFNClient>('states', new FakeStepFunctions(), CENTRAL, SDK_ATTEMPTS),
-    acm: apis.client<ACMClient>('acm', acm, CENTRAL, PATIENT.maxAttempts, ACMClient.prototype),
-    connectTarget: async (target, statements) => {
-      await openSession(target, statements);
-      const { TargetAccount: account } = target;
-      return {
-        ssm: apis.client<SSMClient>(
-          'ssm',
-          ssm.get(account) as FakeSsm,
-          account,
-          SDK_ATTEMPTS,
-          SSMClient.prototype,
-        ),
-      };
-    },
-    stateMachineArn: STATE_MACHINE_ARN,
-    rolloutsEnabled: true,
-    now: time.date,
-    sleep: time.sleep,
-    nodeRetentionDays: 7,
-    correlationId: 'sweep',
-    notifyOnce: async () => {},
-  };
   const before = inUse();
   let held = 0;
-  const start = time.now;
+  const start = clock.elapsed();
   let end = start;
-  const pass = await time.run(random, async () => {
-    const work = reconcile(task, deps).finally(() => {
-      end = time.now;
+  const pass = await world.run(async () => {
+    const work = reconcile({ Task: task }, CONTEXT).finally(() => {
+      end = clock.elapsed();
     });
     for (let look = 1; look <= LOOKS && end === start; look += 1) {
       // Often at first, when the fleet is read, then less often.
-      await time.sleep(500 * look);
+      await clock.sleep(500 * look);
       held = Math.max(held, inUse() - before);
     }
     return work;
   });
-  return { pass, counts: apis.counts, seconds: (end - start) / 1000, heldMB: held };
+  await cloud.stop();
+  return { pass, counts: cloud.record.counts, seconds: (end - start) / 1000, heldMB: held };
 }
 
 export async function measureReconcile(): Promise<Table[]> {
-  const { Timeout, MemorySize } = propertiesOf('ReconcileFunction');
+  const { Timeout, MemorySize } = centralStack().resources.get('ReconcileFunction')?.properties ?? {};
   const sweeps: (Sweep & { name: string; every: string })[] = [];
   for (const { name, task, plan, every } of SWEEPS) {
     sweeps.push({ name, every, ...(await sweep(task, plan)) });
@@ -163,7 +108,7 @@ export async function measureReconcile(): Promise<Table[]> {
         'at most, s',
         'MB in use',
         'at most, MB',
-        ...apis,
+        ...apis.map(apiName),
       ],
       rows: sweeps.map(({ name, every, pass, counts, seconds, heldMB }) => {
         const calls = [...counts.values()].reduce((sum, count) => sum + count.calls, 0);

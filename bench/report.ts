@@ -1,3 +1,5 @@
+import { signingName } from '../local/services/endpoint.ts';
+
 /** One table of figures, as it goes into docs/performance.md. */
 export interface Table {
   title: string;
@@ -17,4 +19,10 @@ export function median(values: number[]): number {
 export function markdown({ title, columns, rows }: Table): string {
   const line = (cells: string[]) => `| ${cells.join(' | ')} |`;
   return [`${title}:`, '', line(columns), line(columns.map(() => '---')), ...rows.map(line), ''].join('\n');
+}
+
+/** `acm:ExportCertificate` for an operation as it is recorded. */
+export function apiName(operation: string): string {
+  const [service = '', name] = operation.split('.');
+  return `${signingName(service)}:${name}`;
 }

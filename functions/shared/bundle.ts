@@ -208,10 +208,25 @@ export async function makeCurrent(
   }
 }
 
-/** Schedules a bundle for deletion; a bundle that is gone or scheduled already is left so. */
+/**
+ * Schedules a bundle for deletion; a bundle that is gone or scheduled already is left so.
+ *
+ * Secrets Manager refuses to schedule a secret twice (API reference of DeleteSecret, InvalidRequestException), and
+ * another call may have done it since.
+ */
 export async function scheduleDeletion(client: SecretsManagerClient, name: string): Promise<void> {
-  const secret = await describeBundle(client, name);
-  if (secret && !secret.DeletedDate) {
+  const isLeft = async () => {
+    const secret = await describeBundle(client, name);
+    return secret !== undefined && secret.DeletedDate === undefined;
+  };
+  if (!(await isLeft())) {
+    return;
+  }
+  try {
     await client.send(new DeleteSecretCommand({ SecretId: name, RecoveryWindowInDays: RECOVERY_DAYS }));
+  } catch (error) {
+    if (!isNamed(error, 'InvalidRequestException', 'ResourceNotFoundException') || (await isLeft())) {
+      throw error;
+    }
   }
 }

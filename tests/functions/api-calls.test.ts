@@ -1,28 +1,27 @@
 import { DeleteCommand } from '@aws-sdk/lib-dynamodb';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { awsError } from './support/fake-service.ts';
-import { type Database, startDatabase } from './support/inventory-table.ts';
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import { awsError } from './support/service-view.ts';
 import { CENTRAL, MEMBER, System } from './support/system.ts';
 
-let database: Database;
 let system: System;
 let arn: string;
-beforeAll(async () => {
-  database = await startDatabase();
-});
-afterAll(() => database.stop());
 beforeEach(async () => {
-  system = new System(database, await database.createTable());
+  system = await System.create();
   arn = await system.acm.issue('web');
 });
 
 const one = '/certificates/{CertName}/deployments/{DeploymentId}';
 const get = async (id: string, query: Record<string, string> | null = null) =>
   (await system.api('GET', one, { path: { CertName: 'web-prod', DeploymentId: id }, query })).body;
-const bundle = () => [...system.target().secretsManager.secrets.values()][0];
+/** What an Automation was started with. */
+const parametersOf = (automation?: { parameters: Record<string, string[]> }) =>
+  Object.fromEntries(
+    Object.entries(automation?.parameters ?? {}).map(([name, values]) => [name, values.join()]),
+  );
+const bundle = () => system.target().secrets()[0];
 
 async function installed(): Promise<string> {
-  system.target().ssm.addNode('i-1');
+  await system.target().addNode('i-00000001');
   const { body } = await system.register({ CertificateArn: arn });
   await system.runAll();
   return body.DeploymentId;
@@ -30,7 +29,7 @@ async function installed(): Promise<string> {
 
 describe('registering', () => {
   test('without a target means the stack own account and Region', async () => {
-    system.target(CENTRAL).ssm.addNode('i-1');
+    await system.target(CENTRAL).addNode('i-00000001');
     const { body } = await system.register({ CertificateArn: arn, TargetAccount: undefined });
     await system.runAll();
     expect(await system.deployment(body.DeploymentId)).toMatchObject({
@@ -38,11 +37,12 @@ describe('registering', () => {
       TargetRegion: 'eu-central-1',
       Status: 'INSTALLED',
     });
-    expect(system.targets.has(`${MEMBER}/eu-central-1`)).toBe(false);
+    expect(system.target(MEMBER).ssm.calls).toEqual([]);
   });
 
   test('the same name in another Region, account or tag is another deployment', async () => {
     const ids = new Set<string>();
+    await system.addMember(MEMBER, 'eu-west-1');
     for (const target of [
       {},
       { TargetRegion: 'eu-west-1' },
@@ -64,19 +64,19 @@ describe('registering', () => {
   });
 
   test('warns of each node that cannot be served, of fifty of them at most', async () => {
-    const { ssm } = system.target();
-    ssm.addNode('i-1');
-    ssm.addNode('i-2', { online: false });
-    ssm.addNode('i-3', { platform: 'Windows' });
-    ssm.addNode('i-4', { agent: '3.3.2745.9' });
+    const target = system.target();
+    await target.addNode('i-00000001');
+    await target.addNode('i-00000002', { online: false });
+    await target.addNode('i-00000003', { platform: 'Windows' });
+    await target.addNode('i-00000004', { agent: '3.3.2745.9' });
     const { body } = await system.register({ CertificateArn: arn });
     expect(body.Warnings).toEqual([
-      expect.stringMatching(/^i-2: .*not answered since 2026-11-24/),
-      'i-3: Platform Windows is not supported; only Linux is.',
-      expect.stringMatching(/^i-4: SSM agent 3\.3\.2745\.9 is older than/),
+      expect.stringMatching(/^i-00000002: .*not answered since 2026-11-24/),
+      'i-00000003: Platform Windows is not supported; only Linux is.',
+      expect.stringMatching(/^i-00000004: SSM agent 3\.3\.2745\.9 is older than/),
     ]);
     for (let n = 0; n < 100; n += 1) {
-      ssm.addNode(`i-9${n}`, { online: false });
+      await target.addNode(`i-9${n}`, { online: false });
     }
     const again = await system.register({ CertificateArn: arn });
     expect(again.body.Warnings).toHaveLength(51);
@@ -86,12 +86,16 @@ describe('registering', () => {
   test('a deleted deployment restores its bundle, and nothing else ever does', async () => {
     const id = await installed();
     await system.remove(id);
-    expect(bundle()?.deleted).toBeDefined();
+    expect(bundle()?.deletionDate).toBeDefined();
     await system.register({ CertificateArn: arn });
     await system.runAll();
-    expect(bundle()?.deleted).toBeUndefined();
+    expect(bundle()?.deletionDate).toBeUndefined();
     // Somebody deletes the bundle by hand: a renewal does not undo that.
-    Object.assign(bundle() as object, { deleted: new Date(0) });
+    const now = system.clock.now();
+    Object.assign(bundle() as object, {
+      deletedAt: now,
+      deletionDate: new Date(now.getTime() + 7 * 86_400_000),
+    });
     const serial = await system.acm.renew(arn);
     await system.renewal(arn);
     await system.runAll();
@@ -122,12 +126,12 @@ describe('a dry run', () => {
     const id = await installed();
     const before = await get(id);
     const other = await system.acm.issue('other');
-    const { ssm } = system.target();
-    Object.assign(ssm.nodes[0] as object, { note: 'only tried' });
+    const target = system.target();
+    Object.assign(target.nodes[0] as object, { note: 'only tried' });
     const answer = await system.register({ CertificateArn: other, VerifyPort: 8443, DryRun: true });
     expect(answer).toMatchObject({ status: 202, body: { Serial: system.acm.serialOf(other) } });
     await system.runAll();
-    expect([...ssm.automations.values()].at(-1)?.parameters).toMatchObject({
+    expect(parametersOf(target.automations().at(-1))).toMatchObject({
       DryRun: 'true',
       VerifyPort: '8443',
     });
@@ -137,12 +141,12 @@ describe('a dry run', () => {
     expect(LastDryRun).toMatchObject({ Number: 2, Status: 'INSTALLED', Cause: 'DRY_RUN' });
     const DryRun = expect.objectContaining({ Outcome: 'dry-run-passed', Note: 'only tried' });
     expect(Nodes).toEqual([{ ...nodes[0], DryRun }]);
-    expect(ssm.nodes[0]?.installed?.RolloutNumber).toBe(1);
+    expect(target.nodes[0]?.installed?.RolloutNumber).toBe(1);
   });
 
   test('of what is not registered registers nothing that is installed by itself, and can be followed by the real one', async () => {
-    const { ssm } = system.target();
-    ssm.addNode('i-1');
+    const target = system.target();
+    await target.addNode('i-00000001');
     const { body } = await system.register({ CertificateArn: arn, DryRun: true });
     await system.runAll();
     const serial = await system.acm.renew(arn);
@@ -150,7 +154,7 @@ describe('a dry run', () => {
     await system.reconcile('nodes');
     await system.reconcile('certificates');
     expect(system.sfn.executions.size).toBe(1);
-    expect(ssm.nodes[0]?.installed).toBeUndefined();
+    expect(target.nodes[0]?.installed).toBeUndefined();
     expect(await get(body.DeploymentId)).toMatchObject({ DryRunOnly: true, Status: 'WAITING' });
     // A second attempt with other settings is what stands there then.
     await system.register({ CertificateArn: arn, VerifyPort: 443, DryRun: true });
@@ -165,8 +169,7 @@ describe('a dry run', () => {
 
   test('that fails wakes nobody, and changes neither status nor the time of the next repair', async () => {
     const id = await installed();
-    const { ssm } = system.target();
-    Object.assign(ssm.nodes[0] as object, { behaviour: 'failed' });
+    Object.assign(system.target().nodes[0] as object, { behaviour: 'failed' });
     await system.register({ CertificateArn: arn, DryRun: true });
     await system.runAll();
     expect(await get(id)).toMatchObject({
@@ -174,14 +177,14 @@ describe('a dry run', () => {
       Failures: 0,
       LastRollout: { Number: 1 },
       LastDryRun: { Number: 2, Status: 'FAILED' },
-      Nodes: [{ Outcome: 'installed', DryRun: { Outcome: 'failed', Error: 'i-1 is broken' } }],
+      Nodes: [{ Outcome: 'installed', DryRun: { Outcome: 'failed', Error: 'i-00000001 is broken' } }],
     });
     expect(system.messages()).toEqual([]);
   });
 
   test('without any node that is ready says so, and leaves the records of the nodes', async () => {
     const id = await installed();
-    Object.assign(system.target().ssm.nodes[0] as object, { online: false });
+    Object.assign(system.target().nodes[0] as object, { online: false });
     await system.register({ CertificateArn: arn, DryRun: true });
     await system.runAll();
     expect(await get(id)).toMatchObject({
@@ -192,11 +195,11 @@ describe('a dry run', () => {
   });
 
   test('whose execution is lost does not block the deployment for ever', async () => {
-    system.target().ssm.addNode('i-1');
+    await system.target().addNode('i-00000001');
     const { body } = await system.register({ CertificateArn: arn, DryRun: true });
     system.sfn.end(body.ExecutionArn, 'TIMED_OUT');
     await system.register({ CertificateArn: arn });
-    system.clock.advance({ minutes: 16 });
+    system.advance({ minutes: 16 });
     await system.reconcile('certificates');
     await system.runAll();
     expect(await get(body.DeploymentId)).toMatchObject({ Status: 'INSTALLED' });
@@ -214,7 +217,7 @@ describe('deleting', () => {
     expect(system.target().secretsManager.callsOf('DeleteSecret')).toEqual([
       { SecretId: `acm-export/web-prod/${id}`, RecoveryWindowInDays: 7 },
     ]);
-    expect(system.target().ssm.nodes[0]?.installed).toBeDefined();
+    expect(system.target().nodes[0]?.installed).toBeDefined();
   });
 
   test('of what never came to have a bundle is simple', async () => {
@@ -231,13 +234,13 @@ describe('deleting', () => {
   ] as const)(
     'that fails half-way at %s %s starts nothing meanwhile and is finished by the next',
     async (service, operation) => {
-      system.target().ssm.addNode('i-1');
+      await system.target().addNode('i-00000001');
       const { body } = await system.register({ CertificateArn: arn });
       await system.step(body.ExecutionArn);
       await system.step(body.ExecutionArn);
       const faulty = service === 'sfn' ? system.sfn : system.target()[service];
       faulty.failNext(operation, awsError('InternalServiceError', 'oh', 'server'), 'after');
-      await expect(system.remove(body.DeploymentId)).rejects.toThrow('oh');
+      await expect(system.remove(body.DeploymentId)).rejects.toThrow('the answer was lost');
       expect(await get(body.DeploymentId)).toMatchObject({ Status: 'DELETING' });
       await system.acm.renew(arn);
       await system.renewal(arn);
@@ -245,14 +248,14 @@ describe('deleting', () => {
       await system.reconcile('certificates');
       expect(system.sfn.executions.size).toBe(1);
       expect((await system.remove(body.DeploymentId)).status).toBe(200);
-      expect(bundle()?.deleted).toBeDefined();
+      expect(bundle()?.deletionDate).toBeDefined();
       expect(await system.inventory.get(body.DeploymentId)).toBeUndefined();
     },
   );
 
   test('in an account that refuses us says why, and forgets the deployment only when that is forced', async () => {
     const id = await installed();
-    system.sts.refused.add(MEMBER);
+    system.refuse(MEMBER);
     const refused = await system.remove(id);
     expect(refused).toMatchObject({
       status: 422,
@@ -294,13 +297,15 @@ describe('asking ACM for a renewal', () => {
       body: { CertificateArn: arn, Warnings: [expect.stringContaining('ACM charges')] },
     });
     // ACM has renewed at once; the caller's connection broke, and it asks again.
-    await system.acm.renew(arn);
+    await system.cloud.idle();
+    await system.renewal(arn);
+    await system.runAll();
     expect(await renew()).toMatchObject({
       status: 202,
       body: { Warnings: [expect.stringContaining('not asked again')] },
     });
     expect(asked()).toBe(1);
-    system.clock.advance({ minutes: 61 });
+    system.advance({ minutes: 61 });
     expect((await renew()).status).toBe(202);
     expect(asked()).toBe(2);
   });
@@ -315,7 +320,7 @@ describe('asking ACM for a renewal', () => {
     'is not done while one is %s',
     async (status) => {
       await installed();
-      Object.assign(system.acm.held(arn).detail, { RenewalSummary: { RenewalStatus: status } });
+      system.acm.held(arn).renewal = { status, at: system.clock.now() };
       expect(await renew()).toMatchObject({
         status: 202,
         body: { Warnings: [expect.stringContaining(status)] },
@@ -360,15 +365,15 @@ describe('asking ACM for a renewal', () => {
 describe('an inventory in an odd state', () => {
   test('a deployment that lost its number and history is brought in order by the next request', async () => {
     const id = await installed();
-    await database.client.send(
+    await system.client.send(
       new DeleteCommand({ TableName: system.table, Key: { DeploymentId: id, Item: 'deployment' } }),
     );
     // The table was restored from a time before: the name of the execution was used already.
     const { body } = await system.register({ CertificateArn: arn });
     expect(body.ExecutionArn).toMatch(/-1$/);
-    system.clock.advance({ minutes: 16 });
+    system.advance({ minutes: 16 });
     await system.reconcile('certificates');
-    system.clock.advance({ minutes: 16 });
+    system.advance({ minutes: 16 });
     await system.reconcile('certificates');
     await system.runAll();
     expect(await get(id)).toMatchObject({ Status: 'INSTALLED', RolloutNumber: 2 });

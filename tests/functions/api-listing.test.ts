@@ -1,9 +1,8 @@
 import { BatchWriteCommand } from '@aws-sdk/lib-dynamodb';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { type Deployment, STATUSES } from '../../functions/shared/deployment.ts';
 import { Inventory } from '../../functions/shared/inventory.ts';
-import { type Database, startDatabase } from './support/inventory-table.ts';
 import { System } from './support/system.ts';
 
 const ACCOUNTS = ['111122223333', '444455556666', '777788889999'];
@@ -12,9 +11,7 @@ const ARNS = [1, 2].map((n) => `arn:aws:acm:eu-central-1:111122223333:certificat
 const COUNT = 600;
 const DAY_MS = 86_400_000;
 
-let database: Database;
 let system: System;
-let queries = 0;
 const fleet: Pick<
   Deployment,
   'DeploymentId' | 'CertName' | 'CertificateArn' | 'Status' | 'TargetAccount' | 'NotAfter'
@@ -23,13 +20,7 @@ const fleet: Pick<
 const pick = <T>(from: readonly T[], index: number) => from[index % from.length] as T;
 
 beforeAll(async () => {
-  database = await startDatabase();
-  const client = Object.create(database.client);
-  client.send = (command: { constructor: { name: string } }) => {
-    queries += command.constructor.name === 'QueryCommand' ? 1 : 0;
-    return database.client.send(command as never);
-  };
-  system = new System({ client }, await database.createTable());
+  system = await System.create();
   const now = system.clock.now().getTime();
   for (let index = 0; index < COUNT; index += 1) {
     fleet.push({
@@ -49,12 +40,11 @@ beforeAll(async () => {
       .flatMap((deployment) => [
         { PutRequest: { Item: { ...deployment, Item: 'deployment', RolloutNumber: 1 } } },
       ]);
-    await database.client.send(new BatchWriteCommand({ RequestItems: { [system.table]: requests } }));
+    await system.client.send(new BatchWriteCommand({ RequestItems: { [system.table]: requests } }));
   }
   const nodes = Array.from({ length: 137 }, (_, n) => ({ NodeId: `i-${n}`, Outcome: 'installed' as const }));
   await system.inventory.recordNodes(fleet[0]?.DeploymentId as string, 1, nodes);
 });
-afterAll(() => database.stop());
 
 /** All pages, each with the number of queries that it cost. */
 async function allPages(
@@ -65,12 +55,13 @@ async function allPages(
   const pages: { items: { DeploymentId: string; NodeId?: string }[]; queries: number }[] = [];
   let NextToken: string | undefined;
   do {
-    queries = 0;
+    system.dynamodb.forgetCalls();
     const answer = await system.api('GET', resource, {
       ...(path ? { path } : {}),
       query: { ...query, ...(NextToken ? { NextToken } : {}) },
     });
     expect(answer.status).toBe(200);
+    const queries = system.dynamodb.callsOf('Query').length;
     pages.push({ items: answer.body.Nodes ?? answer.body.Deployments, queries });
     NextToken = answer.body.NextToken;
   } while (NextToken);
@@ -180,7 +171,7 @@ test('a token that was altered, or belongs to another question, is refused by na
 test('days that pass between two pages do not make a token stale', async () => {
   const query = { Status: 'INSTALLED', ExpiresWithinDays: '95', Limit: '10' };
   const first = await system.api('GET', '/deployments', { query });
-  system.clock.advance({ minutes: 5 });
+  system.advance({ minutes: 5 });
   const second = await system.api('GET', '/deployments', {
     query: { ...query, NextToken: first.body.NextToken },
   });
@@ -192,6 +183,6 @@ test('days that pass between two pages do not make a token stale', async () => {
 });
 
 test('a page that the inventory reads for itself holds a thousand, and the next one begins after it', async () => {
-  const all = await Array.fromAsync(new Inventory(database.client, system.table).all({}));
+  const all = await Array.fromAsync(new Inventory(system.client, system.table).all({}));
   expect(new Set(all.map(({ DeploymentId }) => DeploymentId)).size).toBe(COUNT);
 });

@@ -1,29 +1,23 @@
 import { ScanCommand } from '@aws-sdk/lib-dynamodb';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { awsError } from './support/fake-service.ts';
-import { type Database, startDatabase } from './support/inventory-table.ts';
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import { awsError } from './support/service-view.ts';
 import { type ApiAnswer, CENTRAL, MEMBER, System } from './support/system.ts';
 
-let database: Database;
 let system: System;
 let arn: string;
-beforeAll(async () => {
-  database = await startDatabase();
-});
-afterAll(() => database.stop());
 beforeEach(async () => {
-  system = new System(database, await database.createTable());
+  system = await System.create();
   arn = await system.acm.issue('web');
-  system.target().ssm.addNode('i-1');
+  await system.target().addNode('i-00000001');
 });
 
 const collection = '/certificates/{CertName}/deployments';
 const one = `${collection}/{DeploymentId}`;
 
 async function everything() {
-  const { Items } = await database.client.send(new ScanCommand({ TableName: system.table }));
-  const { secrets } = system.target().secretsManager;
-  return structuredClone({ Items, secrets: [...secrets], executions: [...system.sfn.executions] });
+  const { Items } = await system.client.send(new ScanCommand({ TableName: system.table }));
+  const executions = [...system.sfn.executions.values()].map(({ arn, status }) => [arn, status]);
+  return structuredClone({ Items, secrets: system.target().secrets(), executions });
 }
 
 /** Sends a request that must be refused, and holds that it changed and started nothing. */
@@ -284,23 +278,23 @@ describe('a certificate that cannot be delivered', () => {
   });
 
   test.each([
-    ['not exportable', { Options: { Export: 'DISABLED' } }, /not exportable/],
-    ['requested before there was an option', { Options: {} }, /not exportable/],
-    ['imported', { Type: 'IMPORTED' }, /imported/],
-    ['issued over ACME', { CertificateKeyPairOrigin: 'ACME' }, /ACME/],
-    ['not validated yet', { Status: 'PENDING_VALIDATION' }, /PENDING_VALIDATION/],
-    ['expired', { Status: 'EXPIRED' }, /EXPIRED/],
-    ['revoked', { Status: 'REVOKED' }, /REVOKED/],
-    ['pending and not exportable', { Status: 'PENDING_VALIDATION', Options: {} }, /not exportable/],
+    ['not exportable', { exportable: false }, /not exportable/],
+    ['requested before there was an option', { exportable: undefined }, /not exportable/],
+    ['imported', { type: 'IMPORTED' }, /imported/],
+    ['issued over ACME', { keyPairOrigin: 'ACME' }, /ACME/],
+    ['not validated yet', { status: 'PENDING_VALIDATION' }, /PENDING_VALIDATION/],
+    ['expired', { status: 'EXPIRED' }, /EXPIRED/],
+    ['revoked', { status: 'REVOKED' }, /REVOKED/],
+    ['pending and not exportable', { status: 'PENDING_VALIDATION', exportable: undefined }, /not exportable/],
   ] as const)('that is %s is a 422 that says so', async (id, detail, reason) => {
-    const CertificateArn = await system.acm.issue(id.replaceAll(' ', '-'), detail as object);
+    const CertificateArn = await system.acm.issue(id, detail as object);
     const answer = await refused(() => system.register({ CertificateArn }));
     expect([answer.status, fieldsOf(answer)]).toEqual([422, ['CertificateArn']]);
     expect(answer.body.Faults[0].Reason).toMatch(reason);
   });
 
   test('a private one needs no option', async () => {
-    const CertificateArn = await system.acm.issue('private', { Type: 'PRIVATE', Options: {} });
+    const CertificateArn = await system.acm.issue('private', { type: 'PRIVATE', exportable: undefined });
     expect((await system.register({ CertificateArn })).status).toBe(202);
   });
 
@@ -327,11 +321,15 @@ describe('a certificate that cannot be delivered', () => {
 
 describe('a target account that is not ready', () => {
   test('whose role does not trust us, is told apart from one that denies a call', async () => {
-    system.sts.refused.add(MEMBER);
+    const open = system.refuse(MEMBER);
     const untrusted = await refused(() => system.register({ CertificateArn: arn }));
-    system.sts.refused.clear();
-    const { ssm } = system.target();
-    ssm.failNext('DescribeInstanceInformation', awsError('AccessDeniedException', 'with an explicit deny'));
+    open();
+    system
+      .target()
+      .ssm.failNext(
+        'DescribeInstanceInformation',
+        awsError('AccessDeniedException', 'with an explicit deny'),
+      );
     const denied = await refused(() => system.register({ CertificateArn: arn }));
     expect([untrusted.status, denied.status]).toEqual([422, 422]);
     expect(untrusted.body.Message).toMatch(
@@ -353,11 +351,12 @@ describe('a target account that is not ready', () => {
 
   test('that lacks the documents, fails its rollout with words of its own', async () => {
     const { body } = await system.register({ CertificateArn: arn });
-    const { ssm } = system.target();
-    ssm.failNext(
-      'StartAutomationExecution',
-      awsError('AutomationDefinitionNotFoundException', 'no document'),
-    );
+    system
+      .target()
+      .ssm.failNext(
+        'StartAutomationExecution',
+        awsError('AutomationDefinitionNotFoundException', 'no document'),
+      );
     await system.runAll();
     const { LastError } = await system.deployment(body.DeploymentId);
     expect(LastError).toMatch(

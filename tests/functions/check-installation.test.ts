@@ -1,60 +1,59 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import {
-  type CheckInstallationInput,
-  checkInstallation,
-} from '../../functions/check-installation/check-installation.ts';
-import type { RolloutInput } from '../../functions/shared/deployment.ts';
+import { SSMClient, StopAutomationExecutionCommand } from '@aws-sdk/client-ssm';
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import type { CheckInstallationInput } from '../../functions/check-installation/check-installation.ts';
 import { parseResultLine } from '../../functions/shared/result-line.ts';
-import { awsError } from './support/fake-service.ts';
-import { type Database, startDatabase } from './support/inventory-table.ts';
-import { System } from './support/system.ts';
+import type { ScriptedNode } from '../../local/scripted-node.ts';
+import type { AgentAnswer } from '../../local/services/managed-nodes.ts';
+import { awsError } from './support/service-view.ts';
+import { System, type TargetView } from './support/system.ts';
 
-let database: Database;
 let system: System;
+let arn: string;
+let canary: ScriptedNode;
 let input: CheckInstallationInput;
-beforeAll(async () => {
-  database = await startDatabase();
-});
-afterAll(() => database.stop());
-beforeEach(async () => {
-  system = new System(database, await database.createTable());
-  const CertificateArn = await system.acm.issue('web');
-  system.target().ssm.addNode('i-1');
-  const { body } = await system.register({ CertificateArn });
-  await system.step(body.ExecutionArn);
-  await system.step(body.ExecutionArn);
-  const { ARN: SecretArn, versions } = [...system.target().secretsManager.secrets.values()][0] as {
-    ARN: string;
-    versions: Map<string, string>;
-  };
-  const [[VersionId, value]] = [...versions] as [[string, string]];
-  const { Serial, NotAfter } = JSON.parse(value);
-  input = {
-    ...(JSON.parse(system.sfn.executions.get(body.ExecutionArn)?.input as string) as RolloutInput),
-    Bundle: { SecretArn, VersionId, Serial, NotAfter },
-    Installation: {
-      Status: 'IN_PROGRESS',
-      AutomationExecutionId: automation().AutomationExecutionId,
-      Deadline: '2026-11-24T12:30:00Z',
-      Polls: 0,
-      WaitSeconds: 15,
-    },
-  };
-});
 
+/** One node has the tag; the installation on it has started, and waits for its answer. */
+async function begin(order: object = {}): Promise<void> {
+  system = await System.create();
+  arn = await system.acm.issue('web');
+  canary = await system.target().addNode('i-00000001');
+  const { body } = await system.register({ CertificateArn: arn, ...order });
+  await start(body.ExecutionArn);
+}
+
+async function start(executionArn: string): Promise<void> {
+  await system.step(executionArn);
+  await system.step(executionArn);
+  input = system.inputOf(executionArn);
+}
+
+/** The next rollout of the deployment has started in the same way. */
+async function beginAgain(): Promise<void> {
+  const { body } = await system.rollouts(input.DeploymentId);
+  await start(body.ExecutionArn);
+}
+
+beforeEach(() => begin());
+
+const addNode = (options: Parameters<TargetView['addNode']>[1] = {}) =>
+  system.target().addNode(`i-${String(system.target().nodes.length + 1).padStart(8, '0')}`, options);
 const automation = () => {
-  const [found] = system.target().ssm.automations.values();
+  const found = system.target().automations().at(-1);
   return found as NonNullable<typeof found>;
 };
-const check = (given = input) => checkInstallation(given, system.deps({}, 'check-installation'));
+const check = () => system.function('check-installation')(input);
+/** Every node answers, then the outcome is judged. */
+const ended = async () => {
+  await system.letNodesAnswer();
+  return check();
+};
 const deployment = () => system.deployment(input.DeploymentId);
+const recorded = () => system.inventory.allNodes(input.DeploymentId);
 const outcomes = async () =>
-  Object.fromEntries(
-    (await system.inventory.allNodes(input.DeploymentId)).map(({ NodeId, Outcome }) => [NodeId, Outcome]),
-  );
+  Object.fromEntries((await recorded()).map(({ NodeId, Outcome }) => [NodeId, Outcome]));
 
-/** The line of the install script, of this rollout unless told otherwise. */
-function lineOf(Outcome: string, fields: object = {}): string {
+/** What the install script says, of this rollout unless told otherwise. */
+function lineOf(Outcome: string, fields: object = {}): AgentAnswer {
   const worked = Outcome === 'installed' || Outcome === 'unchanged';
   const line = {
     Outcome,
@@ -67,288 +66,243 @@ function lineOf(Outcome: string, fields: object = {}): string {
     ...(worked ? {} : { Step: 'verify-pair', Error: 'key and certificate differ' }),
     ...fields,
   };
-  return `${JSON.stringify(line)}\n`;
+  return { stdout: `${JSON.stringify(line)}\n`, exitCode: worked ? 0 : 1 };
 }
 
-/** The Automation has ended with these commands: by node, what Run Command has of it. */
-function ended(
-  status: string,
-  ...commands: Record<string, string | { Output?: string; StatusDetails: string }>[]
-): void {
-  automation().AutomationExecutionStatus = status;
-  automation().commands = commands.map((invocations, index) => ({
-    CommandId: `command-${index}`,
-    invocations: Object.entries(invocations).map(([InstanceId, given]) => {
-      const { Output = '', StatusDetails } =
-        typeof given === 'string' ? { Output: given, StatusDetails: 'Success' } : given;
-      return { InstanceId, StatusDetails, CommandPlugins: [{ Output }] };
-    }),
-  }));
+const saying = (Outcome: string, fields: object = {}) => {
+  canary.says = () => lineOf(Outcome, fields);
+};
+const silent = { stdout: '', exitCode: 0 };
+
+/** Run Command gives up on nodes that are offline. */
+async function deliveryTimesOut(): Promise<void> {
+  system.advance({ hours: 1 });
+  await system.letNodesAnswer();
+}
+
+/** Run Command comes to the canary last, one node at a time, and not any more after a failure. */
+async function beginWithCanaryLast(...others: (() => AgentAnswer)[]): Promise<void> {
+  await begin({ MaxConcurrency: '1', MaxErrors: '0' });
+  canary.listed = false;
+  for (const says of others) {
+    (await addNode()).says = says;
+  }
+  canary.listed = true;
 }
 
 describe('an installation that ended', () => {
-  /** Nodes beside i-1, then what the Automation and its commands say, then the judgement. */
-  const offline = { online: false };
-  const silent = { StatusDetails: 'Success' };
-  type Row = [
-    string,
-    Record<string, object>,
-    () => void,
-    { Status: string; Error?: string | RegExp; nodes: Record<string, string>; served: boolean },
-  ];
-  const rows: Row[] = [
-    [
-      'with every node installed',
-      { 'i-2': {} },
-      () =>
-        ended(
-          'Success',
-          { 'i-1': lineOf('installed') },
-          { 'i-1': lineOf('unchanged'), 'i-2': lineOf('installed') },
+  interface Row {
+    /** What happens between start and end. */
+    before?: () => unknown;
+    /** What happens between end and check. */
+    after?: () => unknown;
+    Status: string;
+    Error?: string | RegExp;
+    nodes: Record<string, string>;
+    served: boolean;
+  }
+  const both = { 'i-00000001': 'installed', 'i-00000002': 'installed' };
+  const rows: Record<string, Row> = {
+    'with every node installed': {
+      before: () => addNode(),
+      Status: 'INSTALLED',
+      nodes: both,
+      served: true,
+    },
+    'with nothing to do': {
+      before: () => saying('unchanged'),
+      Status: 'INSTALLED',
+      nodes: { 'i-00000001': 'unchanged' },
+      served: true,
+    },
+    'as Success for a node that reported nothing': {
+      before: () => {
+        canary.says = () => silent;
+      },
+      Status: 'FAILED',
+      Error: 'i-00000001: The install script reported nothing; Run Command says Success.',
+      nodes: { 'i-00000001': 'failed' },
+      served: false,
+    },
+    'as Success without any command': {
+      after: () => Object.assign(automation(), { status: 'Success', steps: [] }),
+      Status: 'DEGRADED',
+      Error: /^i-00000001: The installation ended before this node/,
+      nodes: { 'i-00000001': 'not-reached' },
+      served: false,
+    },
+    'as Failed, although every node confirmed': {
+      before: () => {
+        canary.says = () => ({ ...lineOf('installed'), exitCode: 1 });
+      },
+      Status: 'INSTALLED',
+      nodes: { 'i-00000001': 'installed' },
+      served: true,
+    },
+    'at the canary': {
+      before: async () => {
+        saying('failed');
+        await addNode();
+      },
+      Status: 'FAILED',
+      Error: 'i-00000001: key and certificate differ',
+      nodes: { 'i-00000001': 'failed', 'i-00000002': 'not-reached' },
+      served: false,
+    },
+    'with a node that went back to what it had': {
+      before: () => addNode({ behaviour: 'rolled-back' }),
+      Status: 'FAILED',
+      Error: 'i-00000002: i-00000002 is broken',
+      nodes: { 'i-00000001': 'installed', 'i-00000002': 'rolled-back' },
+      served: false,
+    },
+    'with a node that was offline all the time': {
+      after: () => addNode({ online: false }),
+      Status: 'DEGRADED',
+      Error: /^i-00000002: The SSM agent has not answered/,
+      nodes: { ...both, 'i-00000002': 'offline' },
+      served: true,
+    },
+    'with a node that went offline before it answered': {
+      before: () => addNode({ online: false }),
+      after: async () => {
+        await deliveryTimesOut();
+        automation().status = 'Failed';
+      },
+      Status: 'DEGRADED',
+      Error: /^i-00000002: The SSM agent/,
+      nodes: { ...both, 'i-00000002': 'offline' },
+      served: true,
+    },
+    'with a node that confirmed and went offline then': {
+      before: () => addNode(),
+      after: () => {
+        for (const node of system.target().nodes) node.online = node === canary;
+      },
+      Status: 'INSTALLED',
+      nodes: both,
+      served: true,
+    },
+    'with a platform that SSM skipped and called a success': {
+      before: async () => {
+        (await addNode({ platform: 'Windows' })).says = () => silent;
+      },
+      Status: 'DEGRADED',
+      Error: 'i-00000002: Platform Windows is not supported; only Linux is.',
+      nodes: { ...both, 'i-00000002': 'unsupported' },
+      served: true,
+    },
+    'with a node that appeared meanwhile': {
+      after: () => addNode(),
+      Status: 'DEGRADED',
+      Error: /^i-00000002: .*the node appeared during it/,
+      nodes: { ...both, 'i-00000002': 'not-reached' },
+      served: true,
+    },
+    'early, with a node that was not come to': {
+      before: async () => {
+        await addNode();
+        const { AutomationExecutionId } = input.Installation;
+        const ssm = system.target().client(SSMClient);
+        await ssm.send(new StopAutomationExecutionCommand({ AutomationExecutionId }));
+      },
+      Status: 'FAILED',
+      Error: /^The Automation ended as Cancelled: no message i-00000002/,
+      nodes: { ...both, 'i-00000002': 'not-reached' },
+      served: false,
+    },
+    'with nodes that MaxErrors kept Run Command from starting': {
+      before: () =>
+        beginWithCanaryLast(
+          () => lineOf('failed'),
+          () => lineOf('installed'),
         ),
-      { Status: 'INSTALLED', nodes: { 'i-1': 'installed', 'i-2': 'installed' }, served: true },
-    ],
-    [
-      'with nothing to do',
-      {},
-      () => ended('Success', { 'i-1': lineOf('unchanged') }, { 'i-1': lineOf('unchanged') }),
-      { Status: 'INSTALLED', nodes: { 'i-1': 'unchanged' }, served: true },
-    ],
-    [
-      'as Success for a node that reported nothing',
-      {},
-      () => ended('Success', { 'i-1': silent }),
-      {
-        Status: 'FAILED',
-        Error: 'i-1: The install script reported nothing; Run Command says Success.',
-        nodes: { 'i-1': 'failed' },
-        served: false,
+      Status: 'FAILED',
+      Error: 'i-00000002: key and certificate differ',
+      nodes: { 'i-00000001': 'installed', 'i-00000002': 'failed', 'i-00000003': 'not-reached' },
+      served: false,
+    },
+    'with a canary that had nothing to do, and was not come to a second time': {
+      before: async () => {
+        await beginWithCanaryLast(() => lineOf('failed'));
+        saying('unchanged');
       },
-    ],
-    [
-      'as Success without any command',
-      {},
-      () => ended('Success'),
-      {
-        Status: 'DEGRADED',
-        Error: /^i-1: The installation ended before this node/,
-        nodes: { 'i-1': 'not-reached' },
-        served: false,
+      Status: 'FAILED',
+      Error: /^i-00000002/,
+      nodes: { 'i-00000001': 'unchanged', 'i-00000002': 'failed' },
+      served: false,
+    },
+    'with two result lines of one node': {
+      before: () => {
+        canary.says = () => ({ stdout: lineOf('installed').stdout.repeat(2), exitCode: 0 });
       },
-    ],
-    [
-      'as Failed, although every node confirmed',
-      {},
-      () => ended('Failed', { 'i-1': lineOf('installed') }, { 'i-1': lineOf('unchanged') }),
-      { Status: 'INSTALLED', nodes: { 'i-1': 'installed' }, served: true },
-    ],
-    [
-      'at the canary',
-      { 'i-2': {} },
-      () => ended('Failed', { 'i-1': { Output: lineOf('failed'), StatusDetails: 'Failed' } }),
-      {
-        Status: 'FAILED',
-        Error: 'i-1: key and certificate differ',
-        nodes: { 'i-1': 'failed', 'i-2': 'not-reached' },
-        served: false,
+      Status: 'FAILED',
+      Error: /reported nothing/,
+      nodes: { 'i-00000001': 'failed' },
+      served: false,
+    },
+    'with a line of another rollout': {
+      before: () => saying('installed', { RolloutNumber: 7 }),
+      Status: 'FAILED',
+      Error: 'i-00000001: The node reported on another rollout.',
+      nodes: { 'i-00000001': 'failed' },
+      served: false,
+    },
+    'with a line of another deployment': {
+      before: () => saying('installed', { DeploymentId: '0'.repeat(24) }),
+      Status: 'FAILED',
+      Error: 'i-00000001: The node reported on another rollout.',
+      nodes: { 'i-00000001': 'failed' },
+      served: false,
+    },
+    'with a line about another version': {
+      before: () => saying('installed', { VersionId: 'ab' }),
+      Status: 'FAILED',
+      Error: 'i-00000001: The node reported on another version.',
+      nodes: { 'i-00000001': 'failed' },
+      served: false,
+    },
+    'with diagnostics around the line': {
+      before: () => {
+        canary.says = () => ({ stdout: `reading\n${lineOf('installed').stdout}bye\n`, exitCode: 0 });
       },
-    ],
-    [
-      'with a node that went back to what it had',
-      { 'i-2': {} },
-      () =>
-        ended(
-          'Failed',
-          { 'i-1': lineOf('installed') },
-          { 'i-1': lineOf('unchanged'), 'i-2': { Output: lineOf('rolled-back'), StatusDetails: 'Failed' } },
-        ),
-      {
-        Status: 'FAILED',
-        Error: 'i-2: key and certificate differ',
-        nodes: { 'i-1': 'installed', 'i-2': 'rolled-back' },
-        served: false,
+      Status: 'INSTALLED',
+      nodes: { 'i-00000001': 'installed' },
+      served: true,
+    },
+    'with all nodes offline by now': {
+      before: () => {
+        canary.says = () => silent;
+        canary.online = false;
       },
-    ],
-    [
-      'with a node that was offline all the time',
-      { 'i-2': offline },
-      () => ended('Success', { 'i-1': lineOf('installed') }, { 'i-1': lineOf('unchanged') }),
-      {
-        Status: 'DEGRADED',
-        Error: /^i-2: The SSM agent has not answered/,
-        nodes: { 'i-1': 'installed', 'i-2': 'offline' },
-        served: true,
+      after: () => deliveryTimesOut(),
+      Status: 'DEGRADED',
+      Error: /^i-00000001: The SSM agent/,
+      nodes: { 'i-00000001': 'offline' },
+      served: false,
+    },
+    'with no node left that carries the tag, and none that reported': {
+      after: () => {
+        automation().steps = [];
+        canary.listed = false;
       },
-    ],
-    [
-      'with a node that went offline before it answered',
-      { 'i-2': offline },
-      () =>
-        ended(
-          'Failed',
-          { 'i-1': lineOf('installed') },
-          { 'i-1': lineOf('unchanged'), 'i-2': { StatusDetails: 'DeliveryTimedOut' } },
-        ),
-      {
-        Status: 'DEGRADED',
-        Error: /^i-2: The SSM agent/,
-        nodes: { 'i-1': 'installed', 'i-2': 'offline' },
-        served: true,
+      Status: 'WAITING',
+      nodes: {},
+      served: false,
+    },
+    'in a way that nobody has seen so far': {
+      after: () => {
+        automation().status = 'Exited' as 'Failed';
       },
-    ],
-    [
-      'with a node that confirmed and went offline then',
-      { 'i-2': offline },
-      () =>
-        ended(
-          'Success',
-          { 'i-1': lineOf('installed') },
-          { 'i-1': lineOf('unchanged'), 'i-2': lineOf('installed') },
-        ),
-      { Status: 'INSTALLED', nodes: { 'i-1': 'installed', 'i-2': 'installed' }, served: true },
-    ],
-    [
-      'with a platform that SSM skipped and called a success',
-      { 'i-2': { platform: 'Windows' } },
-      () => ended('Success', { 'i-1': lineOf('installed') }, { 'i-1': lineOf('unchanged'), 'i-2': silent }),
-      {
-        Status: 'DEGRADED',
-        Error: 'i-2: Platform Windows is not supported; only Linux is.',
-        nodes: { 'i-1': 'installed', 'i-2': 'unsupported' },
-        served: true,
-      },
-    ],
-    [
-      'with a node that appeared meanwhile',
-      { 'i-2': {} },
-      () => ended('Success', { 'i-1': lineOf('installed') }, { 'i-1': lineOf('unchanged') }),
-      {
-        Status: 'DEGRADED',
-        Error: /^i-2: .*the node appeared during it/,
-        nodes: { 'i-1': 'installed', 'i-2': 'not-reached' },
-        served: true,
-      },
-    ],
-    [
-      'early, with a node that was not come to',
-      { 'i-2': {} },
-      () => ended('Cancelled', { 'i-1': lineOf('installed') }),
-      {
-        Status: 'FAILED',
-        Error: /^The Automation ended as Cancelled: no message i-2/,
-        nodes: { 'i-1': 'installed', 'i-2': 'not-reached' },
-        served: false,
-      },
-    ],
-    [
-      'with nodes that MaxErrors kept Run Command from starting',
-      { 'i-2': {}, 'i-3': {} },
-      () =>
-        ended(
-          'Failed',
-          { 'i-1': lineOf('installed') },
-          {
-            'i-1': { StatusDetails: 'Terminated' },
-            'i-2': { Output: lineOf('failed'), StatusDetails: 'Failed' },
-            'i-3': { StatusDetails: 'Terminated' },
-          },
-        ),
-      {
-        Status: 'FAILED',
-        Error: 'i-2: key and certificate differ',
-        nodes: { 'i-1': 'installed', 'i-2': 'failed', 'i-3': 'not-reached' },
-        served: false,
-      },
-    ],
-    [
-      'with a canary that had nothing to do, and was not come to a second time',
-      { 'i-2': {} },
-      () =>
-        ended(
-          'Failed',
-          { 'i-1': lineOf('unchanged') },
-          {
-            'i-1': { StatusDetails: 'Terminated' },
-            'i-2': { Output: lineOf('failed'), StatusDetails: 'Failed' },
-          },
-        ),
-      { Status: 'FAILED', Error: /^i-2/, nodes: { 'i-1': 'unchanged', 'i-2': 'failed' }, served: false },
-    ],
-    [
-      'with two result lines of one node',
-      {},
-      () => ended('Success', { 'i-1': lineOf('installed') + lineOf('installed') }),
-      { Status: 'FAILED', Error: /reported nothing/, nodes: { 'i-1': 'failed' }, served: false },
-    ],
-    [
-      'with a line of another rollout',
-      {},
-      () => ended('Success', { 'i-1': lineOf('installed', { RolloutNumber: 7 }) }),
-      {
-        Status: 'FAILED',
-        Error: 'i-1: The node reported on another rollout.',
-        nodes: { 'i-1': 'failed' },
-        served: false,
-      },
-    ],
-    [
-      'with a line of another deployment',
-      {},
-      () => ended('Success', { 'i-1': lineOf('installed', { DeploymentId: '0'.repeat(24) }) }),
-      {
-        Status: 'FAILED',
-        Error: 'i-1: The node reported on another rollout.',
-        nodes: { 'i-1': 'failed' },
-        served: false,
-      },
-    ],
-    [
-      'with a line about another version',
-      {},
-      () => ended('Success', { 'i-1': lineOf('installed', { VersionId: 'ab' }) }),
-      {
-        Status: 'FAILED',
-        Error: 'i-1: The node reported on another version.',
-        nodes: { 'i-1': 'failed' },
-        served: false,
-      },
-    ],
-    [
-      'with diagnostics around the line',
-      {},
-      () => ended('Success', { 'i-1': `reading\n${lineOf('installed')}bye\n` }),
-      { Status: 'INSTALLED', nodes: { 'i-1': 'installed' }, served: true },
-    ],
-    [
-      'with all nodes offline by now',
-      {},
-      () => {
-        ended('Failed', { 'i-1': { StatusDetails: 'DeliveryTimedOut' } });
-        Object.assign(system.target().ssm.nodes[0] as object, offline);
-      },
-      { Status: 'DEGRADED', Error: /^i-1: The SSM agent/, nodes: { 'i-1': 'offline' }, served: false },
-    ],
-    [
-      'with no node left that carries the tag, and none that reported',
-      {},
-      () => {
-        ended('Success', {});
-        Object.assign(system.target().ssm.nodes[0] as object, { listed: false });
-      },
-      { Status: 'WAITING', nodes: {}, served: false },
-    ],
-    [
-      'in a way that nobody has seen so far',
-      {},
-      () => ended('Exited', { 'i-1': lineOf('installed') }),
-      { Status: 'INSTALLED', nodes: { 'i-1': 'installed' }, served: true },
-    ],
-  ];
-  test.each(rows)('%s', async (_, nodes, arrange, expected) => {
-    for (const [id, node] of Object.entries(nodes)) {
-      system.target().ssm.addNode(id, node);
-    }
-    arrange();
+      Status: 'INSTALLED',
+      nodes: { 'i-00000001': 'installed' },
+      served: true,
+    },
+  };
+  test.each(Object.entries(rows))('%s', async (_, { before, after, ...expected }) => {
+    await before?.();
+    await system.letNodesAnswer();
+    await after?.();
     const installation = await check();
     const { Status, LastError, Serial, LastRollout } = await deployment();
     expect([installation.Status, Status]).toEqual([expected.Status, expected.Status]);
@@ -366,63 +320,48 @@ describe('an installation that ended', () => {
   });
 
   test('of many failed nodes names five and counts the others; the inventory has them all', async () => {
-    const failures: Record<string, { Output: string; StatusDetails: string }> = {};
-    for (let index = 10; index < 70; index += 1) {
-      system.target().ssm.addNode(`i-${index}`);
-      failures[`i-${index}`] = { Output: lineOf('failed'), StatusDetails: 'Failed' };
-    }
+    await begin({ MaxConcurrency: '100%', MaxErrors: '100%' });
     // More than one page of invocations, and of nodes.
-    ended('Failed', { 'i-1': lineOf('installed') }, failures);
-    await check();
-    const { LastError } = await deployment();
-    expect(LastError).toMatch(/^i-10: .* i-14: key and certificate differ And 55 more\.$/);
+    for (let index = 0; index < 60; index += 1) {
+      await addNode({ behaviour: 'failed' });
+    }
+    await ended();
+    expect((await deployment()).LastError).toMatch(/^i-00000002: .* i-00000006: .* is broken And 55 more\.$/);
     expect(Object.values(await outcomes()).filter((outcome) => outcome === 'failed')).toHaveLength(60);
   });
 
   test('keeps what a failed node serves, and forgets an old error when it works again', async () => {
-    ended('Success', { 'i-1': lineOf('installed') });
-    await check();
-    await system.rollouts(input.DeploymentId);
-    const newer = { ...input.Bundle, Serial: 'ff', VersionId: 'f'.repeat(64) };
-    const next = { ...input, RolloutNumber: 2, Bundle: newer };
-    ended('Failed', {
-      'i-1': {
-        Output: lineOf('rolled-back', { RolloutNumber: 2, Serial: 'ff', VersionId: newer.VersionId }),
-        StatusDetails: 'Failed',
-      },
-    });
-    await check(next);
-    expect(await system.inventory.allNodes(input.DeploymentId)).toMatchObject([
-      {
-        Outcome: 'rolled-back',
-        Serial: input.Bundle.Serial,
-        Error: 'key and certificate differ',
-        ExitCode: 14,
-      },
+    await ended();
+    const { Serial } = input.Bundle;
+    await system.acm.renew(arn);
+    await beginAgain();
+    saying('rolled-back');
+    await ended();
+    expect(await recorded()).toMatchObject([
+      { Outcome: 'rolled-back', Serial, Error: 'key and certificate differ', ExitCode: 14 },
     ]);
-    await system.rollouts(input.DeploymentId);
-    ended('Success', { 'i-1': lineOf('unchanged', { RolloutNumber: 3 }) });
-    await check({ ...input, RolloutNumber: 3 });
-    const [record] = await system.inventory.allNodes(input.DeploymentId);
-    expect(record).toMatchObject({ Outcome: 'unchanged', RolloutNumber: 3 });
+    canary.says = undefined;
+    await beginAgain();
+    await ended();
+    const [record] = await recorded();
+    expect(record).toMatchObject({ Outcome: 'installed', RolloutNumber: 3, Serial: input.Bundle.Serial });
     expect(['Error', 'ExitCode', 'Step'].filter((field) => field in (record as object))).toEqual([]);
   });
 
   test('keeps what a node notes beside its result, failed or not, until it notes nothing', async () => {
     const Note = 'hooks lie directly in hooks.d';
-    const recorded = async () => (await system.inventory.allNodes(input.DeploymentId))[0];
-    ended('Success', { 'i-1': lineOf('installed', { Note }) }, { 'i-1': lineOf('unchanged') });
-    await check();
-    expect(await recorded()).toMatchObject({ Outcome: 'installed', Note });
-    await system.rollouts(input.DeploymentId);
-    const failed = lineOf('rolled-back', { RolloutNumber: 2, Note: 'another' });
-    ended('Failed', { 'i-1': { Output: failed, StatusDetails: 'Failed' } });
-    await check({ ...input, RolloutNumber: 2 });
-    expect(await recorded()).toMatchObject({ Outcome: 'rolled-back', Note: 'another' });
-    await system.rollouts(input.DeploymentId);
-    ended('Success', { 'i-1': lineOf('unchanged', { RolloutNumber: 3 }) });
-    await check({ ...input, RolloutNumber: 3 });
-    expect(await recorded()).not.toHaveProperty('Note');
+    const answers = [lineOf('installed', { Note }), lineOf('unchanged')];
+    canary.says = () => answers.shift() as AgentAnswer;
+    await ended();
+    expect(await recorded()).toMatchObject([{ Outcome: 'installed', Note }]);
+    await beginAgain();
+    saying('rolled-back', { Note: 'another' });
+    await ended();
+    expect(await recorded()).toMatchObject([{ Outcome: 'rolled-back', Note: 'another' }]);
+    await beginAgain();
+    saying('unchanged');
+    await ended();
+    expect((await recorded())[0]).not.toHaveProperty('Note');
   });
 });
 
@@ -430,7 +369,7 @@ describe('an installation that runs', () => {
   test.each(['Pending', 'InProgress', 'Waiting', 'Cancelling', 'RunbookInProgress', 'NeverSeenBefore', ''])(
     'as %j is waited for, and nothing is written',
     async (status) => {
-      automation().AutomationExecutionStatus = status;
+      automation().status = status as 'Pending';
       const before = await deployment();
       expect(await check()).toMatchObject({ Status: 'IN_PROGRESS', Polls: 1 });
       expect(await deployment()).toEqual(before);
@@ -439,13 +378,14 @@ describe('an installation that runs', () => {
   );
 
   test('is looked at again after 15 to 60 seconds, the longer it takes the less often', async () => {
+    const { Installation } = input;
     const waits = async (random: number) => {
       system.random = () => random;
+      input.Installation = Installation;
       const found: number[] = [];
-      let { Installation } = input;
       for (let poll = 0; poll < 6; poll += 1) {
-        Installation = (await check({ ...input, Installation })) as typeof Installation;
-        found.push(Installation.WaitSeconds);
+        input.Installation = (await check()) as typeof Installation;
+        found.push(input.Installation.WaitSeconds);
       }
       return found;
     };
@@ -456,36 +396,28 @@ describe('an installation that runs', () => {
     expect(least.at(-1)).toBe(30);
   });
 
-  test('beyond its deadline is stopped, failed, and told; one that ends in that moment is no fault', async () => {
-    for (const error of [
-      undefined,
-      'InvalidAutomationStatusUpdateException',
-      'AutomationExecutionNotFoundException',
-    ]) {
+  test.each([undefined, 'InvalidAutomationStatusUpdateException', 'AutomationExecutionNotFoundException'])(
+    'beyond its deadline is stopped, failed, and told; one that ends in that moment (%s) is no fault',
+    async (error) => {
       const { ssm } = system.target();
-      ssm.calls.length = 0;
-      automation().AutomationExecutionStatus = 'InProgress';
       if (error) {
-        await system.rollouts(input.DeploymentId);
-        input = { ...input, RolloutNumber: input.RolloutNumber + 1 };
         ssm.failNext('StopAutomationExecution', awsError(error));
       }
-      system.clock.advance({ hours: 3 });
+      system.advance({ hours: 3 });
       expect(await check()).toEqual({
         Status: 'FAILED',
         Error: expect.stringMatching(/^The installation was stopped at its deadline\./),
       });
-      expect(ssm.callsOf('StopAutomationExecution')).toEqual([
-        { AutomationExecutionId: input.Installation.AutomationExecutionId, Type: 'Cancel' },
-      ]);
+      const { AutomationExecutionId } = input.Installation;
+      expect(ssm.callsOf('StopAutomationExecution')).toEqual([{ AutomationExecutionId, Type: 'Cancel' }]);
       expect(await deployment()).toMatchObject({ Status: 'FAILED' });
-    }
-  });
+    },
+  );
 
   test('up to its deadline and not a second less', async () => {
-    system.clock.advance({ hours: 2 });
+    system.advance({ hours: 2 });
     expect(await check()).toMatchObject({ Status: 'IN_PROGRESS' });
-    system.clock.advance({ seconds: 1 });
+    system.advance({ seconds: 1 });
     expect(await check()).toMatchObject({ Status: 'FAILED' });
   });
 
@@ -496,11 +428,10 @@ describe('an installation that runs', () => {
 });
 
 describe('a check whose end was recorded and not heard', () => {
-  test.each(['FAILED', 'INSTALLED'] as const)('answers %s again: a failure is not lost', async (status) => {
-    ended(status === 'FAILED' ? 'Failed' : 'Success', {
-      'i-1': { Output: lineOf(status === 'FAILED' ? 'failed' : 'installed'), StatusDetails: 'x' },
-    });
-    const first = await check();
+  test.each(['FAILED', 'INSTALLED'])('answers %s again: a failure is not lost', async (status) => {
+    saying(status === 'FAILED' ? 'failed' : 'installed');
+    const first = await ended();
+    expect(first.Status).toBe(status);
     const before = await deployment();
     const calls = system.target().ssm.calls.length;
     expect(await check()).toEqual(first);
@@ -509,10 +440,9 @@ describe('a check whose end was recorded and not heard', () => {
   });
 
   test('and whose successor was claimed, not started, starts it', async () => {
-    await system.register({ CertificateArn: input.CertificateArn, VerifyPort: 8443 });
+    await system.register({ CertificateArn: arn, VerifyPort: 8443 });
     system.sfn.failNext('StartExecution', awsError('ServiceUnavailable', '', 'server'));
-    ended('Success', { 'i-1': lineOf('installed') });
-    await check();
+    await ended();
     expect((await deployment()).Rollout?.StartedAt).toBeUndefined();
     expect(await check()).toEqual({ Status: 'INSTALLED' });
     expect(await deployment()).toMatchObject({

@@ -1,22 +1,12 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { deploymentIdOf, parseExecutionName } from '../../functions/shared/deployment.ts';
-import { type Database, startDatabase } from './support/inventory-table.ts';
-import { issuedCertificate } from './support/issued-certificates.ts';
 import { type ApiAnswer, MEMBER, REGION, System } from './support/system.ts';
 import { type Actor, type Around, type Crash, takeTurns } from './support/turns.ts';
 
 /** CLAIM_RUNS=2000 CLAIM_SEED=$RANDOM looks further than there is time for each time. */
 const RUNS = Number(process.env.CLAIM_RUNS ?? 25);
 const SEED = Number(process.env.CLAIM_SEED ?? 20261124);
-
-let database: Database;
-beforeAll(async () => {
-  database = await startDatabase();
-  // More versions than any history has, made now: key generation would answer outside of the turns.
-  await Promise.all(Array.from({ length: 60 }, (_, index) => issuedCertificate(index + 1)));
-});
-afterAll(() => database.stop());
 
 type Certificate = 'web' | 'other';
 
@@ -102,7 +92,6 @@ class World {
     { TargetAccount: MEMBER, TargetRegion: REGION, TargetTagKey: 'acm-export', TargetTagValue: 'web' },
     'web-prod',
   );
-  #highest = 0;
   /** After a deletion or an abort an installation that still runs may overlap with the next. */
   #mayOverlap = false;
 
@@ -111,51 +100,41 @@ class World {
   }
 
   static async create(): Promise<World> {
-    const table = await database.createTable();
-    const watched = { ...database, client: { ...database.client } };
-    const world = new World(new System(watched as never, table));
-    const send = database.client.send.bind(database.client);
-    Object.assign(watched.client, { send });
-    Object.assign(world.system.client, {
-      send: async (command: never) => {
-        const output = await send(command);
-        world.#watchNumber((output as { Attributes?: Record<string, unknown> }).Attributes);
-        return output;
-      },
-    });
-    const { ssm } = world.system.target();
-    ssm.addNode('i-1');
-    const start = ssm.StartAutomationExecution.bind(ssm);
-    ssm.StartAutomationExecution = (input) => {
-      const running = [...ssm.automations.values()].filter(
-        (one) => one.AutomationExecutionStatus === 'InProgress' && one.token !== input.ClientToken,
-      );
-      if (running.length > 0 && !world.#mayOverlap) {
+    const system = await System.create();
+    const world = new World(system);
+    const target = system.target();
+    await target.addNode('i-00000001');
+    system.before('StartAutomationExecution', ({ ClientToken }: { ClientToken: string }) => {
+      const others = target
+        .automations()
+        .filter((one) => one.endedAt === undefined && one.clientToken !== ClientToken.toLowerCase());
+      if (others.length > 0 && !world.#mayOverlap) {
         world.faults.push('an installation began while another one of the deployment was running');
       }
-      return start(input);
-    };
+    });
     for (const name of ['web', 'other'] as const) {
       world.arns.set(name, await world.system.acm.issue(name));
     }
     return world;
   }
 
-  #watchNumber(attributes: Record<string, unknown> | undefined): void {
-    if (attributes?.Item !== 'deployment') {
-      return;
+  /** The highest number so far; every write was answered with one that is not lower than those before. */
+  #highestNumber(): number {
+    let highest = 0;
+    for (const { output } of this.system.cloud.record.callsOf('UpdateItem')) {
+      const { Attributes } = (output ?? {}) as { Attributes?: Record<string, { S?: string; N?: string }> };
+      if (Attributes?.Item?.S !== 'deployment') continue;
+      const number = Number(Attributes.RolloutNumber?.N);
+      if (number < highest) this.faults.push(`RolloutNumber went back from ${highest} to ${number}`);
+      highest = number;
     }
-    const number = attributes.RolloutNumber as number;
-    if (number < this.#highest) {
-      this.faults.push(`RolloutNumber went back from ${this.#highest} to ${number}`);
-    }
-    this.#highest = number;
+    return highest;
   }
 
   async play({ deeds, turns, minutes, nodeWorks }: Round): Promise<void> {
     const { system } = this;
-    system.clock.advance({ minutes });
-    const [node] = system.target().ssm.nodes;
+    system.advance({ minutes });
+    const [node] = system.target().nodes;
     Object.assign(node as object, { behaviour: nodeWorks ? 'installs' : 'failed' });
     this.#mayOverlap ||= deeds.some(({ deed }) => deed.kind === 'DELETE' || deed.kind === 'ABORT');
     let turn = 0;
@@ -224,7 +203,7 @@ class World {
         }
         case 'STEP': {
           const running = system.sfn.running();
-          const chosen = running[this.#highest % Math.max(1, running.length)];
+          const chosen = running[system.sfn.executions.size % Math.max(1, running.length)];
           return chosen && void (await system.step(chosen.arn, { around }));
         }
         case 'ABORT': {
@@ -250,10 +229,10 @@ class World {
   async settle(): Promise<void> {
     const { system } = this;
     await this.#actor({ kind: 'RESUME' })((call) => call());
-    Object.assign(system.target().ssm.nodes[0] as object, { behaviour: 'installs' });
+    Object.assign(system.target().nodes[0] as object, { behaviour: 'installs' });
     await system.runAll();
     for (let pass = 0; pass < 3; pass += 1) {
-      system.clock.advance({ hours: 25 });
+      system.advance({ hours: 25 });
       await system.reconcile('certificates');
       await system.runAll();
       await system.reconcile('nodes');
@@ -267,21 +246,22 @@ class World {
 
   async expectPromise(): Promise<void> {
     const { system } = this;
+    const highest = this.#highestNumber();
     expect(this.faults).toEqual([]);
     const found = await system.inventory.get(this.id);
     const registered = found ? orderKey(found.CertificateArn, found.Options.VerifyPort) : NOTHING;
     expect([...this.possible]).toContain(registered);
     expect(system.sfn.running()).toEqual([]);
     // A bundle lives as long as its deployment.
-    for (const { deleted, policy, versions } of system.target().secretsManager.secrets.values()) {
-      expect([deleted === undefined, policy !== undefined, versions.size > 0]).toEqual([
+    for (const { deletionDate, policy, versions } of system.target().secrets()) {
+      expect([deletionDate === undefined, policy !== undefined, versions.size > 0]).toEqual([
         found !== undefined,
         true,
         true,
       ]);
     }
     for (const { name } of system.sfn.executions.values()) {
-      expect(parseExecutionName(name)?.rolloutNumber).toBeLessThanOrEqual(this.#highest);
+      expect(parseExecutionName(name)?.rolloutNumber).toBeLessThanOrEqual(highest);
     }
     if (!found) {
       return;
@@ -290,7 +270,7 @@ class World {
     expect([found.Rollout, found.Pending, found.DryRunOnly]).toEqual([undefined, undefined, undefined]);
     const serial = system.acm.serialOf(found.CertificateArn);
     expect(found.Serial).toBe(serial);
-    expect(system.target().ssm.nodes[0]?.installed).toMatchObject({
+    expect(system.target().nodes[0]?.installed).toMatchObject({
       Serial: serial,
       options: `|${found.Options.VerifyPort}|decrypted`,
     });

@@ -1,27 +1,21 @@
 import { BatchWriteCommand, QueryCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { RolloutOrder } from '../../functions/shared/deployment.ts';
 import { inParallel } from '../../functions/shared/inventory.ts';
 import { bringToSerial, claimAndStart } from '../../functions/shared/rollout.ts';
-import { awsError } from './support/fake-service.ts';
-import { type Database, startDatabase } from './support/inventory-table.ts';
+import { awsError } from './support/service-view.ts';
 import { System } from './support/system.ts';
 
-let database: Database;
 let system: System;
 let arn: string;
-beforeAll(async () => {
-  database = await startDatabase();
-});
-afterAll(() => database.stop());
 beforeEach(async () => {
-  system = new System(database, await database.createTable());
+  system = await System.create();
   arn = await system.acm.issue('web');
-  system.target().ssm.addNode('i-1');
+  await system.target().addNode('i-00000001');
 });
 
 const namesOf = (started: System) => [...started.sfn.executions.values()].map(({ name }) => name);
-const nodeOf = (started: System) => started.target().ssm.nodes[0];
+const nodeOf = (started: System) => started.target().nodes[0];
 
 /** Registers `web-prod` and runs its first rollout to the end. */
 async function installed(): Promise<string> {
@@ -40,11 +34,11 @@ describe('two requests at once', () => {
       const requests = ids
         .slice(start, start + 25)
         .map((DeploymentId) => ({ PutRequest: { Item: { ...deployment, DeploymentId } } }));
-      await database.client.send(new BatchWriteCommand({ RequestItems: { [system.table]: requests } }));
+      await system.client.send(new BatchWriteCommand({ RequestItems: { [system.table]: requests } }));
     }
     await inParallel(ids.values(), 25, async (DeploymentId) => {
       const seen = { ...deployment, DeploymentId };
-      const racers = [1, 2].map(() => claimAndStart(seen, rollout, system.deps()));
+      const racers = [1, 2].map(() => claimAndStart(seen, rollout, system.rolloutDeps()));
       const started = await Promise.all(racers);
       expect(started.filter((execution) => execution !== undefined)).toHaveLength(1);
     });
@@ -166,9 +160,9 @@ describe('a start that went wrong', () => {
       RolloutNumber: 1,
     });
     // Succeeded, and recorded nothing: after a while the claim is closed and the work done again.
-    system.clock.advance({ minutes: 16 });
+    system.advance({ minutes: 16 });
     await system.reconcile('certificates');
-    system.clock.advance({ minutes: 16 });
+    system.advance({ minutes: 16 });
     await system.reconcile('certificates');
     await system.runAll();
     expect(await system.deployment(body.DeploymentId)).toMatchObject({
@@ -191,7 +185,7 @@ describe('an older rollout', () => {
     await claimAndStart(
       await system.deployment(body.DeploymentId),
       { CertificateArn: arn, Serial: system.acm.serialOf(arn), Cause: 'REQUEST', CorrelationId: 'newer' },
-      system.deps(),
+      system.rolloutDeps(),
     );
     return { id: body.DeploymentId as string, old };
   }
@@ -199,20 +193,22 @@ describe('an older rollout', () => {
   test.each(['Export', 'Start'] as const)('ends quietly in %s and changes nothing', async (state) => {
     const { id, old } = await superseded(state);
     // What finish recorded of it is another matter: here it never came so far.
-    await database.client.send(forget(id));
+    await system.client.send(forget(id));
     const before = await system.deployment(id);
     const secretCalls = system.target().secretsManager.calls.length;
     await system.step(old);
     expect(system.sfn.executions.get(old)?.status).toBe('SUCCEEDED');
     expect(system.target().secretsManager.calls).toHaveLength(secretCalls);
-    expect(system.target().ssm.automations.size).toBe(0);
+    expect(system.target().automations()).toEqual([]);
     expect(await system.deployment(id)).toEqual(before);
   });
 
   test('ends quietly in Check and writes over neither nodes nor status', async () => {
     const { id, old } = await superseded('Check');
-    await database.client.send(forget(id));
-    await system.inventory.recordNodes(id, 2, [{ NodeId: 'i-1', Outcome: 'failed', Error: 'of the newer' }]);
+    await system.client.send(forget(id));
+    await system.inventory.recordNodes(id, 2, [
+      { NodeId: 'i-00000001', Outcome: 'failed', Error: 'of the newer' },
+    ]);
     const before = await system.deployment(id);
     await system.step(old);
     expect(system.sfn.executions.get(old)?.status).toBe('SUCCEEDED');
@@ -223,10 +219,15 @@ describe('an older rollout', () => {
   test('cannot write its end, its notes or its nodes over those of a newer one', async () => {
     const { id, old } = await superseded('Check');
     const newer = await system.deployment(id);
-    await system.inventory.recordNodes(id, 2, [{ NodeId: 'i-1', Outcome: 'installed', Serial: '02' }]);
-    await system.inventory.recordNodes(id, 1, [{ NodeId: 'i-1', Outcome: 'installed', Serial: '01' }]);
-    await system.inventory.recordNodes(id, 2, [{ NodeId: 'i-1', Outcome: 'dry-run-passed' }], true);
-    await system.inventory.recordNodes(id, 1, [{ NodeId: 'i-1', Outcome: 'failed', Error: 'old' }], true);
+    await system.inventory.recordNodes(id, 2, [{ NodeId: 'i-00000001', Outcome: 'installed', Serial: '02' }]);
+    await system.inventory.recordNodes(id, 1, [{ NodeId: 'i-00000001', Outcome: 'installed', Serial: '01' }]);
+    await system.inventory.recordNodes(id, 2, [{ NodeId: 'i-00000001', Outcome: 'dry-run-passed' }], true);
+    await system.inventory.recordNodes(
+      id,
+      1,
+      [{ NodeId: 'i-00000001', Outcome: 'failed', Error: 'old' }],
+      true,
+    );
     expect(await system.inventory.note(id, 1, { AutomationExecutionId: 'old' })).toBeUndefined();
     expect(
       await system.inventory.finish(newer, 1, { Status: 'INSTALLED', ExecutionArn: old }),
@@ -346,12 +347,12 @@ describe('what an index shows late', () => {
       CorrelationId: 'late',
     } as const;
     // Once while the move is rolled out, once after.
-    expect(await bringToSerial(stale, renewal, system.deps())).toBe(false);
+    expect(await bringToSerial(stale, renewal, system.rolloutDeps())).toBe(false);
     const moved = await system.deployment(id);
     expect(await system.inventory.queue(moved, renewal)).toBe(false);
     expect(moved.Pending).toBeUndefined();
     await system.runAll();
-    expect(await bringToSerial(stale, renewal, system.deps())).toBe(false);
+    expect(await bringToSerial(stale, renewal, system.rolloutDeps())).toBe(false);
     expect(nodeOf(system)?.installed?.Serial).toBe(system.acm.serialOf(other));
   });
 
@@ -362,7 +363,7 @@ describe('what an index shows late', () => {
     await system.step(body.ExecutionArn);
     const Serial = await system.acm.renew(arn);
     const renewal = { CertificateArn: arn, Serial, Cause: 'RENEWAL', CorrelationId: 'late' } as const;
-    expect(await bringToSerial(stale, renewal, system.deps())).toBe(false);
+    expect(await bringToSerial(stale, renewal, system.rolloutDeps())).toBe(false);
     await system.runAll();
     expect(await system.deployment(id)).toMatchObject({ Serial, RolloutNumber: 3 });
   });
@@ -373,7 +374,7 @@ describe('what an index shows late', () => {
     await system.runAll();
     const Serial = await system.acm.renew(arn);
     const renewal = { CertificateArn: arn, Serial, Cause: 'RENEWAL', CorrelationId: 'late' } as const;
-    expect(await bringToSerial(stale, renewal, system.deps())).toBe(true);
+    expect(await bringToSerial(stale, renewal, system.rolloutDeps())).toBe(true);
     await system.runAll();
     expect(await system.deployment(body.DeploymentId)).toMatchObject({ Serial, RolloutNumber: 2 });
   });
@@ -389,11 +390,19 @@ describe('a deployment that is deleted', () => {
       }
       expect((await system.remove(body.DeploymentId)).status).toBe(200);
       expect(system.sfn.executions.get(body.ExecutionArn)?.status).toBe('ABORTED');
-      const { ssm, secretsManager } = system.target();
-      expect([...ssm.automations.values()].map((one) => one.AutomationExecutionStatus)).toEqual(
-        states === 2 ? ['Cancelled'] : [],
-      );
-      expect([...secretsManager.secrets.values()].every(({ deleted }) => deleted)).toBe(true);
+      await system.letNodesAnswer();
+      expect(
+        system
+          .target()
+          .automations()
+          .map(({ status }) => status),
+      ).toEqual(states === 2 ? ['Cancelled'] : []);
+      expect(
+        system
+          .target()
+          .secrets()
+          .every(({ deletionDate }) => deletionDate),
+      ).toBe(true);
       // The event of the aborted execution wakes nobody.
       const execution = system.sfn.executions.get(body.ExecutionArn);
       await system.report(system.executionEvent(execution as never));
@@ -408,18 +417,21 @@ describe('a deployment that is deleted', () => {
     await system.step(body.ExecutionArn);
     // The deletion comes after StartInstallation has looked, and before it notes the Automation.
     let deleting: Promise<unknown> | undefined;
-    const { ssm } = system.target();
-    const start = ssm.StartAutomationExecution.bind(ssm);
-    ssm.StartAutomationExecution = (input) => {
+    system.before('StartAutomationExecution', () => {
       deleting = system.inventory.markDeleting(body.DeploymentId);
-      return start(input);
-    };
+    });
     const around = async <T>(call: () => Promise<T>): Promise<T> => {
       await deleting;
       return call();
     };
     await system.step(body.ExecutionArn, { around });
-    expect([...ssm.automations.values()].map((one) => one.AutomationExecutionStatus)).toEqual(['Cancelled']);
+    await system.letNodesAnswer();
+    expect(
+      system
+        .target()
+        .automations()
+        .map(({ status }) => status),
+    ).toEqual(['Cancelled']);
     expect((await system.remove(body.DeploymentId)).status).toBe(200);
   });
 
@@ -464,7 +476,7 @@ describe('a deployment that is deleted', () => {
   test('leaves its number and nothing else', async () => {
     const id = await installed();
     await system.remove(id);
-    const { Items } = await database.client.send(queryOf(id));
+    const { Items } = await system.client.send(queryOf(id));
     expect(Items).toEqual([{ DeploymentId: id, Item: 'deployment', RolloutNumber: 1 }]);
   });
 });

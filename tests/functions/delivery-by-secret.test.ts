@@ -1,19 +1,13 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { awsError } from './support/fake-service.ts';
-import { type Database, startDatabase } from './support/inventory-table.ts';
+import { beforeEach, expect, test } from '@jest/globals';
+import { awsError } from './support/service-view.ts';
 import { System } from './support/system.ts';
 
 const READER = 'arn:aws:iam::444455556666:role/ecs-execution';
 
-let database: Database;
 let system: System;
 let arn: string;
-beforeAll(async () => {
-  database = await startDatabase();
-});
-afterAll(() => database.stop());
 beforeEach(async () => {
-  system = new System(database, await database.createTable());
+  system = await System.create();
   arn = await system.acm.issue('web');
 });
 
@@ -66,7 +60,7 @@ test('an event that EventBridge does not take is sent again, and the rollout doe
   const { body } = await register();
   await system.runAll();
   expect((await system.deployment(body.DeploymentId)).Serial).toBeUndefined();
-  system.clock.advance({ minutes: 16 });
+  system.advance({ minutes: 16 });
   await system.reconcile('certificates');
   await system.runAll();
   expect(await system.deployment(body.DeploymentId)).toMatchObject({
@@ -99,7 +93,7 @@ test('a role that the stack allows by the beginning of its name may be named', a
 test('moved to nodes, it forgets its readers, and a repeated request is the same one', async () => {
   const { body } = await register();
   await system.runAll();
-  system.target().ssm.addNode('i-1');
+  await system.target().addNode('i-00000001');
   const moved = await system.register({ CertificateArn: arn });
   expect(await system.register({ CertificateArn: arn })).toMatchObject({ body: { Warnings: [] } });
   await system.runAll();

@@ -1,18 +1,12 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { type Database, startDatabase } from './support/inventory-table.ts';
+import { beforeEach, describe, expect, test } from '@jest/globals';
 import { System } from './support/system.ts';
 
-let database: Database;
 let system: System;
 let arn: string;
-beforeAll(async () => {
-  database = await startDatabase();
-});
-afterAll(() => database.stop());
 beforeEach(async () => {
-  system = new System(database, await database.createTable());
+  system = await System.create();
   arn = await system.acm.issue('web');
-  system.target().ssm.addNode('i-1');
+  await system.target().addNode('i-00000001');
 });
 
 async function installed(body: Record<string, unknown> = {}): Promise<string> {
@@ -22,15 +16,15 @@ async function installed(body: Record<string, unknown> = {}): Promise<string> {
 }
 
 const DAY_MS = 86_400_000;
-const daysLeft = () =>
-  (system.acm.held(arn).version.notAfter.getTime() - system.clock.now().getTime()) / DAY_MS;
+const expiry = () => system.acm.held(arn).versions.at(-1)?.notAfter.getTime() ?? 0;
+const daysLeft = () => (expiry() - system.clock.now().getTime()) / DAY_MS;
 
 /** Runs the hourly task until so many days are left, three times a day. Gives the days at which messages came. */
 async function until(days: number, meanwhile: () => Promise<void> = async () => {}): Promise<number[]> {
   const told: number[] = [];
-  const notAfter = system.acm.held(arn).version.notAfter.getTime();
+  const notAfter = expiry();
   while ((notAfter - system.clock.now().getTime()) / DAY_MS > days) {
-    system.clock.advance({ hours: 8 });
+    system.advance({ hours: 8 });
     const before = system.messages().length;
     await system.reconcile('certificates');
     await meanwhile();
@@ -44,9 +38,10 @@ async function until(days: number, meanwhile: () => Promise<void> = async () => 
 describe('a certificate that ACM does not renew', () => {
   test('is told at 30, 14, 7 and 1 days, and when it has expired, once each', async () => {
     await installed();
-    system.clock.advance({ days: 160 });
+    system.advance({ days: 160 });
     expect(daysLeft()).toBeGreaterThan(35);
-    expect(await until(-2)).toEqual([29, 13, 6, 0, -1]);
+    // From its end on ACM says EXPIRED, which is told every day.
+    expect(await until(-2)).toEqual([29, 13, 6, 0, -1, -1, -2, -3]);
     const [first] = system.messages();
     expect(first?.Subject).toBe('web-prod expires in 29 days: acm-export=web');
     expect(first?.Message).toMatch(
@@ -63,6 +58,7 @@ describe('a certificate that ACM does not renew', () => {
       'web-prod expires in 6 days',
       'web-prod expires within a day',
       'web-prod has expired',
+      ...Array(3).fill('Certificate web-prod will not be renewed'),
     ]);
   });
 
@@ -70,7 +66,7 @@ describe('a certificate that ACM does not renew', () => {
     for (let index = 0; index < 12; index += 1) {
       await installed({ TargetTagValue: `t${index}` });
     }
-    system.clock.advance({ days: 169 });
+    system.advance({ days: 169 });
     await system.reconcile('certificates');
     expect(system.messages()).toEqual([
       expect.objectContaining({ Subject: expect.stringMatching(/ and 11 more$/) }),
@@ -83,45 +79,39 @@ describe('a certificate that ACM does not renew', () => {
   });
 
   test.each([
-    [
-      'FAILED',
-      { RenewalStatus: 'FAILED', RenewalStatusReason: 'CAA_ERROR' },
-      'ACM failed to renew it: CAA_ERROR.',
-    ],
-    ['PENDING_VALIDATION', { RenewalStatus: 'PENDING_VALIDATION' }, 'ACM waits for its validation'],
-  ] as const)(
-    'and says why (%s), is told once a day, long before it expires',
-    async (_, RenewalSummary, why) => {
-      await installed();
-      Object.assign(system.acm.held(arn).detail, { RenewalSummary });
-      for (let hour = 0; hour < 48; hour += 4) {
-        system.clock.advance({ hours: 4 });
-        await system.reconcile('certificates');
-      }
-      expect(system.messages()).toHaveLength(3);
-      expect(system.messages()[0]?.Subject).toBe('Certificate web-prod will not be renewed');
-      expect(system.messages()[0]?.Message).toContain(why);
-    },
-  );
+    ['FAILED', { status: 'FAILED', reason: 'CAA_ERROR' }, 'ACM failed to renew it: CAA_ERROR.'],
+    ['PENDING_VALIDATION', { status: 'PENDING_VALIDATION' }, 'ACM waits for its validation'],
+  ] as const)('and says why (%s), is told once a day, long before it expires', async (_, renewal, why) => {
+    await installed();
+    system.acm.held(arn).renewal = { ...renewal, at: system.clock.now() };
+    for (let hour = 0; hour < 48; hour += 4) {
+      system.advance({ hours: 4 });
+      await system.reconcile('certificates');
+    }
+    expect(system.messages()).toHaveLength(3);
+    expect(system.messages()[0]?.Subject).toBe('Certificate web-prod will not be renewed');
+    expect(system.messages()[0]?.Message).toContain(why);
+  });
 
   test('and does not plan to, is told from a day after its first export on', async () => {
     await installed();
-    system.acm.held(arn).detail.RenewalEligibility = 'INELIGIBLE';
+    // What was exported since is all that ACM renews.
+    system.acm.held(arn).exported = false;
     await system.reconcile('certificates');
-    system.clock.advance({ hours: 23 });
+    system.advance({ hours: 23 });
     await system.reconcile('certificates');
     expect(system.messages()).toEqual([]);
-    system.clock.advance({ hours: 2 });
+    system.advance({ hours: 2 });
     await system.reconcile('certificates');
     expect(system.messages()[0]?.Message).toContain('ACM does not plan to renew it.');
   });
 
   test('and was deleted or revoked in ACM, is told, and installed no more', async () => {
     await installed();
-    system.acm.held(arn).detail.Status = 'REVOKED';
+    system.acm.held(arn).status = 'REVOKED';
     await system.reconcile('certificates');
-    system.clock.advance({ days: 1 });
-    system.acm.certificates.delete(arn);
+    system.advance({ days: 1 });
+    system.acm.remove(arn);
     await system.reconcile('certificates');
     expect(system.messages().map(({ Message }) => Message.split('\n')[0])).toEqual([
       expect.stringContaining('its status is REVOKED'),
@@ -132,8 +122,8 @@ describe('a certificate that ACM does not renew', () => {
 
   test('does not give the alert of the same threshold twice in one day for two reasons', async () => {
     await installed();
-    Object.assign(system.acm.held(arn).detail, { RenewalSummary: { RenewalStatus: 'FAILED' } });
-    system.clock.advance({ days: 169 });
+    system.acm.held(arn).renewal = { status: 'FAILED', at: system.clock.now() };
+    system.advance({ days: 169 });
     await system.reconcile('certificates');
     expect(system.messages()).toHaveLength(1);
     expect(system.messages()[0]?.Message).toContain('ACM failed to renew it: no reason given.');
@@ -143,63 +133,63 @@ describe('a certificate that ACM does not renew', () => {
 describe('a certificate that was renewed', () => {
   test('and is installed, wakes nobody when the old one would have expired', async () => {
     await installed();
-    system.clock.advance({ days: 153 });
-    await system.acm.renew(arn, 153);
+    system.advance({ days: 153 });
+    await system.acm.renew(arn);
     await system.renewal(arn);
     await system.runAll();
-    system.clock.advance({ days: 44 });
+    system.advance({ days: 44 });
     await system.reconcile('certificates');
-    system.clock.advance({ days: 2 });
+    system.advance({ days: 2 });
     await system.reconcile('certificates');
     expect(system.messages()).toEqual([]);
   });
 
   test('but is not installed, says so with the last error and the execution', async () => {
     const id = await installed();
-    system.clock.advance({ days: 167 });
-    Object.assign(system.target().ssm.nodes[0] as object, { behaviour: 'rolled-back' });
-    await system.acm.renew(arn, 167);
+    system.advance({ days: 167 });
+    Object.assign(system.target().nodes[0] as object, { behaviour: 'rolled-back' });
+    await system.acm.renew(arn);
     await system.renewal(arn);
     await system.runAll();
     const before = system.messages().length;
-    system.clock.advance({ days: 3 });
+    system.advance({ days: 3 });
     await system.reconcile('certificates');
     const [message] = system.messages().slice(before);
     expect(message?.Message).toContain('ACM has renewed it, but the new version is not installed yet.');
-    expect(message?.Message).toContain('i-1 is broken');
+    expect(message?.Message).toContain('i-00000001 is broken');
     expect(message?.Message).toContain('What to do: Read the last error above');
     expect(message?.Message).toMatch(new RegExp(`More: https://.*/${'.*'}:${id}-[0-9a-f]{16}-\\d+$`));
   });
 
   test('and waits for nodes that do not exist, wakes nobody', async () => {
-    system.target().ssm.nodes.length = 0;
+    Object.assign(system.target().nodes[0] as object, { listed: false });
     const id = await installed();
-    system.clock.advance({ days: 153 });
-    await system.acm.renew(arn, 153);
+    system.advance({ days: 153 });
+    await system.acm.renew(arn);
     await system.renewal(arn);
     await system.runAll();
     expect(await system.deployment(id)).toMatchObject({ Status: 'WAITING' });
-    system.clock.advance({ days: 46 });
+    system.advance({ days: 46 });
     await system.reconcile('certificates');
     expect(system.messages()).toEqual([]);
   });
 
   test('is not claimed of one that is ready for nodes to come, and was not', async () => {
-    system.target().ssm.nodes.length = 0;
+    Object.assign(system.target().nodes[0] as object, { listed: false });
     await installed();
-    system.clock.advance({ days: 170 });
+    system.advance({ days: 170 });
     await system.reconcile('certificates');
     expect(system.messages()[0]?.Message).toContain('ACM has not renewed it yet.');
   });
 
   test('warns again from the start for its own expiry', async () => {
     await installed();
-    system.clock.advance({ days: 190 });
+    system.advance({ days: 190 });
     await system.reconcile('certificates');
-    await system.acm.renew(arn, 190);
+    await system.acm.renew(arn);
     await system.reconcile('certificates');
     await system.runAll();
-    system.clock.advance({ days: 160 });
-    expect(await until(-1)).toEqual([29, 13, 6, 0, -1]);
+    system.advance({ days: 160 });
+    expect(await until(0)).toEqual([29, 13, 6, 0, -1]);
   });
 });

@@ -1,20 +1,20 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { exportCertificate } from '../../functions/export-certificate/export-certificate.ts';
+import {
+  DeleteSecretCommand,
+  PutResourcePolicyCommand,
+  PutSecretValueCommand,
+  SecretsManagerClient,
+  TagResourceCommand,
+} from '@aws-sdk/client-secrets-manager';
+import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { RolloutInput } from '../../functions/shared/deployment.ts';
-import { awsError } from './support/fake-service.ts';
-import { type Database, startDatabase } from './support/inventory-table.ts';
+import { awsError } from './support/service-view.ts';
 import { System } from './support/system.ts';
 
-let database: Database;
 let system: System;
 let arn: string;
 let input: RolloutInput;
-beforeAll(async () => {
-  database = await startDatabase();
-});
-afterAll(() => database.stop());
 beforeEach(async () => {
-  system = new System(database, await database.createTable());
+  system = await System.create();
   arn = await system.acm.issue('web');
   input = await claimed();
 });
@@ -22,22 +22,36 @@ beforeEach(async () => {
 /** Registers, and gives the input of the rollout's first state. */
 async function claimed(body: Record<string, unknown> = {}): Promise<RolloutInput> {
   const answer = await system.register({ CertificateArn: arn, ...body });
-  const execution = system.sfn.executions.get(answer.body.ExecutionArn);
-  return JSON.parse(execution?.input as string) as RolloutInput;
+  return system.inputOf(answer.body.ExecutionArn);
 }
 
-const run = (rollout = input) => exportCertificate(rollout, system.deps({}, 'export-certificate'));
+const run = (rollout = input) => system.function('export-certificate')(rollout);
 const store = () => system.target().secretsManager;
-const bundle = () => [...store().secrets.values()][0];
+/** The only bundle that there is. */
+const bundle = () => {
+  const [found, ...others] = system.target().secrets();
+  expect(others).toEqual([]);
+  return found;
+};
+const versionOf = ({ VersionId }: { VersionId: string }) => bundle()?.versions.get(VersionId);
+const administrator = () => system.target().client(SecretsManagerClient);
+/** What happens while a call of the function is under way, before it takes effect. */
+const during = (operation: string, until: () => Promise<unknown>) =>
+  system.cloud.faults.inject({ operation: `secretsmanager.${operation}`, kind: 'delay', until });
 const operations = () => store().calls.map(({ operation }) => operation);
 
-/** Ends the claimed rollout and claims another one. */
-async function again(body: Record<string, unknown> = {}): Promise<RolloutInput> {
+/** Ends the claimed rollout. */
+async function ended(): Promise<void> {
   const deployment = await system.deployment(input.DeploymentId);
   await system.inventory.finish(deployment, deployment.RolloutNumber, {
     Status: 'INSTALLED',
     ExecutionArn: 'arn:x',
   });
+}
+
+/** Ends it and claims another one. */
+async function again(body: Record<string, unknown> = {}): Promise<RolloutInput> {
+  await ended();
   return claimed(body);
 }
 
@@ -61,9 +75,9 @@ describe('a first export', () => {
       ],
     });
     expect(store().callsOf('PutResourcePolicy')).toEqual([
-      expect.objectContaining({ BlockPublicPolicy: true, SecretId: bundle()?.ARN }),
+      expect.objectContaining({ BlockPublicPolicy: true, SecretId: bundle()?.arn }),
     ]);
-    expect(JSON.parse(bundle()?.policy as string).Statement).toEqual([
+    expect(bundle()?.policy?.Statement).toEqual([
       expect.objectContaining({
         Effect: 'Deny',
         Principal: '*',
@@ -71,7 +85,7 @@ describe('a first export', () => {
         Condition: { StringNotEquals: { 'aws:PrincipalTag/acm-export': 'web' } },
       }),
     ]);
-    const value = JSON.parse(bundle()?.versions.get(stored.VersionId) as string);
+    const value = JSON.parse(versionOf(stored)?.string as string);
     expect(Object.keys(value).sort()).toEqual(
       [
         'Certificate',
@@ -94,7 +108,7 @@ describe('a first export', () => {
   test('hands on references only', async () => {
     const stored = await run();
     expect(stored).toEqual({
-      SecretArn: bundle()?.ARN,
+      SecretArn: bundle()?.arn,
       VersionId: expect.stringMatching(/^[0-9a-f]{64}$/),
       Serial: system.acm.serialOf(arn),
       NotAfter: expect.stringMatching(/^2027-.*Z$/),
@@ -107,18 +121,12 @@ describe('a first export', () => {
   });
 
   test('of a certificate that ACM renews between describing and exporting stores what was exported', async () => {
-    const before = system.acm.serialOf(arn);
-    await system.acm.renew(arn);
-    const renewed = system.acm.held(arn).version;
-    const old = { ...renewed, serial: before };
-    system.acm.held(arn).version = old;
-    system.acm.beforeExport = () => {
-      system.acm.held(arn).version = renewed;
-    };
+    system.acm.beforeExport(() => system.acm.renew(arn));
     const stored = await run();
-    expect(stored.Serial).toBe(renewed.serial);
-    const value = JSON.parse(bundle()?.versions.get(stored.VersionId) as string);
-    expect(value).toMatchObject({ Serial: renewed.serial, Certificate: renewed.pem });
+    const [, renewed] = system.acm.held(arn).versions;
+    expect(stored.Serial).toBe(system.acm.serialOf(arn));
+    const value = JSON.parse(versionOf(stored)?.string as string);
+    expect(value).toMatchObject({ Serial: stored.Serial, Certificate: renewed?.certificatePem });
     // The same rollout again finds it under the serial that ACM shows by then.
     const repeated = await run();
     expect(repeated).toEqual(stored);
@@ -140,9 +148,9 @@ describe('a version that is stored already', () => {
   test('but is not the current one is made so again: back to a certificate from before', async () => {
     const first = await run();
     const second = await run(await again({ CertificateArn: await system.acm.issue('other') }));
-    expect(bundle()?.stages.get('AWSCURRENT')).toBe(second.VersionId);
+    expect(versionOf(second)?.stages).toContain('AWSCURRENT');
     expect(await run(await again())).toEqual(first);
-    expect(bundle()?.stages.get('AWSCURRENT')).toBe(first.VersionId);
+    expect(versionOf(first)?.stages).toContain('AWSCURRENT');
     expect(system.acm.callsOf('ExportCertificate')).toHaveLength(2);
   });
 
@@ -151,90 +159,82 @@ describe('a version that is stored already', () => {
     for (const id of ['second', 'third']) {
       await run(await again({ CertificateArn: await system.acm.issue(id) }));
     }
-    const before = bundle()?.versions.get(first.VersionId);
+    const before = versionOf(first)?.string;
     expect(await run(await again())).toEqual(first);
-    expect(bundle()?.versions.get(first.VersionId)).toBe(before);
-    expect(bundle()?.stages.get('AWSCURRENT')).toBe(first.VersionId);
+    expect(versionOf(first)?.string).toBe(before);
+    expect(versionOf(first)?.stages).toContain('AWSCURRENT');
   });
 
   test('by another attempt that was faster counts as stored: only the label moves', async () => {
-    const faster = await run();
-    bundle()?.stages.set('AWSCURRENT', 'somebody-elses');
-    bundle()?.versions.set('somebody-elses', '{}');
-    const describe = store().DescribeSecret.bind(store());
-    let first = true;
-    // This attempt looked before the other one had stored.
-    store().DescribeSecret = (secret) => {
-      const { VersionIdsToStages, ...rest } = describe(secret);
-      const answer = first ? { ...rest, VersionIdsToStages: {} } : { ...rest, VersionIdsToStages };
-      first = false;
-      return answer;
-    };
-    expect(await run()).toEqual(faster);
-    expect(bundle()?.stages.get('AWSCURRENT')).toBe(faster.VersionId);
-    const kept = JSON.parse(bundle()?.versions.get(faster.VersionId) as string);
-    expect(kept.PrivateKey).toContain('1th');
+    let faster: Awaited<ReturnType<typeof run>> | undefined;
+    let value: string | undefined;
+    during('PutSecretValue', async () => {
+      faster = await run();
+      value = versionOf(faster)?.string;
+      const other = { SecretId: faster.SecretArn, SecretString: '{}' };
+      await administrator().send(new PutSecretValueCommand(other));
+    });
+    const slower = await run();
+    expect(slower).toEqual(faster);
+    expect(versionOf(slower)?.stages).toContain('AWSCURRENT');
+    expect(versionOf(slower)?.string).toBe(value);
   });
 });
 
 describe('a bundle that somebody touched', () => {
   test('gets its tags and policy back before anything else', async () => {
-    await run();
-    Object.assign(bundle() as object, { Tags: [{ Key: 'acm-export', Value: 'mail' }], policy: undefined });
-    store().calls.length = 0;
+    const { SecretArn: SecretId } = await run();
+    const policy = bundle()?.policy;
+    const Tags = [{ Key: 'acm-export', Value: 'mail' }];
+    await administrator().send(new TagResourceCommand({ SecretId, Tags }));
+    const other = { Effect: 'Deny', Principal: '*', Action: 'secretsmanager:DeleteSecret', Resource: '*' };
+    const ResourcePolicy = JSON.stringify({ Version: '2012-10-17', Statement: [other] });
+    await administrator().send(new PutResourcePolicyCommand({ SecretId, ResourcePolicy }));
+    store().forgetCalls();
     await run(await again());
     expect(operations()).toEqual(['DescribeSecret', 'TagResource', 'PutResourcePolicy']);
-    expect(bundle()?.Tags).toEqual([
-      { Key: 'acm-export', Value: 'web' },
-      { Key: 'acm-export:deployment-id', Value: input.DeploymentId },
-    ]);
-    expect(bundle()?.policy).toBeDefined();
+    expect(bundle()?.tags).toEqual({ 'acm-export': 'web', 'acm-export:deployment-id': input.DeploymentId });
+    expect(bundle()?.policy).toEqual(policy);
   });
 
   test('and scheduled for deletion is restored after a POST only', async () => {
-    await run();
+    const { SecretArn: SecretId } = await run();
     const rollout = await again();
-    Object.assign(bundle() as object, { deleted: new Date(0) });
+    await administrator().send(new DeleteSecretCommand({ SecretId }));
     await run(rollout);
-    expect(bundle()?.deleted).toBeUndefined();
-    const deployment = await system.deployment(input.DeploymentId);
-    await system.inventory.finish(deployment, deployment.RolloutNumber, {
-      Status: 'INSTALLED',
-      ExecutionArn: 'arn:x',
-    });
-    Object.assign(bundle() as object, { deleted: new Date(0) });
+    expect(bundle()?.deletionDate).toBeUndefined();
+    await ended();
+    await administrator().send(new DeleteSecretCommand({ SecretId }));
     const answer = await system.rollouts(input.DeploymentId);
-    const next = JSON.parse(system.sfn.executions.get(answer.body.ExecutionArn)?.input as string);
+    const next: RolloutInput = system.inputOf(answer.body.ExecutionArn);
     await expect(run(next)).rejects.toMatchObject({
       name: 'BundleScheduledForDeletion',
       message: expect.stringContaining('POST the deployment again to restore it'),
     });
-    expect(bundle()?.deleted).toBeDefined();
+    expect(bundle()?.deletionDate).toBeDefined();
   });
 });
 
 test.each([
-  'DescribeSecret',
-  'CreateSecret',
-  'PutResourcePolicy',
-  'GetRandomPassword',
-  'PutSecretValue',
+  ['before', 'DescribeSecret'],
+  ['before', 'CreateSecret'],
+  ['after', 'CreateSecret'],
+  ['before', 'PutResourcePolicy'],
+  ['after', 'PutResourcePolicy'],
+  ['before', 'GetRandomPassword'],
+  ['before', 'PutSecretValue'],
+  ['after', 'PutSecretValue'],
 ] as const)(
-  'a fault at %s, with or without effect, never leaves a value unlocked, and the retry completes it',
-  async (operation) => {
-    for (const when of ['before', 'after'] as const) {
-      system = new System(database, await database.createTable());
-      arn = await system.acm.issue('web');
-      input = await claimed();
-      store().failNext(operation, awsError('InternalServiceError', 'oh', 'server'), when);
-      await expect(run()).rejects.toThrow('oh');
-      expect(bundle()?.versions.size ? bundle()?.policy : 'locked').toBeTruthy();
-      const stored = await run();
-      expect(bundle()?.versions.size).toBe(1);
-      expect(bundle()?.policy).toContain('DenyReadersWithoutTheTag');
-      expect(bundle()?.stages.get('AWSCURRENT')).toBe(stored.VersionId);
-      expect(store().secrets.size).toBe(1);
-    }
+  'a fault %s the effect of %s never leaves a value unlocked, and the retry completes it',
+  async (when, operation) => {
+    const error = awsError('InternalServiceError', '', 'server');
+    store().failNext(operation, error, when);
+    await expect(run()).rejects.toMatchObject({ name: when === 'before' ? error.name : 'TimeoutError' });
+    expect(bundle()?.versions.size ? bundle()?.policy : 'locked').toBeTruthy();
+    const stored = await run();
+    expect(bundle()?.versions.size).toBe(1);
+    expect(JSON.stringify(bundle()?.policy)).toContain('DenyReadersWithoutTheTag');
+    expect(versionOf(stored)?.stages).toContain('AWSCURRENT');
   },
 );
 
@@ -247,17 +247,9 @@ test('a fault at the export itself leaves an empty, locked bundle, and throttlin
 });
 
 test('a twin that creates the bundle at the same time is no fault', async () => {
-  const describe = store().DescribeSecret.bind(store());
-  let asked = 0;
-  store().DescribeSecret = (secret) => {
-    asked += 1;
-    if (asked === 1) {
-      store().CreateSecret({ Name: secret.SecretId, Tags: [] });
-      throw awsError('ResourceNotFoundException');
-    }
-    return describe(secret);
-  };
+  during('CreateSecret', () => run());
   await run();
+  expect(store().callsOf('CreateSecret')).toHaveLength(2);
   expect(bundle()?.policy).toBeDefined();
   expect(bundle()?.versions.size).toBe(1);
 });
@@ -274,21 +266,21 @@ describe('what the certificate or its owner no longer allows', () => {
     [
       'its status',
       () => {
-        system.acm.held(arn).detail.Status = 'REVOKED';
+        system.acm.held(arn).status = 'REVOKED';
       },
       /status is REVOKED/,
     ],
     [
       'its being there',
       () => {
-        system.acm.certificates.delete(arn);
+        system.acm.remove(arn);
       },
       /does not know .* any more/,
     ],
   ])(
     '(%s) ends the rollout by name, before anything is touched in the target account',
     async (_, change, message) => {
-      system.sts.calls.length = 0;
+      system.sts.forgetCalls();
       change();
       await expect(run()).rejects.toMatchObject({
         name: 'CertificateNotDeployable',
@@ -301,33 +293,21 @@ describe('what the certificate or its owner no longer allows', () => {
 
 describe('a deployment that is deleted meanwhile', () => {
   test.each(['being deleted', 'deleted'])('(%s) takes the bundle along that was just made', async (how) => {
-    system.acm.beforeExport = () => {
-      deleting = system.inventory.markDeleting(input.DeploymentId).then(async (deployment) => {
-        await (how === 'deleted' && deployment ? system.inventory.remove(deployment) : undefined);
-      });
-    };
-    let deleting: Promise<void> | undefined;
-    const around = async <T>(call: () => Promise<T>): Promise<T> => {
-      await deleting;
-      return call();
-    };
-    await expect(exportCertificate(input, system.deps({ around }))).rejects.toMatchObject({
-      name: 'RolloutSuperseded',
+    system.acm.beforeExport(async () => {
+      const deployment = await system.inventory.markDeleting(input.DeploymentId);
+      if (how === 'deleted' && deployment) {
+        await system.inventory.remove(deployment);
+      }
     });
-    expect(bundle()?.deleted).toBeDefined();
+    await expect(run()).rejects.toMatchObject({ name: 'RolloutSuperseded' });
+    expect(bundle()?.deletionDate).toBeDefined();
   });
 
   test('and replaced by a newer rollout keeps it', async () => {
-    system.acm.beforeExport = () => {
-      renewing = again();
-    };
-    let renewing: Promise<unknown> | undefined;
-    const around = async <T>(call: () => Promise<T>): Promise<T> => {
-      await renewing;
-      return call();
-    };
-    await exportCertificate(input, system.deps({ around }));
-    expect(bundle()?.deleted).toBeUndefined();
+    system.acm.beforeExport(() => again());
+    await run();
+    expect((await system.deployment(input.DeploymentId)).RolloutNumber).toBe(2);
+    expect(bundle()?.deletionDate).toBeUndefined();
   });
 });
 

@@ -1,36 +1,42 @@
 import { readFileSync } from 'node:fs';
+import { SFNClient, StartExecutionCommand } from '@aws-sdk/client-sfn';
 import { PutCommand } from '@aws-sdk/lib-dynamodb';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { beforeEach, describe, expect, test } from '@jest/globals';
 import { deploymentIdOf, executionNameOf } from '../../functions/shared/deployment.ts';
-import { startInstallation } from '../../functions/start-installation/start-installation.ts';
-import type { Execution } from './support/fake-step-functions.ts';
-import { type Database, startDatabase } from './support/inventory-table.ts';
-import { System } from './support/system.ts';
+import type { SsmDocument } from '../../local/services/ssm-documents.ts';
+import { CENTRAL, type Execution, MEMBER, REGION, System } from './support/system.ts';
 
 // What commit 69d6b04 wrote into its table, and the executions that it had started: one deployment whose rollout
 // runs, one that is only tried, one that is installed. A stack is upgraded in the middle of all three.
 
+const text = readFileSync(new URL('support/first-edition.json', import.meta.url), 'utf8');
+const ARN = 'arn:aws:acm:eu-central-1:111122223333:certificate/web';
+const SERIAL = '26000000000000015a5a5a5a5a5a5a5a';
+
 // biome-ignore lint/suspicious/noExplicitAny: items as DynamoDB has them
-const written: { Items: any[]; Executions: Execution[] } = JSON.parse(
-  readFileSync(new URL('support/first-edition.json', import.meta.url), 'utf8'),
-);
+let written: { Items: any[]; Executions: Execution[] };
 const itemOf = (tagValue: string) => written.Items.find(({ TargetTagValue }) => TargetTagValue === tagValue);
 
-let database: Database;
 let system: System;
 let arn: string;
-beforeAll(async () => {
-  database = await startDatabase();
-});
-afterAll(() => database.stop());
 beforeEach(async () => {
-  system = new System(database, await database.createTable());
+  system = await System.create();
   arn = await system.acm.issue('web');
+  const serial = system.acm.serialOf(arn);
+  // Of the certificate that there is here. Names of executions have the first half of its serial.
+  const ofThis = [
+    [ARN, arn],
+    [SERIAL, serial],
+    [SERIAL.slice(0, 16), serial.slice(0, 16)],
+  ] as const;
+  written = JSON.parse(ofThis.reduce((known, [from, to]) => known.replaceAll(from, to), text));
   for (const Item of written.Items) {
-    await database.client.send(new PutCommand({ TableName: system.table, Item }));
+    await system.client.send(new PutCommand({ TableName: system.table, Item }));
   }
-  for (const execution of written.Executions) {
-    system.sfn.executions.set(execution.arn, { ...execution });
+  const client = system.target(CENTRAL).client(SFNClient);
+  for (const { arn: executionArn, name, input } of written.Executions) {
+    const stateMachineArn = executionArn.replace(':execution:', ':stateMachine:').replace(`:${name}`, '');
+    await client.send(new StartExecutionCommand({ stateMachineArn, name, input }));
   }
 });
 
@@ -53,6 +59,7 @@ test('every deployment is read with the options that this edition knows, by key,
 });
 
 test('ids and names of executions are what they were', () => {
+  written = JSON.parse(text);
   for (const item of written.Items.filter(({ Item }) => Item === 'deployment')) {
     expect(deploymentIdOf(item, item.CertName)).toBe(item.DeploymentId);
   }
@@ -87,9 +94,9 @@ describe('a request like the one whose rollout runs', () => {
 test.each(['web', 'tried'])(
   'the execution in flight of %s goes on with what the member stack knows',
   async (tag) => {
-    const { ssm } = system.target();
-    ssm.addNode('i-1', { tags: { 'acm-export': tag } });
-    ssm.documentParameters = FIRST_EDITION;
+    const target = system.target();
+    await target.addNode('i-00000001', { tags: { 'acm-export': tag } });
+    installFirstEdition();
     const item = itemOf(tag);
     const execution = written.Executions.find(({ name }) => name.startsWith(item.DeploymentId)) as Execution;
     const { TargetTagValue, Options } = item;
@@ -100,11 +107,14 @@ test.each(['web', 'tried'])(
       NotAfter: item.NotAfter,
     };
     const input = { ...JSON.parse(execution.input), Bundle };
-    expect(await startInstallation(input, system.deps({}, 'start-installation'))).toMatchObject({
+    expect(await system.function('start-installation')(input)).toMatchObject({
       Status: 'IN_PROGRESS',
     });
-    const [{ parameters = {} } = {}] = [...ssm.automations.values()];
-    expect(parameters).toMatchObject({ TargetTagValue, ReloadServices: Options.ReloadServices.join(' ') });
+    const [{ parameters = {} } = {}] = target.automations();
+    expect(parameters).toMatchObject({
+      TargetTagValue: [TargetTagValue],
+      ReloadServices: [Options.ReloadServices.join(' ')],
+    });
     expect(Object.keys(parameters)).not.toContain('RestartServices');
   },
 );
@@ -116,14 +126,25 @@ const FIRST_EDITION = [
   ...['ReloadServices', 'VerifyPort', 'KeyFormat', 'ExtraFormats', 'KeyMode', 'KeyGroup', 'DryRun'],
 ];
 
+/** The member stack's runbook becomes that of that edition; returns what updates it. */
+function installFirstEdition(): () => void {
+  const { ssmDocuments } = system.cloud.services;
+  const found = ssmDocuments.find(MEMBER, REGION, 'acm-export-install-on-fleet') as SsmDocument;
+  const later = Object.keys(found.content.parameters ?? {}).filter((name) => !FIRST_EDITION.includes(name));
+  const ofThen = (key: string, value: unknown) => (later.includes(key) ? undefined : value);
+  const content = JSON.parse(JSON.stringify(found.content, ofThen));
+  ssmDocuments.create(MEMBER, REGION, { ...found, content });
+  return () => ssmDocuments.create(MEMBER, REGION, found);
+}
+
 describe('a member stack of that edition', () => {
   const message =
     /^TargetNotPrepared: The member stack in account 444455556666, Region eu-central-1 is older than this stack: .* Update member-account\.yaml there\. AWS says: .*RestartServices/;
 
   test('refuses an order with a unit to restart: the rollout says which stack is to be updated', async () => {
-    const { ssm } = system.target();
-    ssm.addNode('i-2', { tags: { 'acm-export': 'new' } });
-    ssm.documentParameters = FIRST_EDITION;
+    const target = system.target();
+    await target.addNode('i-00000002', { tags: { 'acm-export': 'new' } });
+    const update = installFirstEdition();
     const order = { CertificateArn: arn, TargetTagValue: 'new', RestartServices: ['slapd'] };
     const { body } = await system.register(order);
     await system.runAll();
@@ -132,17 +153,16 @@ describe('a member stack of that edition', () => {
     const told = system.messages().find(({ Message }) => Message.includes(body.DeploymentId));
     expect(told?.Message).toContain('What to do: Deploy or update member-account.yaml');
 
-    delete ssm.documentParameters;
+    update();
     await system.rollouts(body.DeploymentId);
     await system.runAll();
     expect(await system.deployment(body.DeploymentId)).toMatchObject({ Status: 'INSTALLED' });
-    expect([...ssm.automations.values()].at(-1)?.parameters.RestartServices).toBe('slapd');
+    expect(target.automations().at(-1)?.parameters.RestartServices).toEqual(['slapd']);
   });
 
   test('goes on taking an order without one', async () => {
-    const { ssm } = system.target();
-    ssm.addNode('i-2', { tags: { 'acm-export': 'new' } });
-    ssm.documentParameters = FIRST_EDITION;
+    await system.target().addNode('i-00000002', { tags: { 'acm-export': 'new' } });
+    installFirstEdition();
     const { body } = await system.register({
       CertificateArn: arn,
       TargetTagValue: 'new',

@@ -1,15 +1,9 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { type Database, startDatabase } from './support/inventory-table.ts';
+import { beforeEach, expect, test } from '@jest/globals';
 import { System } from './support/system.ts';
 
-let database: Database;
 let system: System;
-beforeAll(async () => {
-  database = await startDatabase();
-});
-afterAll(() => database.stop());
 beforeEach(async () => {
-  system = new System(database, await database.createTable());
+  system = await System.create();
 });
 
 const health = async () => (await system.reconcile('certificates')).Health;
@@ -25,14 +19,14 @@ test('an empty fleet has no failure and nothing that expires', async () => {
 });
 
 test('a failure is as old as its first rollout that failed, and is over when one succeeds', async () => {
-  const node = system.target().ssm.addNode('i-1');
+  const node = await system.target().addNode('i-00000001');
   node.behaviour = 'failed';
   await system.register({ CertificateArn: await system.acm.issue('web') });
   await system.runAll();
-  system.clock.advance({ hours: 5 });
+  system.advance({ hours: 5 });
   expect(await health()).toMatchObject({ Failed: 1, OldestFailureSeconds: expect.closeTo(5 * 3600, -2) });
   await system.runAll();
-  system.clock.advance({ hours: 20 });
+  system.advance({ hours: 20 });
   node.behaviour = 'installs';
   // Tried again meanwhile, and failed again: neither makes it younger.
   expect(await health()).toMatchObject({ Failed: 1, OldestFailureSeconds: expect.closeTo(25 * 3600, -2) });
@@ -41,12 +35,12 @@ test('a failure is as old as its first rollout that failed, and is over when one
 });
 
 test('the certificate that expires first is the one that counts', async () => {
-  system.target().ssm.addNode('i-1');
+  await system.target().addNode('i-00000001');
   const first = await system.acm.issue('web');
   await system.register({ CertificateArn: first });
   await system.runAll();
   const before = (await health()).DaysToExpiry as number;
-  system.clock.advance({ hours: 24 * 10 });
+  system.advance({ hours: 24 * 10 });
   await system.register({ CertificateArn: await system.acm.issue('web') }, undefined, 'web-other');
   await system.runAll();
   expect((await health()).DaysToExpiry).toBe(before - 10);

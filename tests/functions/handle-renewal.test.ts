@@ -1,21 +1,15 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { BatchWriteCommand } from '@aws-sdk/lib-dynamodb';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { awsError } from './support/fake-service.ts';
-import { type Database, startDatabase } from './support/inventory-table.ts';
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import { awsError } from './support/service-view.ts';
 import { System } from './support/system.ts';
 import { takeTurns } from './support/turns.ts';
 
-let database: Database;
 let system: System;
 let arn: string;
-beforeAll(async () => {
-  database = await startDatabase();
-});
-afterAll(() => database.stop());
 beforeEach(async () => {
-  system = new System(database, await database.createTable());
+  system = await System.create();
   arn = await system.acm.issue('web');
 });
 
@@ -25,11 +19,11 @@ const TAGS = ['web', 'mail', 'api'];
 async function installed(): Promise<string[]> {
   const ids: string[] = [];
   for (const TargetTagValue of TAGS) {
-    system.target().ssm.addNode(`i-${TargetTagValue}`, { tags: { 'acm-export': TargetTagValue } });
+    await system.target().addNode(`i-${TargetTagValue}`, { tags: { 'acm-export': TargetTagValue } });
     ids.push((await system.register({ CertificateArn: arn, TargetTagValue })).body.DeploymentId);
   }
   await system.runAll();
-  system.clock.advance({ days: 150 });
+  system.advance({ days: 150 });
   return ids;
 }
 
@@ -51,7 +45,7 @@ async function write(count: number, serialOf: (index: number) => string): Promis
   }));
   for (let start = 0; start < items.length; start += 25) {
     const requests = items.slice(start, start + 25).map((Item) => ({ PutRequest: { Item } }));
-    await database.client.send(new BatchWriteCommand({ RequestItems: { [system.table]: requests } }));
+    await system.client.send(new BatchWriteCommand({ RequestItems: { [system.table]: requests } }));
   }
 }
 
@@ -87,7 +81,7 @@ describe('a renewal', () => {
       Started: 0,
       Skipped: 3,
     });
-    system.clock.advance({ hours: 5 });
+    system.advance({ hours: 5 });
     await system.renewal(arn, { time }, { forget: true });
     expect(started()).toBe(3);
     expect(await serials(ids)).toEqual([serial, serial, serial]);
@@ -96,7 +90,7 @@ describe('a renewal', () => {
   test('whose event comes before ACM shows the new serial is tried again, and nothing is lost', async () => {
     const ids = await installed();
     await expect(system.renewal(arn)).rejects.toMatchObject({ name: 'RetryLater' });
-    system.clock.advance({ minutes: 1 });
+    system.advance({ minutes: 1 });
     const time = new Date(system.clock.now().getTime() - 60_000).toISOString();
     await expect(system.renewal(arn, { time })).rejects.toMatchObject({ name: 'RetryLater' });
     const serial = await system.acm.renew(arn);
@@ -110,7 +104,7 @@ describe('a renewal', () => {
     async (kind) => {
       const ids = await installed();
       if (kind === 'failed rollout') {
-        system.target().ssm.addNode('i-x', { tags: { 'acm-export': 'odd' }, behaviour: 'failed' });
+        await system.target().addNode('i-x', { tags: { 'acm-export': 'odd' }, behaviour: 'failed' });
       }
       const odd = await system.register({
         CertificateArn: arn,
@@ -123,7 +117,7 @@ describe('a renewal', () => {
       } else if (kind === 'paused') {
         await system.inventory.pause(odd.body.DeploymentId);
       }
-      system.clock.advance({ days: 1 });
+      system.advance({ days: 1 });
       await expect(system.renewal(arn)).rejects.toMatchObject({ name: 'RetryLater' });
       const serial = await system.acm.renew(arn);
       await system.renewal(arn);
@@ -136,7 +130,7 @@ describe('a renewal', () => {
     // Handling three deployments makes fewer calls; at each of them the process dies once.
     for (let call = 1; call <= 16; call += 1) {
       for (const when of ['before', 'after'] as const) {
-        const fresh = new System(database, await database.createTable());
+        const fresh = await System.create();
         system = fresh;
         arn = await fresh.acm.issue('web');
         const before = fresh.acm.serialOf(arn);
@@ -181,7 +175,7 @@ describe('a renewal', () => {
     const ids = await installed();
     const early = system.clock.now().toISOString();
     await system.acm.renew(arn);
-    system.clock.advance({ minutes: 10 });
+    system.advance({ minutes: 10 });
     const newest = await system.acm.renew(arn);
     await system.renewal(arn, { time: system.clock.now().toISOString() });
     await system.runAll();
@@ -192,7 +186,7 @@ describe('a renewal', () => {
 
   test('that failed is not repeated by its event: reconcile repeats it, with growing distance', async () => {
     await installed();
-    for (const node of system.target().ssm.nodes) {
+    for (const node of system.target().nodes) {
       node.behaviour = 'failed';
     }
     await system.acm.renew(arn);
@@ -241,7 +235,7 @@ describe('an event that is none of ours is ignored, with a reason', () => {
     ['an id that is none', { id: 'a\nb' }, /id/],
   ])('%s', async (_, change, reason) => {
     await installed();
-    system.acm.calls.length = 0;
+    system.acm.forgetCalls();
     const outcome = (await system.renewal(arn, { ...sample, ...change })) as { Ignored: string };
     expect(outcome.Ignored).toMatch(reason);
     expect(outcome.Ignored.length).toBeLessThan(1000);
@@ -274,9 +268,9 @@ describe('an event that is none of ours is ignored, with a reason', () => {
 
   test('a certificate that can no longer be delivered', async () => {
     await installed();
-    system.acm.held(arn).detail.Status = 'REVOKED';
+    system.acm.held(arn).status = 'REVOKED';
     expect(await system.renewal(arn)).toEqual({ Ignored: expect.stringContaining('cannot be delivered') });
-    system.acm.certificates.delete(arn);
+    system.acm.remove(arn);
     expect(await system.renewal(arn)).toEqual({ Ignored: expect.stringContaining('cannot be delivered') });
   });
 });

@@ -1,109 +1,66 @@
-import './support/quiet.ts';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { ACMClient, DescribeCertificateCommand, ListTagsForCertificateCommand } from '@aws-sdk/client-acm';
-import { SFNClient, StartExecutionCommand } from '@aws-sdk/client-sfn';
-import { PublishCommand, SNSClient } from '@aws-sdk/client-sns';
-import { STSClient } from '@aws-sdk/client-sts';
-import { ScanCommand } from '@aws-sdk/lib-dynamodb';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import type { Context } from 'aws-lambda';
-import { mockClient } from 'aws-sdk-client-mock';
+import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readEnvironment } from '../../functions/shared/environment.ts';
 import { Inventory } from '../../functions/shared/inventory.ts';
-import { awsError } from './support/fake-service.ts';
-import { type Database, stack, startDatabase } from './support/inventory-table.ts';
+import { type CentralStack, type Cloud, startCloud } from '../../local/cloud.ts';
+import type { InvokeResult } from '../../local/services/lambda.ts';
+import type { Caller, Operation } from '../../local/services/service.ts';
 
-// What is fake here are the services behind the clients that the handlers make themselves. DynamoDB is dynalite over HTTP, so that the
-// idempotency of Powertools is real.
-const ARN = 'arn:aws:acm:eu-central-1:111122223333:certificate/11112222-3333-4444-5555-666677778888';
-const acm = mockClient(ACMClient);
-const sfn = mockClient(SFNClient);
-const sns = mockClient(SNSClient);
-const sts = mockClient(STSClient);
+// The built handlers in workers, with the variables and roles of the template. No member stack is there.
+const EVENTS = path.resolve(import.meta.dirname, '../../events');
+const place = { account: '111122223333', region: 'eu-central-1' };
 
-type Handler = (event: unknown, context: Context) => Promise<never>;
-let database: Database;
+let cloud: Cloud;
+let central: CentralStack;
+let arn: string;
 let inventory: Inventory;
-let tables: { INVENTORY_TABLE: string; IDEMPOTENCY_TABLE: string };
-const handlers = new Map<string, Handler>();
-
-const functions = [...stack.resources.values()]
-  .filter(({ type }) => type === 'AWS::Serverless::Function')
-  .map(({ properties }) => ({
-    name: String(properties.FunctionName).replace('acm-export-', ''),
-    variables: properties.Environment.Variables as Record<string, string>,
-  }));
+let client: DynamoDBDocumentClient;
 
 beforeAll(async () => {
-  database = await startDatabase();
-  tables = {
-    INVENTORY_TABLE: await database.createTable('InventoryTable'),
-    IDEMPOTENCY_TABLE: await database.createTable('IdempotencyTable'),
-  };
-  inventory = new Inventory(database.client, tables.INVENTORY_TABLE);
-  Object.assign(process.env, {
-    AWS_ENDPOINT_URL_DYNAMODB: database.endpoint,
-    AWS_ACCESS_KEY_ID: 'local',
-    AWS_SECRET_ACCESS_KEY: 'local',
-    AWS_REGION: 'eu-central-1',
-    POWERTOOLS_METRICS_DISABLED: 'true',
-  });
-  for (const { name, variables } of functions) {
-    // Exactly what the template gives, but for the names of the tables here.
-    const before = { ...process.env };
-    Object.assign(process.env, variables, tables, {
-      AWS_LAMBDA_FUNCTION_NAME: `acm-export-${name}`,
-      LOG_LEVEL: 'SILENT',
-      NODE_OPTIONS: '',
-    });
-    const { handler } = await import(`../../functions/${name}/handler.ts`);
-    handlers.set(name, handler);
-    process.env = before;
-  }
+  cloud = await startCloud({ quotas: false, holdsExecutions: true });
+  // Tests deliver the events that arrive.
+  cloud.services.events.lose(() => true, Number.POSITIVE_INFINITY);
+  const parameters = { ExternalId: 'only-for-these-tests', TargetAccounts: '111122223333,444455556666' };
+  central = await cloud.deployCentral({ ...place, parameters });
+  const options = { names: ['www.example.com'], tags: { CertName: '+' } };
+  arn = await cloud.services.acm.add(place.account, place.region, options);
+  const everything = { Statement: { Effect: 'Allow' as const, Action: '*', Resource: '*' } };
+  const { credentials } = cloud.createUser(place.account, 'administrator', [everything]);
+  client = cloud.documentClient(DynamoDBDocumentClient, { region: place.region, credentials });
+  inventory = new Inventory(client, central.resource('InventoryTable').physicalId);
 });
-afterAll(() => database.stop());
-beforeEach(() => {
-  for (const client of [acm, sfn, sns, sts]) {
-    client.reset();
-  }
-  acm.on(DescribeCertificateCommand).resolves({
-    Certificate: {
-      CertificateArn: ARN,
-      Serial: '0a:0b',
-      NotAfter: new Date('2099-01-01T00:00:00Z'),
-      Status: 'ISSUED',
-      Type: 'AMAZON_ISSUED',
-      Options: { Export: 'ENABLED' },
-    },
-  });
-  acm.on(ListTagsForCertificateCommand).resolves({ Tags: [{ Key: 'CertName', Value: '+' }] });
-  sfn.on(StartExecutionCommand).resolves({});
-  sns.on(PublishCommand).resolves({});
-});
+afterAll(() => cloud.stop());
 
-let requests = 0;
-function invoke(name: string, event: unknown): Promise<Record<string, unknown>> {
-  requests += 1;
-  const context = {
-    awsRequestId: `request-${requests}`,
-    functionName: `acm-export-${name}`,
-    getRemainingTimeInMillis: () => 30_000,
-  } as Context;
-  return (handlers.get(name) as Handler)(event, context);
+/** Resolves to the answer of a function; rejects with the error that Lambda would show. */
+async function invoke(name: string, event: unknown) {
+  const FunctionName = `arn:aws:lambda:${place.region}:${place.account}:function:acm-export-${name}`;
+  const input = { FunctionName, Payload: JSON.stringify(event) };
+  const call = cloud.services.lambda.operations['lambda.Invoke'] as Operation;
+  const { FunctionError, Payload } = (await call(input, { source: 'test' } as Caller)) as InvokeResult;
+  const answer = JSON.parse(Payload);
+  if (FunctionError) throw Object.assign(new Error(answer.errorMessage), { name: answer.errorType });
+  return answer;
 }
 
-const sampleOf = (name: string, file: string) =>
-  JSON.parse(readFileSync(path.resolve(import.meta.dirname, `../../events/${name}/${file}`), 'utf8'));
+/** An event of the folder, about the certificate that there is here. */
+function sampleOf(name: string, file: string) {
+  const text = readFileSync(path.join(EVENTS, name, file), 'utf8');
+  return JSON.parse(text.replaceAll(/arn:aws:acm:[a-z0-9-]+:[0-9]+:certificate\/[0-9a-f-]+/g, arn));
+}
+
+const refuseNext = (operation: string, name: string) =>
+  cloud.faults.inject({ operation, kind: 'refuse', error: { name } });
 
 let deployments = 0;
 /** A deployment that serves an older serial, or one whose rollout runs. */
-async function registered(state: 'installed' | 'running') {
+async function registered(state: 'installed' | 'running'): Promise<string> {
   deployments += 1;
   const id = deployments.toString(16).padStart(24, '0');
   const order = {
     CertName: 'web-prod',
-    CertificateArn: ARN,
+    CertificateArn: arn,
     TargetAccount: '111122223333',
     TargetRegion: 'eu-central-1',
     TargetTagKey: 'acm-export',
@@ -118,7 +75,7 @@ async function registered(state: 'installed' | 'running') {
     MaxConcurrency: '1',
     MaxErrors: '0',
   };
-  const rollout = { CertificateArn: ARN, Serial: '01', Cause: 'REQUEST' as const, CorrelationId: 'c' };
+  const rollout = { CertificateArn: arn, Serial: '01', Cause: 'REQUEST' as const, CorrelationId: 'c' };
   const result = await inventory.register(id, order, rollout, '2099-01-01T00:00:00Z', () => false);
   if (state === 'installed' && result) {
     const Exported = { Serial: '01', VersionId: 'v', NotAfter: '2099-01-01T00:00:00Z' };
@@ -132,9 +89,15 @@ async function registered(state: 'installed' | 'running') {
   return id;
 }
 
-test('every function starts with what the template gives it', () => {
-  expect([...handlers.keys()].sort()).toEqual(functions.map(({ name }) => name).sort());
-});
+const inputs = ['check-installation', 'export-certificate', 'start-installation'].flatMap((name) =>
+  readdirSync(path.join(EVENTS, name)).map((file) => [name, file] as const),
+);
+test.each(inputs)(
+  '%s starts with what the template gives it, and knows that the rollout of %s is over',
+  async (name, file) => {
+    await expect(invoke(name, sampleOf(name, file))).rejects.toMatchObject({ name: 'RolloutSuperseded' });
+  },
+);
 
 test('a missing variable is named, and so are all others at once', () => {
   expect(() => readEnvironment(['PREFIX', 'EXTERNAL_ID'], { PREFIX: undefined })).toThrow(
@@ -144,27 +107,25 @@ test('a missing variable is named, and so are all others at once', () => {
 });
 
 describe('deployments-api', () => {
-  const samples = readdirSync(path.resolve(import.meta.dirname, '../../events/deployments-api'));
+  const answers: [RegExp, number, RegExp][] = [
+    [/^list-/, 200, /"Deployments":\[\]/],
+    [/^(register|try)-/, 422, /Cannot assume .* Check that member-account\.yaml is deployed/],
+    [/^request-renewal/, 404, /"Field":"CertificateArn"/],
+    [/./, 404, /There is no deployment/],
+  ];
+  const samples = readdirSync(path.join(EVENTS, 'deployments-api'));
   test.each(samples)('answers the sample %s', async (file) => {
-    sts.rejects(awsError('AccessDenied', 'not here'));
+    const [, status, body] = answers.find(([name]) => name.test(file)) as (typeof answers)[0];
     const answer = await invoke('deployments-api', sampleOf('deployments-api', file));
+    expect(answer).toMatchObject({ statusCode: status, body: expect.stringMatching(body) });
     expect(answer.headers).toEqual({ 'content-type': 'application/json' });
-    const body = JSON.parse(answer.body as string);
-    expect(body.CorrelationId).toBe('7f3d9c1e-2b64-4f0a-9a55-0c8d2e6b1f47');
-    expect([200, 403, 404, 422]).toContain(answer.statusCode);
-    const [fault] = body.Faults ?? [];
-    expect(fault?.Field).toBe(
-      (
-        { 403: 'TargetAccount', 404: file === 'request-renewal.json' ? 'CertificateArn' : undefined } as never
-      )[answer.statusCode as number],
-    );
+    expect(JSON.parse(answer.body).CorrelationId).toBe('7f3d9c1e-2b64-4f0a-9a55-0c8d2e6b1f47');
   });
 });
 
 describe('handle-renewal', () => {
   const time = new Date().toISOString();
   const event = (id: string) => ({ ...sampleOf('handle-renewal', 'certificate-renewed.json'), id, time });
-  const starts = () => sfn.commandCalls(StartExecutionCommand).length;
 
   test('handles a renewal once, however often and however differently it is told of it', async () => {
     await registered('installed');
@@ -172,21 +133,16 @@ describe('handle-renewal', () => {
     expect(first).toMatchObject({ Started: 1 });
     expect(await invoke('handle-renewal', event('event-1'))).toEqual(first);
     expect(await invoke('handle-renewal', event('event-2'))).toEqual(first);
-    expect(starts()).toBe(1);
+    expect(cloud.record.callsOf('StartExecution')).toHaveLength(1);
   });
 
   test('handles it again when the first attempt failed half-way', async () => {
-    acm.on(DescribeCertificateCommand).resolves({
-      Certificate: {
-        Serial: '0a:0c',
-        NotAfter: new Date('2099-01-01T00:00:00Z'),
-        Status: 'ISSUED',
-        Options: { Export: 'ENABLED' },
-      },
-    });
+    await cloud.services.acm.renew(arn);
     const id = await registered('installed');
-    sfn.on(StartExecutionCommand).rejectsOnce(awsError('ExecutionLimitExceeded'));
-    await expect(invoke('handle-renewal', event('event-3'))).rejects.toThrow('ExecutionLimitExceeded');
+    refuseNext('StartExecution', 'ExecutionLimitExceeded');
+    await expect(invoke('handle-renewal', event('event-3'))).rejects.toMatchObject({
+      name: 'ExecutionLimitExceeded',
+    });
     expect((await inventory.get(id))?.Rollout?.StartedAt).toBeUndefined();
     await invoke('handle-renewal', event('event-3'));
     expect((await inventory.get(id))?.Rollout?.StartedAt).toBeDefined();
@@ -209,11 +165,10 @@ describe('report-failure', () => {
     expect(await invoke('report-failure', given)).toEqual({ Reported: given.detail.executionArn });
     await invoke('report-failure', given);
     await invoke('report-failure', { ...given, id: 'another-id' });
-    const calls = sns.commandCalls(PublishCommand);
-    expect(calls).toHaveLength(1);
-    expect(calls[0]?.args[0].input.TopicArn).toBe(
+    const told = cloud.services.sns.messages.filter(({ message }) => message.includes(id));
+    expect(told.map(({ topicArn }) => topicArn)).toEqual([
       'arn:aws:sns:eu-central-1:111122223333:acm-export-notifications',
-    );
+    ]);
     expect(await inventory.get(id)).toMatchObject({ Status: 'FAILED' });
   });
 
@@ -221,10 +176,11 @@ describe('report-failure', () => {
     const id = await registered('running');
     const event = sampleOf('report-failure', 'execution-aborted.json');
     const given = { ...event, detail: { ...event.detail, name: `${id}-01-1`, executionArn: `arn:${id}` } };
-    sns.on(PublishCommand).rejectsOnce(awsError('ThrottledException'));
-    await expect(invoke('report-failure', given)).rejects.toThrow('ThrottledException');
+    refuseNext('Publish', 'KMSDisabledException');
+    await expect(invoke('report-failure', given)).rejects.toMatchObject({ name: 'KMSDisabledException' });
     expect(await invoke('report-failure', given)).toEqual({ Reported: `arn:${id}` });
-    expect(sns.commandCalls(PublishCommand)).toHaveLength(2);
+    const told = cloud.services.sns.messages.filter(({ message }) => message.includes(id));
+    expect(told).toHaveLength(1);
   });
 
   test.each([null, {}, { source: 'aws.states' }])('ignores %j', async (given) => {
@@ -234,12 +190,14 @@ describe('report-failure', () => {
 
 describe('reconcile', () => {
   test('sends one message of a cause and day', async () => {
-    acm.on(DescribeCertificateCommand).rejects(awsError('ResourceNotFoundException'));
+    cloud.services.acm.remove(arn);
+    const messages = () => cloud.services.sns.messages.length;
+    const before = messages();
     await invoke('reconcile', { Task: 'certificates' });
-    const before = sns.commandCalls(PublishCommand).length;
-    expect(before).toBeGreaterThan(0);
+    const sent = messages();
+    expect(sent).toBeGreaterThan(before);
     await invoke('reconcile', { Task: 'certificates' });
-    expect(sns.commandCalls(PublishCommand)).toHaveLength(before);
+    expect(messages()).toBe(sent);
   });
 
   test.each([null, {}, { Task: 'all' }])('refuses %j by one named error', async (given) => {
@@ -248,7 +206,9 @@ describe('reconcile', () => {
 });
 
 test('idempotency records hold no more than outcomes', async () => {
-  const { Items = [] } = await database.client.send(new ScanCommand({ TableName: tables.IDEMPOTENCY_TABLE }));
+  const { Items = [] } = await client.send(
+    new ScanCommand({ TableName: central.resource('IdempotencyTable').physicalId }),
+  );
   expect(Items.length).toBeGreaterThan(0);
   for (const item of Items) {
     expect(

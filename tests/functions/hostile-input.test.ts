@@ -1,31 +1,26 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { APIGatewayProxyEvent } from 'aws-lambda';
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import type { APIGatewayProxyEvent, Context } from 'aws-lambda';
 import fc from 'fast-check';
-import { ROUTES, route } from '../../functions/deployments-api/route.ts';
+import { ROUTES } from '../../functions/deployments-api/route.ts';
 import { ReconcileEvent } from '../../functions/reconcile/reconcile.ts';
 import { logFields } from '../../functions/shared/observed.ts';
 import { deploymentBodies } from './support/deployment-bodies.ts';
-import { type Database, startDatabase } from './support/inventory-table.ts';
 import { System } from './support/system.ts';
 
 /** HOSTILE_CASES=100000 HOSTILE_SEED=$RANDOM looks further. */
 const CASES = Number(process.env.HOSTILE_CASES ?? 10_000);
 const SEED = Number(process.env.HOSTILE_SEED ?? 20261124);
 
-let database: Database;
 let system: System;
+const ARN = 'arn:aws:acm:eu-central-1:111122223333:certificate/web';
 let registered = '0'.repeat(24);
 beforeAll(async () => {
-  database = await startDatabase();
-  system = new System(database, await database.createTable());
+  system = await System.create();
   await system.acm.issue('web');
-  system.target().ssm.addNode('i-1');
+  await system.target().addNode('i-00000001');
   registered = (await system.register({ CertificateArn: ARN })).body.DeploymentId;
   await system.runAll();
 });
-afterAll(() => database.stop());
-
-const ARN = 'arn:aws:acm:eu-central-1:111122223333:certificate/web';
 
 /** Texts that have hurt somebody somewhere. */
 const nasty = fc.oneof(
@@ -228,11 +223,11 @@ const event = fc.record({ request, certName, deploymentId, context }).map((parts
 });
 
 test('no request, however made, is answered with a 5xx, an exception or an answer out of all proportion', async () => {
-  const deps = system.deps();
+  const handle = system.function('deployments-api');
   const statuses = new Map<number, number>();
   await fc.assert(
     fc.asyncProperty(event, async (sent) => {
-      const answer = await route(sent, 'lambda-1', deps);
+      const answer = await handle(sent, { awsRequestId: 'lambda-1' } as Context);
       statuses.set(answer.statusCode, (statuses.get(answer.statusCode) ?? 0) + 1);
       const body = JSON.parse(answer.body);
       const faults = body.Faults ?? [];

@@ -1,13 +1,12 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import { parse } from 'yaml';
 import * as z from 'zod';
 import { ROUTES, type Route } from '../../functions/deployments-api/route.ts';
-import { awsError } from './support/fake-service.ts';
-import { type Database, stack, startDatabase } from './support/inventory-table.ts';
-import { type ApiAnswer, type ApiRequest, CENTRAL, MEMBER, System } from './support/system.ts';
+import { awsError } from './support/service-view.ts';
+import { type ApiAnswer, type ApiRequest, CENTRAL, MEMBER, System, stack } from './support/system.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: a document, different at each place
 type Json = any;
@@ -195,7 +194,6 @@ function strict(node: Json, isPart = false): Json {
 }
 
 describe('answers of the running code are as they are described', () => {
-  let database: Database;
   let system: System;
   const validators = new Map<string, ValidateFunction>();
   /** Which answers were seen, by route and status. */
@@ -203,11 +201,9 @@ describe('answers of the running code are as they are described', () => {
   const ajv = new Ajv2020({ strict: false, allErrors: true });
 
   beforeAll(async () => {
-    database = await startDatabase();
     ajv.addSchema({ ...strict(api), $id: 'https://acm-export/openapi' });
-    system = new System(database, await database.createTable());
+    system = await System.create();
   });
-  afterAll(() => database.stop());
 
   function validatorOf(schema: Json): ValidateFunction {
     const key = JSON.stringify(schema);
@@ -247,10 +243,10 @@ describe('answers of the running code are as they are described', () => {
 
   test('for each route and each status that the code can answer it with', async () => {
     const arn = await system.acm.issue('web');
-    const { ssm } = system.target();
-    ssm.addNode('i-1', { note: 'hooks lie directly in hooks.d' });
-    ssm.addNode('i-2', { online: false });
-    ssm.addNode('i-3', { platform: 'Windows' });
+    const target = system.target();
+    await target.addNode('i-00000001', { note: 'hooks lie directly in hooks.d' });
+    await target.addNode('i-00000002', { online: false });
+    await target.addNode('i-00000003', { platform: 'Windows' });
     const body = {
       CertificateArn: arn,
       TargetTagKey: 'acm-export',
@@ -279,14 +275,14 @@ describe('answers of the running code are as they are described', () => {
     expect((await register({ DryRun: true })).status).toBe(409);
     await system.runAll();
     for (const behaviour of ['failed', 'rolled-back', 'silent'] as const) {
-      Object.assign(ssm.nodes[0] as object, { behaviour });
+      Object.assign(system.target().nodes[0] as object, { behaviour });
       await call(`POST ${one}/rollouts`, { path: own });
       await system.runAll();
       await call(`GET ${one}`, { path: own, query: { Limit: '1' } });
     }
-    Object.assign(ssm.nodes[1] as object, { listed: false });
+    Object.assign(system.target().nodes[1] as object, { listed: false });
     await system.reconcile('nodes');
-    system.clock.advance({ days: 170 });
+    system.advance({ days: 170 });
     await system.reconcile('certificates');
     await call(`GET ${one}`, { path: own });
     await register({ TargetTagValue: 'tried', DryRun: true });
@@ -300,6 +296,7 @@ describe('answers of the running code are as they are described', () => {
 
     await call('POST /certificates/{CertName}/renewals', { path, body: { CertificateArn: arn } });
     await call('POST /certificates/{CertName}/renewals', { path, body: { CertificateArn: arn } });
+    await system.cloud.idle();
     await call(`GET ${one}`, { path: own });
     await call(`POST ${one}/pause`, { path: own });
     await call(`GET ${one}`, { path: own });
@@ -335,11 +332,11 @@ describe('answers of the running code are as they are described', () => {
     await call(`POST ${one}/rollouts`, { path: own });
     await call(`POST ${one}/resume`, { path: own });
     system.acm.held(arn).tags = { CertName: '+' };
-    system.acm.held(arn).detail.Status = 'EXPIRED';
+    system.acm.held(arn).status = 'EXPIRED';
     await call(`POST ${one}/rollouts`, { path: own });
     await call(`POST ${one}/resume`, { path: own });
     await register();
-    system.acm.held(arn).detail.Status = 'ISSUED';
+    system.acm.held(arn).status = 'ISSUED';
     const throttled = awsError('ThrottlingException');
     for (const [name, request] of [
       [`POST ${collection}`, { path, body }],
@@ -350,7 +347,7 @@ describe('answers of the running code are as they are described', () => {
       system.acm.failNext('DescribeCertificate', throttled);
       await call(name, request);
     }
-    system.clock.advance({ hours: 2 });
+    system.advance({ hours: 2 });
     system.acm.failNext('RenewCertificate', awsError('ValidationException', 'never exported'));
     await call('POST /certificates/{CertName}/renewals', { path, body: { CertificateArn: arn } });
     system.sts.failNext('AssumeRole', awsError('AccessDenied'));
@@ -387,7 +384,7 @@ describe('answers of the running code are as they are described', () => {
 
   test('and an answer with one more field, one less, or another type is noticed', async () => {
     const arn = await system.acm.issue('mine');
-    system.target().ssm.addNode('i-9', { tags: { 'acm-export': 'mine' } });
+    await system.target().addNode('i-00000009', { tags: { 'acm-export': 'mine' } });
     const { body } = await system.register({ CertificateArn: arn, TargetTagValue: 'mine' });
     await system.runAll();
     const own = { path: { ...path, DeploymentId: body.DeploymentId } };
@@ -398,7 +395,7 @@ describe('answers of the running code are as they are described', () => {
     expect(validate(found)).toBe(true);
     expect(validate({ ...found, RestoreBundle: true })).toBe(false);
     expect(validate({ ...found, Options: { ...found.Options, More: 1 } })).toBe(false);
-    expect(validate({ ...found, Nodes: [{ ...node, Item: 'node#i-9' }] })).toBe(false);
+    expect(validate({ ...found, Nodes: [{ ...node, Item: 'node#i-00000009' }] })).toBe(false);
     expect(validate({ ...found, Status: 'DONE' })).toBe(false);
     expect(validate({ ...found, CorrelationId: undefined })).toBe(false);
     expect(validate({ ...found, RolloutNumber: '1' })).toBe(false);

@@ -1,19 +1,13 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { type Database, startDatabase } from './support/inventory-table.ts';
+import { beforeEach, expect, test } from '@jest/globals';
 import { System } from './support/system.ts';
 
-let database: Database;
 let system: System;
 let arn: string;
 let id: string;
-beforeAll(async () => {
-  database = await startDatabase();
-});
-afterAll(() => database.stop());
 beforeEach(async () => {
-  system = new System(database, await database.createTable());
+  system = await System.create();
   arn = await system.acm.issue('web');
-  system.target().ssm.addNode('i-1');
+  await system.target().addNode('i-00000001');
   id = (await system.register({ CertificateArn: arn })).body.DeploymentId;
   await system.runAll();
 });
@@ -25,7 +19,7 @@ const verb = (name: 'pause' | 'resume', deploymentId = id) =>
 
 /** Everything that could start a rollout, each once. */
 async function causes(): Promise<void> {
-  system.target().ssm.addNode(`i-${system.clock.now().getTime()}`);
+  await system.target().addNode(`i-${system.clock.now().getTime()}`);
   await system.renewal(arn);
   await system.reconcile('certificates');
   await system.reconcile('nodes');
@@ -62,7 +56,7 @@ test('what waits behind a running rollout does not start once the deployment is 
 
 test('pausing and resuming twice is the same as once; what is not there is a 404', async () => {
   const first = await verb('pause');
-  system.clock.advance({ minutes: 1 });
+  system.advance({ minutes: 1 });
   expect((await verb('pause')).body.PausedAt).toBe(first.body.PausedAt);
   expect([(await verb('resume')).status, (await verb('resume')).status]).toEqual([202, 202]);
   await system.runAll();

@@ -1,32 +1,20 @@
 import { PutCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { awsError } from './support/fake-service.ts';
-import type { FakeNode } from './support/fake-target.ts';
-import { type Database, startDatabase } from './support/inventory-table.ts';
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import type { ScriptedNode } from '../../local/scripted-node.ts';
+import { awsError, type ServiceView } from './support/service-view.ts';
 import { CENTRAL, MEMBER, System } from './support/system.ts';
 
-let database: Database;
 let system: System;
 let arn: string;
-/** Names of the calls to DynamoDB, as they were made. */
-let databaseCalls: string[];
-beforeAll(async () => {
-  database = await startDatabase();
-});
-afterAll(() => database.stop());
 beforeEach(async () => {
-  databaseCalls = [];
-  const client = Object.create(database.client);
-  client.send = (command: { constructor: { name: string } }) => {
-    databaseCalls.push(command.constructor.name.replace(/Command$/, ''));
-    return database.client.send(command as never);
-  };
-  system = new System({ client }, await database.createTable());
+  system = await System.create();
   arn = await system.acm.issue('web');
 });
 
 const nothingDone = { Started: 0, Repaired: 0, Dropped: 0, Notified: 0, Errors: 0 };
-const node = (index = 0) => system.target().ssm.nodes[index] as FakeNode;
+/** Names of the calls to DynamoDB, as they were made. */
+const databaseCalls = () => system.dynamodb.calls.map(({ operation }) => operation);
+const node = (index = 0) => system.target().nodes[index] as ScriptedNode;
 
 async function installed(body: Record<string, unknown> = {}): Promise<string> {
   const answer = await system.register({ CertificateArn: arn, ...body });
@@ -42,7 +30,7 @@ const recordsOf = async (id: string) => {
 /** As the schedules do it: nodes each time, certificates each hour. Coarser than in life, as tests are many. */
 async function letTimePass(hours: number, minutes = 15): Promise<void> {
   for (let sweep = 0; sweep < (hours * 60) / minutes; sweep += 1) {
-    system.clock.advance({ minutes });
+    system.advance({ minutes });
     await system.reconcile('nodes');
     if (sweep % (60 / minutes) === 0) {
       await system.reconcile('certificates');
@@ -56,7 +44,7 @@ describe('when all is well', () => {
     const other = await system.acm.issue('other');
     for (const account of [MEMBER, CENTRAL]) {
       for (const tag of ['web', 'mail']) {
-        system.target(account).ssm.addNode(`i-${tag}`, { tags: { 'acm-export': tag } });
+        await system.target(account).addNode(`i-${tag}`, { tags: { 'acm-export': tag } });
         for (const [name, CertificateArn] of [
           ['a', arn],
           ['b', arn],
@@ -67,7 +55,7 @@ describe('when all is well', () => {
       }
     }
     await system.runAll();
-    system.clock.advance({ days: 100 });
+    system.advance({ days: 100 });
     const services = [
       system.acm,
       system.sfn,
@@ -78,57 +66,50 @@ describe('when all is well', () => {
     ];
     const callsDuring = async (task: 'nodes' | 'certificates') => {
       for (const service of services) {
-        service.calls.length = 0;
+        service.forgetCalls();
       }
-      databaseCalls.length = 0;
+      system.dynamodb.forgetCalls();
       expect(await system.reconcile(task)).toMatchObject({ Examined: 12, ...nothingDone });
       return services.flatMap(({ calls }) => calls.map(({ operation }) => operation)).sort();
     };
     expect(await callsDuring('certificates')).toEqual(['DescribeCertificate', 'DescribeCertificate']);
-    expect(new Set(databaseCalls)).toEqual(new Set(['Query']));
+    expect(new Set(databaseCalls())).toEqual(new Set(['Query']));
     expect(await callsDuring('nodes')).toEqual([
       ...Array(2).fill('AssumeRole'),
       ...Array(4).fill('DescribeInstanceInformation'),
     ]);
     // One query a status, and one a deployment for its nodes.
-    expect(databaseCalls).toEqual(Array(6 + 12).fill('Query'));
+    expect(databaseCalls()).toEqual(Array(6 + 12).fill('Query'));
   });
 
   test('stays within half of the quotas of ACM and within those of SSM, however quick they answer', async () => {
-    const { ssm } = system.target();
+    const target = system.target();
     for (let index = 0; index < 12; index += 1) {
       const CertificateArn = await system.acm.issue(`c${index}`);
       await system.register({ CertificateArn, TargetTagValue: `t${index}` });
     }
     for (let index = 0; index < 120; index += 1) {
-      ssm.addNode(`i-${index}`, { tags: { 'acm-export': 't0' } });
+      await target.addNode(`i-${index}`, { tags: { 'acm-export': 't0' } });
     }
     await system.runAll();
-    const times: number[] = [];
-    const watch = (service: object, operation: string) => {
-      const methods = service as Record<string, (input: never) => unknown>;
-      const original = methods[operation] as (input: never) => unknown;
-      methods[operation] = (input) => {
-        times.push(system.clock.now().getTime());
-        return original.call(service, input);
-      };
+    const calls = (service: ServiceView, operation: string) => {
+      const times = service.calls.filter((call) => call.operation === operation).map(({ at }) => at);
+      const within = (from: number) => times.filter((time) => time >= from && time < from + 1000).length;
+      return [times.length, Math.max(...times.map(within))];
     };
-    const mostInASecond = () =>
-      Math.max(...times.map((from) => times.filter((time) => time >= from && time < from + 1000).length));
-    watch(system.acm, 'DescribeCertificate');
+    system.acm.forgetCalls();
+    target.ssm.forgetCalls();
     await system.reconcile('certificates');
-    expect([times.length, mostInASecond()]).toEqual([12, 5]);
-    times.length = 0;
-    watch(ssm, 'DescribeInstanceInformation');
+    expect(calls(system.acm, 'DescribeCertificate')).toEqual([12, 5]);
     await system.reconcile('nodes');
     // 120 nodes of one tag are three pages.
-    expect([times.length, mostInASecond()]).toEqual([14, 2]);
+    expect(calls(target.ssm, 'DescribeInstanceInformation')).toEqual([14, 2]);
   });
 });
 
 describe('a lost event', () => {
   test('is made up for within the hour, and by a person asking whichever way it comes', async () => {
-    system.target().ssm.addNode('i-1');
+    await system.target().addNode('i-00000001');
     const id = await installed();
     const serial = await system.acm.renew(arn);
     expect(await system.reconcile('certificates')).toMatchObject({ Started: 1, Errors: 0 });
@@ -138,7 +119,7 @@ describe('a lost event', () => {
   });
 
   test('of a certificate whose nodes have all gone makes the new version ready for the next one', async () => {
-    system.target().ssm.addNode('i-1');
+    await system.target().addNode('i-00000001');
     const id = await installed();
     node().listed = false;
     const serial = await system.acm.renew(arn);
@@ -160,17 +141,13 @@ describe('what failed', () => {
   /** Minutes between the starts of rollouts over some days. */
   async function distances(days: number): Promise<number[]> {
     const starts: number[] = [];
-    const original = system.sfn.StartExecution.bind(system.sfn);
-    system.sfn.StartExecution = (input) => {
-      starts.push(system.clock.now().getTime() / 60_000);
-      return original(input);
-    };
+    system.before('StartExecution', () => starts.push(system.clock.now().getTime() / 60_000));
     await letTimePass(days * 24);
     return starts.slice(1).map((start, index) => Math.round(start - (starts[index] as number)));
   }
 
   test('is repeated at growing distance, once a day in the end, and told each time', async () => {
-    system.target().ssm.addNode('i-1', { behaviour: 'failed' });
+    await system.target().addNode('i-00000001', { behaviour: 'failed' });
     await installed();
     const found = await distances(3);
     // Each distance is the planned one, up to the next sweep, and the time that a rollout takes.
@@ -184,7 +161,7 @@ describe('what failed', () => {
   });
 
   test('before it came to any node is not hammered either', async () => {
-    system.target().ssm.addNode('i-1');
+    await system.target().addNode('i-00000001');
     system.acm.failNext('ExportCertificate', awsError('ValidationException', 'no'), 'before', 1000);
     await installed();
     expect((await distances(1)).slice(0, 4).every((distance, index) => distance >= 30 * 2 ** index)).toBe(
@@ -193,7 +170,7 @@ describe('what failed', () => {
   });
 
   test('is repaired by the first attempt after its cause was mended, and the count begins anew', async () => {
-    system.target().ssm.addNode('i-1', { behaviour: 'rolled-back' });
+    await system.target().addNode('i-00000001', { behaviour: 'rolled-back' });
     const id = await installed();
     await letTimePass(1);
     expect((await system.deployment(id)).Failures).toBeGreaterThanOrEqual(2);
@@ -203,28 +180,28 @@ describe('what failed', () => {
   });
 
   test('does not keep a new node waiting, nor one that has come back', async () => {
-    const { ssm } = system.target();
-    ssm.addNode('i-broken', { behaviour: 'failed' });
-    ssm.addNode('i-away', { online: false });
+    const target = system.target();
+    await target.addNode('i-0000000b', { behaviour: 'failed' });
+    await target.addNode('i-0000000a', { online: false });
     const id = await installed();
     await letTimePass(24);
     expect(await system.deployment(id)).toMatchObject({ Status: 'FAILED' });
     const before = system.sfn.executions.size;
-    ssm.addNode('i-0new');
+    await target.addNode('i-00000000');
     node(1).online = true;
     // The canary is another node each time; here the working ones go first.
-    system.clock.advance({ minutes: 5 });
+    system.advance({ minutes: 5 });
     await system.reconcile('nodes');
     expect(system.sfn.executions.size).toBe(before + 1);
     await system.runAll();
     // The next sweep leaves the broken node to its own distance.
-    system.clock.advance({ minutes: 5 });
+    system.advance({ minutes: 5 });
     await system.reconcile('nodes');
     expect(system.sfn.executions.size).toBe(before + 1);
   });
 
   test('with all nodes offline waits for them, and is not tried again for ever', async () => {
-    system.target().ssm.addNode('i-1');
+    await system.target().addNode('i-00000001');
     const id = await installed();
     node().online = false;
     const serial = await system.acm.renew(arn);
@@ -232,10 +209,10 @@ describe('what failed', () => {
     expect(await system.deployment(id)).toMatchObject({
       Status: 'DEGRADED',
       RolloutNumber: 2,
-      LastError: expect.stringMatching(/^i-1: The SSM agent has not answered/),
+      LastError: expect.stringMatching(/^i-00000001: The SSM agent has not answered/),
     });
     node().online = true;
-    system.clock.advance({ minutes: 5 });
+    system.advance({ minutes: 5 });
     await system.reconcile('nodes');
     await system.runAll();
     expect(await system.deployment(id)).toMatchObject({
@@ -252,23 +229,23 @@ describe('nodes', () => {
     const { body } = await system.register({ CertificateArn: arn }, {}, 'second-name');
     await system.runAll();
     ids.push(body.DeploymentId);
-    system.target().ssm.addNode('i-1', { tags: { 'acm-export': 'web', tier: 'web' } });
+    await system.target().addNode('i-00000001', { tags: { 'acm-export': 'web', tier: 'web' } });
     expect(await system.reconcile('nodes')).toMatchObject({ Started: 3 });
     await system.runAll();
     for (const id of ids) {
-      expect(await recordsOf(id)).toMatchObject({ 'i-1': { Outcome: 'installed' } });
+      expect(await recordsOf(id)).toMatchObject({ 'i-00000001': { Outcome: 'installed' } });
     }
     expect(await system.reconcile('nodes')).toMatchObject(nothingDone);
   });
 
   test('that were offline are named, make it degraded, and are served when they are back', async () => {
-    const { ssm } = system.target();
-    ssm.addNode('i-1');
-    ssm.addNode('i-2', { online: false });
+    const target = system.target();
+    await target.addNode('i-00000001');
+    await target.addNode('i-00000002', { online: false });
     const id = await installed();
     expect(await system.deployment(id)).toMatchObject({
       Status: 'DEGRADED',
-      LastError: expect.stringContaining('i-2: The SSM agent has not answered since'),
+      LastError: expect.stringContaining('i-00000002: The SSM agent has not answered since'),
     });
     expect(await system.reconcile('nodes')).toMatchObject(nothingDone);
     node(1).online = true;
@@ -277,49 +254,49 @@ describe('nodes', () => {
     const deployment = await system.deployment(id);
     expect(deployment).toMatchObject({ Status: 'INSTALLED' });
     expect(deployment.LastError).toBeUndefined();
-    expect((await recordsOf(id))['i-2']?.Error).toBeUndefined();
+    expect((await recordsOf(id))['i-00000002']?.Error).toBeUndefined();
   });
 
   test('that cannot be served and came later are named too', async () => {
-    const { ssm } = system.target();
-    ssm.addNode('i-1');
+    const target = system.target();
+    await target.addNode('i-00000001');
     const id = await installed();
-    ssm.addNode('i-2', { platform: 'Windows' });
+    await target.addNode('i-00000002', { platform: 'Windows' });
     expect(await system.reconcile('nodes')).toMatchObject({ Started: 0, Repaired: 1 });
     expect(await system.deployment(id)).toMatchObject({
       Status: 'DEGRADED',
-      LastError: 'i-2: Platform Windows is not supported; only Linux is.',
+      LastError: 'i-00000002: Platform Windows is not supported; only Linux is.',
       RolloutNumber: 1,
     });
     expect(await system.reconcile('nodes')).toMatchObject(nothingDone);
     // Its agent cannot be updated, but its tag can go.
     node(1).tags = {};
     await system.reconcile('nodes');
-    system.clock.advance({ days: 7 });
+    system.advance({ days: 7 });
     await system.reconcile('nodes');
     expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED' });
   });
 
   test('whose agent was updated are served then', async () => {
-    system.target().ssm.addNode('i-1', { agent: '3.2.0.0' });
+    await system.target().addNode('i-00000001', { agent: '3.2.0.0' });
     const id = await installed();
-    expect((await recordsOf(id))['i-1']).toMatchObject({ Outcome: 'unsupported' });
+    expect((await recordsOf(id))['i-00000001']).toMatchObject({ Outcome: 'unsupported' });
     node().agent = '3.3.2746.0';
     await system.reconcile('nodes');
     await system.runAll();
-    expect((await recordsOf(id))['i-1']).toMatchObject({ Outcome: 'installed' });
+    expect((await recordsOf(id))['i-00000001']).toMatchObject({ Outcome: 'installed' });
   });
 
   test('that are stopped for a while are not forgotten, and get what they missed', async () => {
-    const { ssm } = system.target();
-    ssm.addNode('i-1');
-    ssm.addNode('i-2');
+    const target = system.target();
+    await target.addNode('i-00000001');
+    await target.addNode('i-00000002');
     const id = await installed();
     // Long after its record was written: what counts is how long it has been away.
-    system.clock.advance({ days: 100 });
+    system.advance({ days: 100 });
     node(1).listed = false;
     await system.reconcile('nodes');
-    expect((await recordsOf(id))['i-2']).toMatchObject({
+    expect((await recordsOf(id))['i-00000002']).toMatchObject({
       Outcome: 'installed',
       MissingSince: expect.any(String),
     });
@@ -327,64 +304,63 @@ describe('nodes', () => {
     await system.renewal(arn);
     await system.runAll();
     expect(node(1).installed?.Serial).not.toBe(serial);
-    system.clock.advance({ days: 6 });
+    system.advance({ days: 6 });
     node(1).listed = true;
     await system.reconcile('nodes');
     await system.runAll();
     expect(node(1).installed?.Serial).toBe(serial);
-    expect((await recordsOf(id))['i-2']?.MissingSince).toBeUndefined();
+    expect((await recordsOf(id))['i-00000002']?.MissingSince).toBeUndefined();
     // Having come back, it has its seven days again.
     node(1).listed = false;
     await system.reconcile('nodes');
-    system.clock.advance({ days: 6 });
+    system.advance({ days: 6 });
     expect(await system.reconcile('nodes')).toMatchObject({ Dropped: 0 });
   });
 
   test('that are gone for seven days are forgotten, and no longer make it degraded', async () => {
-    const { ssm } = system.target();
-    ssm.addNode('i-1');
-    ssm.addNode('i-2', { online: false });
+    const target = system.target();
+    await target.addNode('i-00000001');
+    await target.addNode('i-00000002', { online: false });
     const id = await installed();
     node(1).listed = false;
     await system.reconcile('nodes');
-    system.clock.advance({ days: 6, hours: 23 });
+    system.advance({ days: 6, hours: 23 });
     expect(await system.reconcile('nodes')).toMatchObject({ Dropped: 0 });
     expect(await system.deployment(id)).toMatchObject({ Status: 'DEGRADED' });
-    system.clock.advance({ hours: 2 });
+    system.advance({ hours: 2 });
     expect(await system.reconcile('nodes')).toMatchObject({ Dropped: 1, Started: 0 });
-    expect(Object.keys(await recordsOf(id))).toEqual(['i-1']);
+    expect(Object.keys(await recordsOf(id))).toEqual(['i-00000001']);
     expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED', RolloutNumber: 1 });
   });
 
   test('that a repair does not reach are tried again after an hour, not with every sweep', async () => {
-    const { ssm } = system.target();
-    ssm.addNode('i-1');
+    const target = system.target();
+    await target.addNode('i-00000001');
     const id = await installed();
     // Listed with the tag and online, but Run Command finds it not to have the tag.
-    ssm.addNode('i-2');
-    const run = ssm.runAutomation.bind(ssm);
-    ssm.runAutomation = (automation) => {
+    await target.addNode('i-00000002');
+    system.before('SendCommand', () => {
       node(1).listed = false;
-      run(automation);
+    });
+    system.before('ListCommands', () => {
       node(1).listed = true;
-    };
+    });
     await letTimePass(6);
     expect(await system.deployment(id)).toMatchObject({ Status: 'DEGRADED', Failures: 0 });
-    expect((await recordsOf(id))['i-2']).toMatchObject({ Outcome: 'not-reached' });
+    expect((await recordsOf(id))['i-00000002']).toMatchObject({ Outcome: 'not-reached' });
     expect(system.sfn.executions.size).toBeGreaterThan(5);
-    expect(system.sfn.executions.size).toBeLessThan(9);
+    // Every second time it is the canary: then the rollout fails, and is repeated after 15 minutes.
+    expect(system.sfn.executions.size).toBeLessThan(12);
   });
 
   test('of tags that read alike when joined are not mixed up', async () => {
-    const { ssm } = system.target();
-    const deps = system.deps();
-    ssm.addNode('i-1', { tags: { 'a=b': 'c' } });
-    ssm.addNode('i-2', { tags: { a: 'b=c' } });
-    expect(deps.targetTagKeys).not.toContain('a');
+    const target = system.target();
+    await target.addNode('i-00000001', { tags: { 'tier=x': 'c' } });
+    await target.addNode('i-00000002', { tags: { tier: 'x=c' } });
     const ids: string[] = [];
     for (const [TargetTagKey, TargetTagValue] of [
-      ['a=b', 'c'],
-      ['a', 'b=c'],
+      ['tier=x', 'c'],
+      ['tier', 'x=c'],
     ] as const) {
       // The stack's tag keys changed since these were registered.
       const { body } = await system.register({
@@ -392,7 +368,7 @@ describe('nodes', () => {
         TargetTagValue: `${TargetTagKey}.${TargetTagValue}`,
       });
       await system.runAll();
-      await database.client.send(
+      await system.client.send(
         new UpdateCommand({
           TableName: system.table,
           Key: { DeploymentId: body.DeploymentId, Item: 'deployment' },
@@ -403,8 +379,8 @@ describe('nodes', () => {
       ids.push(body.DeploymentId);
     }
     await letTimePass(1);
-    expect(Object.keys(await recordsOf(ids[0] as string))).toEqual(['i-1']);
-    expect(Object.keys(await recordsOf(ids[1] as string))).toEqual(['i-2']);
+    expect(Object.keys(await recordsOf(ids[0] as string))).toEqual(['i-00000001']);
+    expect(Object.keys(await recordsOf(ids[1] as string))).toEqual(['i-00000002']);
     // Each was registered and served once: no sweep took the nodes of the one for those of the other.
     expect(system.sfn.executions.size).toBe(4);
   });
@@ -412,19 +388,19 @@ describe('nodes', () => {
   test('in an account that refuses us do not hold up those of others', async () => {
     await installed();
     await installed({ TargetAccount: CENTRAL });
-    system.target().ssm.addNode('i-1');
-    system.target(CENTRAL).ssm.addNode('i-1');
-    system.sts.refused.add(MEMBER);
+    await system.target().addNode('i-00000001');
+    await system.target(CENTRAL).addNode('i-00000001');
+    system.refuse(MEMBER);
     expect(await system.reconcile('nodes')).toMatchObject({ Started: 1, Errors: 1 });
     await system.runAll();
-    expect(system.target(CENTRAL).ssm.nodes[0]?.installed).toBeDefined();
+    expect(system.target(CENTRAL).nodes[0]?.installed).toBeDefined();
   });
 });
 
 describe('a claim', () => {
   test('whose execution runs is left alone, however long that takes', async () => {
     const { body } = await system.register({ CertificateArn: arn });
-    system.clock.advance({ hours: 20 });
+    system.advance({ hours: 20 });
     expect(await system.reconcile('certificates')).toMatchObject(nothingDone);
     expect((await system.deployment(body.DeploymentId)).Rollout).toBeDefined();
   });
@@ -432,16 +408,16 @@ describe('a claim', () => {
   test.each(['FAILED', 'TIMED_OUT', 'ABORTED', 'SUCCEEDED', 'lost'] as const)(
     'whose execution is %s is closed after a while, told, and made up for',
     async (status) => {
-      system.target().ssm.addNode('i-1');
+      await system.target().addNode('i-00000001');
       const { body } = await system.register({ CertificateArn: arn });
       if (status === 'lost') {
-        system.sfn.executions.clear();
+        system.cloud.services.stepFunctions.forget(body.ExecutionArn);
       } else {
         system.sfn.end(body.ExecutionArn, status);
       }
-      system.clock.advance({ minutes: 14 });
+      system.advance({ minutes: 14 });
       expect(await system.reconcile('certificates')).toMatchObject(nothingDone);
-      system.clock.advance({ minutes: 2 });
+      system.advance({ minutes: 2 });
       expect(await system.reconcile('certificates')).toMatchObject({ Repaired: 1, Notified: 1 });
       expect(await system.deployment(body.DeploymentId)).toMatchObject({
         Status: 'FAILED',
@@ -461,7 +437,7 @@ describe('a claim', () => {
 
 describe('an inventory in an odd state', () => {
   const write = (item: object) =>
-    database.client.send(
+    system.client.send(
       new PutCommand({
         TableName: system.table,
         Item: {
@@ -523,7 +499,7 @@ describe('an inventory in an odd state', () => {
       },
     ],
   ])('(%s) is brought in order', async (_, item) => {
-    system.target().ssm.addNode('i-1');
+    await system.target().addNode('i-00000001');
     const text = JSON.stringify(item)
       .replace('"current"', JSON.stringify(system.acm.serialOf(arn)))
       .replace('"CertificateArn":""', `"CertificateArn":${JSON.stringify(arn)}`);

@@ -1,22 +1,16 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { awsError } from './support/fake-service.ts';
-import type { Execution } from './support/fake-step-functions.ts';
-import { type Database, startDatabase } from './support/inventory-table.ts';
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import { awsError } from './support/service-view.ts';
+import type { Execution } from './support/system.ts';
 import { MEMBER, System } from './support/system.ts';
 
-let database: Database;
 let system: System;
 let arn: string;
-beforeAll(async () => {
-  database = await startDatabase();
-});
-afterAll(() => database.stop());
 beforeEach(async () => {
-  system = new System(database, await database.createTable());
+  system = await System.create();
   arn = await system.acm.issue('web');
-  system.target().ssm.addNode('i-1');
+  await system.target().addNode('i-00000001');
 });
 
 async function running(body: Record<string, unknown> = {}): Promise<{ id: string; execution: Execution }> {
@@ -40,7 +34,7 @@ describe('an execution that ended outside its own states', () => {
     async (status, error, reason, advice) => {
       const { id, execution } = await running();
       system.sfn.end(execution.arn, status);
-      system.clock.advance({ minutes: 3 });
+      system.advance({ minutes: 3 });
       const event = system.executionEvent(execution, error);
       expect(await system.report(event)).toEqual({ Reported: execution.arn });
       expect(await system.deployment(id)).toMatchObject({
@@ -110,12 +104,12 @@ describe('an execution that ended outside its own states', () => {
   });
 
   test('and is told late, says what has happened since, and since when it fails', async () => {
-    Object.assign(system.target().ssm.nodes[0] as object, { behaviour: 'failed' });
+    Object.assign(system.target().nodes[0] as object, { behaviour: 'failed' });
     const { id, execution } = await running();
     await system.runAll();
     const { FailingSince } = await system.deployment(id);
-    Object.assign(system.target().ssm.nodes[0] as object, { behaviour: 'installs' });
-    system.clock.advance({ minutes: 10 });
+    Object.assign(system.target().nodes[0] as object, { behaviour: 'installs' });
+    system.advance({ minutes: 10 });
     await system.rollouts(id);
     await system.runAll();
     const late = system.executionEvent({ ...execution, status: 'TIMED_OUT' });
@@ -128,18 +122,18 @@ describe('an execution that ended outside its own states', () => {
 
 describe('a failure that the state machine recorded itself', () => {
   test('is told with the node that failed, and what it serves', async () => {
-    Object.assign(system.target().ssm.nodes[0] as object, { behaviour: 'rolled-back' });
+    Object.assign(system.target().nodes[0] as object, { behaviour: 'rolled-back' });
     await running();
     await system.runAll();
     const [message] = system.messages();
-    expect(message?.Message).toContain('InstallationFailed: i-1: i-1 is broken');
+    expect(message?.Message).toContain('InstallationFailed: i-00000001: i-00000001 is broken');
     expect(message?.Message).toContain('What to do: Read the node errors (GET the deployment)');
     expect(system.messages()).toHaveLength(1);
   });
 
   test('in a target account that refuses us names the role and what to check', async () => {
     const { execution } = await running();
-    system.sts.refused.add(MEMBER);
+    system.refuse(MEMBER);
     await system.runAll();
     expect(system.sfn.executions.get(execution.arn)?.status).toBe('FAILED');
     const [message] = system.messages();
@@ -180,7 +174,7 @@ describe('nobody is told', () => {
 
   test('but of a failure whose deployment is just being tried out with other settings, people are', async () => {
     const { execution } = await running();
-    Object.assign(system.target().ssm.nodes[0] as object, { behaviour: 'failed' });
+    Object.assign(system.target().nodes[0] as object, { behaviour: 'failed' });
     await system.step(execution.arn);
     await system.step(execution.arn);
     const report = system.report.bind(system);

@@ -1,27 +1,15 @@
-import path from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { DeploymentBody } from '../../functions/deployments-api/request.ts';
-import type { RolloutInput } from '../../functions/shared/deployment.ts';
-import {
-  type StartInstallationInput,
-  startInstallation,
-} from '../../functions/start-installation/start-installation.ts';
-import { resolveTemplate } from '../../local/templates/resolve-template.ts';
+import type { StartInstallationInput } from '../../functions/start-installation/start-installation.ts';
 import { deploymentBodies } from './support/deployment-bodies.ts';
-import { awsError } from './support/fake-service.ts';
-import { type Database, startDatabase } from './support/inventory-table.ts';
-import { System } from './support/system.ts';
+import { awsError } from './support/service-view.ts';
+import { MEMBER, REGION, System } from './support/system.ts';
 
-let database: Database;
 let system: System;
 let arn: string;
-beforeAll(async () => {
-  database = await startDatabase();
-});
-afterAll(() => database.stop());
 beforeEach(async () => {
-  system = new System(database, await database.createTable());
+  system = await System.create();
   arn = await system.acm.issue('web');
 });
 
@@ -30,41 +18,14 @@ async function exported(body: Record<string, unknown> = {}): Promise<StartInstal
   const answer = await system.register({ CertificateArn: arn, ...body });
   expect([answer.status, answer.body.Faults]).toEqual([202, undefined]);
   await system.step(answer.body.ExecutionArn);
-  const rollout = JSON.parse(
-    system.sfn.executions.get(answer.body.ExecutionArn)?.input as string,
-  ) as RolloutInput;
-  return {
-    ...rollout,
-    Bundle: {
-      SecretArn: `arn:aws:secretsmanager:eu-central-1:444455556666:secret:acm-export/web-prod/${rollout.DeploymentId}-AbCdEf`,
-      VersionId: '0a'.repeat(32),
-      Serial: rollout.Serial,
-      NotAfter: '2027-06-09T23:59:59Z',
-    },
-  };
+  return system.inputOf(answer.body.ExecutionArn);
 }
 
-const start = (input: StartInstallationInput) =>
-  startInstallation(input, system.deps({}, 'start-installation'));
-const automations = () => [...system.target().ssm.automations.values()];
-
-/** The parameters of the fleet document, as it is deployed in a member account. */
-function fleetParameters(): Record<string, { allowedPattern: string; default?: string }> {
-  const member = resolveTemplate(path.resolve(import.meta.dirname, '../../member-account.yaml'), {
-    account: '444455556666',
-    region: 'eu-central-1',
-    stackName: 'member',
-    parameters: {
-      CentralAccountId: '111122223333',
-      CentralRegion: 'eu-central-1',
-      ExternalId: 'only-for-these-tests',
-    },
-  });
-  return member.resources.get('InstallOnFleetDocument')?.properties.Content.parameters;
-}
+const start = (input: StartInstallationInput) => system.function('start-installation')(input);
+const automations = () => system.target().automations();
 
 test('starts one Automation with references and options, and says when to look and when to give up', async () => {
-  system.target().ssm.addNode('i-1');
+  await system.target().addNode('i-00000001');
   const input = await exported({
     ReloadServices: ['haproxy', 'nginx'],
     RestartServices: ['slapd', 'postfix@-'],
@@ -73,49 +34,48 @@ test('starts one Automation with references and options, and says when to look a
   });
   expect(await start(input)).toEqual({
     Status: 'IN_PROGRESS',
-    AutomationExecutionId: automations()[0]?.AutomationExecutionId,
+    AutomationExecutionId: automations()[0]?.id,
     Deadline: '2026-11-24T12:30:00Z',
     Polls: 0,
     WaitSeconds: 15,
   });
   expect(automations()[0]?.parameters).toEqual({
-    CanaryNodeId: 'i-1',
-    TargetTagKey: 'acm-export',
-    TargetTagValue: 'web',
-    MaxConcurrency: '10',
-    MaxErrors: '10%',
-    SecretArn: input.Bundle.SecretArn,
-    VersionId: input.Bundle.VersionId,
-    CertName: 'web-prod',
-    DeploymentId: input.DeploymentId,
-    RolloutNumber: '1',
-    CorrelationId: 'request-1',
-    ReloadServices: 'haproxy nginx',
-    RestartServices: 'slapd postfix@-',
-    VerifyPort: '0',
-    KeyFormat: 'decrypted',
-    ExtraFormats: 'pkcs12',
-    KeyMode: '0640',
-    DryRun: 'false',
+    CanaryNodeId: ['i-00000001'],
+    TargetTagKey: ['acm-export'],
+    TargetTagValue: ['web'],
+    MaxConcurrency: ['10'],
+    MaxErrors: ['10%'],
+    SecretArn: [input.Bundle.SecretArn],
+    VersionId: [input.Bundle.VersionId],
+    CertName: ['web-prod'],
+    DeploymentId: [input.DeploymentId],
+    RolloutNumber: ['1'],
+    CorrelationId: ['request-1'],
+    ReloadServices: ['haproxy nginx'],
+    RestartServices: ['slapd postfix@-'],
+    VerifyPort: ['0'],
+    KeyFormat: ['decrypted'],
+    ExtraFormats: ['pkcs12'],
+    KeyMode: ['0640'],
+    DryRun: ['false'],
   });
   expect((await system.deployment(input.DeploymentId)).Rollout?.AutomationExecutionId).toBe(
-    automations()[0]?.AutomationExecutionId,
+    automations()[0]?.id,
   );
 });
 
 test.each(['Debian-exim', '0root', 'www.data', 'machine$', '_', 'g'.repeat(32), `${'g'.repeat(31)}$`])(
   'the group %s, which useradd allows, reaches the nodes',
   async (KeyGroup) => {
-    system.target().ssm.addNode('i-1');
+    await system.target().addNode('i-00000001');
     await start(await exported({ KeyGroup }));
-    expect(automations()[0]?.parameters.KeyGroup).toBe(KeyGroup);
-    expect(KeyGroup).toMatch(new RegExp(fleetParameters().KeyGroup?.allowedPattern as string, 'u'));
+    expect(automations()[0]?.parameters.KeyGroup).toEqual([KeyGroup]);
   },
 );
 
 describe('a start that is repeated', () => {
   test('after it was noted answers with what runs', async () => {
-    system.target().ssm.addNode('i-1');
+    await system.target().addNode('i-00000001');
     const input = await exported();
     const first = await start(input);
     expect(await start(input)).toEqual(first);
@@ -124,27 +84,29 @@ describe('a start that is repeated', () => {
 
   test('after its answer was lost uses the same token, so that nothing runs twice', async () => {
     const { ssm } = system.target();
-    ssm.addNode('i-1');
+    await system.target().addNode('i-00000001');
     const input = await exported();
     ssm.failNext('StartAutomationExecution', awsError('TimeoutError'), 'after');
-    await expect(start(input)).rejects.toThrow('TimeoutError');
+    await expect(start(input)).rejects.toMatchObject({ name: 'TimeoutError' });
     await start(input);
     expect(automations()).toHaveLength(1);
     const tokens = ssm.callsOf('StartAutomationExecution').map(({ ClientToken }) => ClientToken);
     expect(new Set(tokens).size).toBe(1);
-    expect(tokens[0]).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
   });
 
   test('with other nodes than before is not stopped by the used token', async () => {
-    const { ssm } = system.target();
-    ssm.addNode('i-1');
+    const target = system.target();
+    const first = await target.addNode('i-00000001');
     const input = await exported();
-    ssm.failNext('StartAutomationExecution', awsError('TimeoutError'), 'after');
-    await expect(start(input)).rejects.toThrow();
-    ssm.addNode('i-0');
-    ssm.nodes.shift();
+    target.ssm.failNext('StartAutomationExecution', awsError('TimeoutError'), 'after');
+    await expect(start(input)).rejects.toMatchObject({ name: 'TimeoutError' });
+    await target.addNode('i-00000002');
+    first.listed = false;
     expect(await start(input)).toMatchObject({ Status: 'IN_PROGRESS' });
-    expect(automations()).toHaveLength(2);
+    expect(automations().map(({ parameters }) => parameters.CanaryNodeId)).toEqual([
+      ['i-00000001'],
+      ['i-00000002'],
+    ]);
   });
 
   test('after its end was recorded answers with that end', async () => {
@@ -156,7 +118,7 @@ describe('a start that is repeated', () => {
   test.each(['ThrottlingException', 'AutomationExecutionLimitExceededException'])(
     'because of %s keeps that name, which the state machine waits for',
     async (name) => {
-      system.target().ssm.addNode('i-1');
+      await system.target().addNode('i-00000001');
       const input = await exported();
       system.target().ssm.failNext('StartAutomationExecution', awsError(name));
       await expect(start(input)).rejects.toMatchObject({ name });
@@ -165,18 +127,18 @@ describe('a start that is repeated', () => {
 });
 
 test('the canary is a node that is ready, and another one each time', async () => {
-  const { ssm } = system.target();
-  ssm.addNode('i-0', { online: false });
-  ssm.addNode('i-1', { platform: 'Windows' });
-  ssm.addNode('i-2', { agent: '3.2.9999.0' });
+  const target = system.target();
+  await target.addNode('i-00000000', { online: false });
+  await target.addNode('i-00000001', { platform: 'Windows' });
+  await target.addNode('i-00000002', { agent: '3.2.9999.0' });
   for (let index = 0; index < 60; index += 1) {
-    ssm.addNode(`mi-${index}`);
+    await target.addNode(`mi-${String(index).padStart(17, '0')}`);
   }
   const canaries: string[] = [];
   for (let round = 0; round < 3; round += 1) {
     const input = await exported();
     await start(input);
-    canaries.push(automations().at(-1)?.parameters.CanaryNodeId as string);
+    canaries.push(automations().at(-1)?.parameters.CanaryNodeId?.[0] as string);
     const deployment = await system.deployment(input.DeploymentId);
     await system.inventory.finish(deployment, deployment.RolloutNumber, {
       Status: 'INSTALLED',
@@ -206,24 +168,27 @@ describe('without a node that is ready the rollout ends here', () => {
   });
 
   test('degraded, when those there are cannot be served: each is named', async () => {
-    const { ssm } = system.target();
-    ssm.addNode('i-1', { online: false });
-    ssm.addNode('i-2', { platform: 'MacOS' });
+    const target = system.target();
+    await target.addNode('i-00000001', { online: false });
+    await target.addNode('i-00000002', { platform: 'Windows' });
     const input = await exported();
     expect(await start(input)).toEqual({ Status: 'DEGRADED' });
     const deployment = await system.deployment(input.DeploymentId);
-    expect(deployment.LastError).toMatch(/^i-1: The SSM agent .* i-2: Platform MacOS is not supported/);
+    expect(deployment.LastError).toMatch(
+      /^i-00000001: The SSM agent .* i-00000002: Platform Windows is not supported/,
+    );
     expect(deployment.Serial).toBeUndefined();
     expect(await system.inventory.allNodes(input.DeploymentId)).toMatchObject([
-      { NodeId: 'i-1', Outcome: 'offline' },
-      { NodeId: 'i-2', Outcome: 'unsupported' },
+      { NodeId: 'i-00000001', Outcome: 'offline' },
+      { NodeId: 'i-00000002', Outcome: 'unsupported' },
     ]);
   });
 });
 
 test('whatever a caller may ask for fits the patterns and the length that the documents set', async () => {
-  const parameters = fleetParameters();
-  const node = system.target().ssm.addNode('i-0123456789abcdef0');
+  const parameters = system.cloud.services.ssmDocuments.find(MEMBER, REGION, 'acm-export-install-on-fleet')
+    ?.content.parameters as Record<string, { allowedPattern: string; default?: string }>;
+  const node = await system.target().addNode('i-0123456789abcdef0');
   await fc.assert(
     fc.asyncProperty(deploymentBodies(arn), async (body) => {
       expect(DeploymentBody.safeParse(body).error).toBeUndefined();
@@ -231,10 +196,10 @@ test('whatever a caller may ask for fits the patterns and the length that the do
       const { TargetAccount: _, TargetRegion: __, TargetTagKey, ...asked } = body;
       const input = await exported({ ...asked, DryRun: false });
       await start(input);
-      const sent = automations().at(-1)?.parameters as Record<string, string>;
-      for (const [name, value] of Object.entries({ ...sent, TargetTagKey })) {
+      const sent = automations().at(-1)?.parameters as Record<string, string[]>;
+      for (const [name, [value]] of Object.entries({ ...sent, TargetTagKey: [TargetTagKey] })) {
         expect(value).toMatch(new RegExp(parameters[name]?.allowedPattern as string));
-        expect(value.length).toBeLessThanOrEqual(512);
+        expect(value?.length).toBeLessThanOrEqual(512);
       }
       // What is left out has a default.
       for (const [name, parameter] of Object.entries(parameters)) {

@@ -1,17 +1,11 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { beforeEach, expect, test } from '@jest/globals';
 import { takeTurns } from '../../functions/shared/turns.ts';
-import { awsError } from './support/fake-service.ts';
-import { type Database, startDatabase } from './support/inventory-table.ts';
+import { awsError } from './support/service-view.ts';
 import { System } from './support/system.ts';
 
-let database: Database;
 let system: System;
-beforeAll(async () => {
-  database = await startDatabase();
-});
-afterAll(() => database.stop());
 beforeEach(async () => {
-  system = new System(database, await database.createTable());
+  system = await System.create();
 });
 
 const targetsIn = (account: string, count: number) =>
@@ -43,7 +37,7 @@ test('whoever asks at the same time or later comes after, and an idle line keeps
   const parts = [all.slice(0, 10), all.slice(10, 20), all.slice(20)];
   const turns = await Promise.all(parts.map((part) => takeTurns(part, system.inventory)));
   expect(Math.min(...gapsOf(turns.flatMap((part) => [...part.values()])))).toBeGreaterThan(1);
-  system.clock.advance({ minutes: 5 });
+  system.advance({ minutes: 5 });
   const [later] = (await takeTurns(targetsIn('444455556666', 1), system.inventory)).values();
   expect(later).toEqual(system.clock.now());
 });
@@ -51,21 +45,21 @@ test('whoever asks at the same time or later comes after, and an idle line keeps
 test('a renewal gives each rollout a turn; a start that was not heard is repeated with the same one', async () => {
   const arn = await system.acm.issue('web');
   for (const TargetTagValue of ['a', 'b', 'c']) {
-    system.target().ssm.addNode(`i-${TargetTagValue}`, { tags: { 'acm-export': TargetTagValue } });
+    await system.target().addNode(`i-${TargetTagValue}`, { tags: { 'acm-export': TargetTagValue } });
     await system.register({ CertificateArn: arn, TargetTagValue });
   }
   await system.runAll();
   await system.acm.renew(arn);
   system.sfn.failNext('StartExecution', awsError('TimeoutError'), 'after', 3);
   const event = { time: system.clock.now().toISOString() };
-  await expect(system.renewal(arn, event)).rejects.toThrow('TimeoutError');
+  await expect(system.renewal(arn, event)).rejects.toThrow('the answer was lost');
   const delays = () =>
     system.sfn
       .running()
       .map(({ input }) => (JSON.parse(input) as { StartDelaySeconds: number }).StartDelaySeconds);
   const given = delays();
   expect(given.sort()).toEqual([0, 2, 3]);
-  system.clock.advance({ minutes: 1 });
+  system.advance({ minutes: 1 });
   await system.renewal(arn, event);
   expect(delays().sort()).toEqual(given);
   await system.runAll();
@@ -74,7 +68,7 @@ test('a renewal gives each rollout a turn; a start that was not heard is repeate
 
 test('a rollout that somebody asked for does not wait behind a fleet', async () => {
   await takeTurns(targetsIn('444455556666', 1000), system.inventory);
-  system.target().ssm.addNode('i-1');
+  await system.target().addNode('i-00000001');
   await system.register({ CertificateArn: await system.acm.issue('web') });
   const [execution] = system.sfn.running();
   expect(JSON.parse(execution?.input as string)).toMatchObject({ StartDelaySeconds: 0 });

@@ -1,51 +1,65 @@
-import './quiet.ts';
-import type { ACMClient } from '@aws-sdk/client-acm';
-import type { SFNClient } from '@aws-sdk/client-sfn';
-import type { SNSClient } from '@aws-sdk/client-sns';
-import type { STSClient } from '@aws-sdk/client-sts';
-import type { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
-import type { APIGatewayProxyEvent } from 'aws-lambda';
-import {
-  type CheckInstallationInput,
-  checkInstallation,
-} from '../../../functions/check-installation/check-installation.ts';
-import { route } from '../../../functions/deployments-api/route.ts';
-import { exportCertificate } from '../../../functions/export-certificate/export-certificate.ts';
-import { handleRenewal, startRenewal } from '../../../functions/handle-renewal/handle-renewal.ts';
-import { reconcile } from '../../../functions/reconcile/reconcile.ts';
-import { handleFailure, reportFailure } from '../../../functions/report-failure/report-failure.ts';
+import { createHash } from 'node:crypto';
+import path from 'node:path';
+import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import type { APIGatewayProxyEvent, Context } from 'aws-lambda';
+import { type Clients, rolloutDepsFrom } from '../../../functions/shared/clients.ts';
 import type { Deployment } from '../../../functions/shared/deployment.ts';
 import { Inventory } from '../../../functions/shared/inventory.ts';
-import { type Notification, notify } from '../../../functions/shared/notification.ts';
-import {
-  type SessionStatement,
-  type TargetClients,
-  targetAccounts,
-} from '../../../functions/shared/target-account.ts';
-import {
-  type Installation,
-  type StartInstallationInput,
-  startInstallation,
-} from '../../../functions/start-installation/start-installation.ts';
-import { Clock } from './clock.ts';
-import { FakeAcm } from './fake-acm.ts';
-import { FakeService } from './fake-service.ts';
-import { type Execution, FakeStepFunctions } from './fake-step-functions.ts';
-import { FakeSts } from './fake-sts.ts';
-import { FakeTarget } from './fake-target.ts';
-import type { Database } from './inventory-table.ts';
+import type { Installation } from '../../../functions/start-installation/start-installation.ts';
+import { type Cloud, createCloud, type Identity } from '../../../local/cloud.ts';
+import { ComposedFunctions, type FunctionName } from '../../../local/composed-functions.ts';
+import { ScriptedNode } from '../../../local/scripted-node.ts';
+import type { Certificate } from '../../../local/services/acm.ts';
+import { CertificateAuthority } from '../../../local/services/certificate-authority.ts';
+import type { ClientClass } from '../../../local/services/in-process.ts';
+import type { Execution as CloudExecution } from '../../../local/services/step-functions.ts';
+import { VirtualClock } from '../../../local/services/virtual-clock.ts';
+import { type Deployed, resolveTemplate } from '../../../local/templates/resolve-template.ts';
+import { ServiceView } from './service-view.ts';
+
+export { awsError } from './service-view.ts';
 
 export const CENTRAL = '111122223333';
 export const MEMBER = '444455556666';
 export const REGION = 'eu-central-1';
-const STATE_MACHINE = `arn:aws:states:${REGION}:${CENTRAL}:stateMachine:acm-export-certificate-rollout`;
-const TOPIC = `arn:aws:sns:${REGION}:${CENTRAL}:acm-export-notifications`;
+const START = '2026-11-24T10:30:00Z';
+const EXTERNAL_ID = 'only-for-these-tests';
+const ADMINISTRATOR = [{ Statement: { Effect: 'Allow' as const, Action: '*', Resource: '*' } }];
+const PROJECT = path.resolve(import.meta.dirname, '../../..');
 
-class FakeSns extends FakeService {
-  Publish() {
-    return { MessageId: '0' };
-  }
+const stacks = new Map<string, Deployed>();
+
+/** A stack as it would be deployed; read once for all tests of a file. */
+function stackOf(
+  file: string,
+  account: string,
+  region: string,
+  parameters: Record<string, string>,
+): Deployed {
+  const key = JSON.stringify([file, account, region, parameters]);
+  const known = stacks.get(key);
+  if (known) return known;
+  const resolved = resolveTemplate(path.join(PROJECT, file), {
+    account,
+    region,
+    stackName: `acm-export-${file}`,
+    parameters: { ExternalId: EXTERNAL_ID, ...parameters },
+  });
+  stacks.set(key, resolved);
+  return resolved;
 }
+
+/** The central stack. */
+export const stack = stackOf('template.yaml', CENTRAL, REGION, {
+  TargetAccounts: `${CENTRAL},${MEMBER}`,
+  TargetTagKeys: 'acm-export,tier',
+  SecretReaderRoles: 'ecs-execution,team-*',
+});
+
+const authority = CertificateAuthority.create(new Date(START));
+
+export type ExecutionStatus = CloudExecution['status'];
+export type Execution = Pick<CloudExecution, 'arn' | 'name' | 'input' | 'status'>;
 
 export interface ApiAnswer {
   status: number;
@@ -65,97 +79,267 @@ export interface Wrappers {
   around?: <T>(call: () => Promise<T>) => Promise<T>;
 }
 
-/** Everything that a stack is, in one process: real functions and table, every other service faked. */
+/** ACM of the central account. */
+class AcmView extends ServiceView {
+  /** Issues a certificate that may be deployed under every name. */
+  issue(
+    id = 'web',
+    detail: Partial<Pick<Certificate, 'status' | 'type' | 'keyPairOrigin' | 'exportable' | 'names'>> = {},
+    tags: Record<string, string> = { CertName: '+' },
+  ): Promise<string> {
+    const names = ['www.example.com'];
+    return this.cloud.services.acm.add(CENTRAL, REGION, {
+      id: id.replaceAll(' ', '-'),
+      names,
+      keyAlgorithm: 'EC_prime256v1',
+      tags,
+      ...detail,
+    });
+  }
+
+  /** The next version is there; resolves to its serial. */
+  async renew(arn: string): Promise<string> {
+    await this.cloud.services.acm.renew(arn);
+    return this.serialOf(arn);
+  }
+
+  held(arn: string): Certificate {
+    return this.cloud.services.acm.certificate(arn);
+  }
+
+  remove(arn: string): void {
+    this.cloud.services.acm.remove(arn);
+  }
+
+  /** Lower-case hex without colons. */
+  serialOf(arn: string): string {
+    return this.held(arn).versions.at(-1)?.serial.replaceAll(':', '') ?? '';
+  }
+
+  /** What happens between a function's DescribeCertificate and its ExportCertificate, once. */
+  beforeExport(happens: () => unknown): void {
+    this.cloud.faults.inject({
+      operation: 'CertificateManager.ExportCertificate',
+      kind: 'delay',
+      until: happens,
+    });
+  }
+}
+
+/** Step Functions of the central account. Tasks are run by `System.step`. */
+class StepFunctionsView extends ServiceView {
+  get executions(): Map<string, Execution> {
+    return new Map(
+      this.cloud.services.stepFunctions.executions().map((execution) => [execution.arn, execution]),
+    );
+  }
+
+  running(): Execution[] {
+    return [...this.executions.values()].filter((execution) => execution.status === 'RUNNING');
+  }
+
+  /** Ends an execution from outside. */
+  end(arn: string, status: ExecutionStatus): void {
+    this.cloud.services.stepFunctions.end(arn, status as 'ABORTED');
+  }
+}
+
+/** One account and Region with its nodes. */
+export class TargetView {
+  readonly secretsManager: ServiceView;
+  readonly ssm: ServiceView;
+  readonly events: ServiceView;
+  readonly nodes: ScriptedNode[] = [];
+  readonly #cloud: Cloud;
+  readonly #place: { account: string; region: string };
+  readonly #mayAnswer: () => Promise<void>;
+  #administrator: Identity | undefined;
+
+  constructor(cloud: Cloud, account: string, region: string, mayAnswer: () => Promise<void>) {
+    const isHere = (call: { account: string; region: string }) =>
+      call.account === account && call.region === region;
+    this.#cloud = cloud;
+    this.#place = { account, region };
+    this.#mayAnswer = mayAnswer;
+    this.secretsManager = new ServiceView(cloud, 'secretsmanager', isHere);
+    this.ssm = new ServiceView(cloud, 'AmazonSSM', isHere);
+    this.events = new ServiceView(cloud, 'AWSEvents', isHere);
+  }
+
+  /** @param name an id, or anything that one is made of. */
+  async addNode(
+    name: string,
+    options: Parameters<typeof ScriptedNode.create>[3] = {},
+  ): Promise<ScriptedNode> {
+    const hash = createHash('sha256').update(name).digest('hex');
+    const id = /^(m?i-[0-9a-f]{8,17})$/.test(name) ? name : `i-${hash.slice(0, 17)}`;
+    const node = await ScriptedNode.create(this.#cloud, this.#place, id, options, this.#mayAnswer);
+    this.nodes.push(node);
+    return node;
+  }
+
+  automations() {
+    return this.#cloud.services.automation.executions(this.#place.account, this.#place.region);
+  }
+
+  secrets() {
+    return this.#cloud.services.secretsManager.secrets(this.#place.account, this.#place.region);
+  }
+
+  /** A client of an administrator of this account. */
+  client<T>(clientClass: ClientClass<T>): T {
+    const { account, region } = this.#place;
+    this.#administrator ??= this.#cloud.createUser(account, 'administrator', ADMINISTRATOR);
+    const { credentials } = this.#administrator;
+    return this.#cloud.client(clientClass, { region, credentials, maxAttempts: 1 });
+  }
+}
+
+/**
+ * Everything that a stack is, in one process: the composed functions with the roles of their templates, over a local
+ * cloud whose clock stands still. A test delivers events itself and runs executions step by step.
+ */
 export class System {
-  readonly clock = new Clock();
-  readonly sfn = new FakeStepFunctions();
-  readonly acm = new FakeAcm();
-  readonly sts = new FakeSts();
-  readonly sns = new FakeSns();
-  readonly targets = new Map<string, FakeTarget>();
+  readonly clock: VirtualClock;
+  readonly cloud: Cloud;
+  readonly sfn: StepFunctionsView;
+  readonly acm: AcmView;
+  readonly sts: ServiceView;
+  readonly sns: ServiceView;
+  readonly dynamodb: ServiceView;
   readonly inventory: Inventory;
   readonly client: DynamoDBDocumentClient;
   readonly table: string;
   requireCertificateTag = true;
+  rolloutsEnabled = true;
   random = () => 0.5;
-  readonly #sent = new Set<string>();
-  readonly #renewals = new Map<string, unknown>();
+  readonly #targets = new Map<string, TargetView>();
+  readonly #functions: ComposedFunctions;
   readonly #states = new Map<string, { state: string; data: Record<string, unknown> }>();
+  /** Nodes answer when it opens. */
+  #gate = Promise.withResolvers<void>();
 
-  constructor(database: Pick<Database, 'client'>, table: string) {
-    this.client = database.client;
-    this.table = table;
-    this.inventory = new Inventory(database.client, table, this.clock.now);
+  private constructor(cloud: Cloud, clock: VirtualClock) {
+    this.cloud = cloud;
+    this.clock = clock;
+    this.acm = new AcmView(cloud, 'CertificateManager');
+    this.sfn = new StepFunctionsView(cloud, 'AWSStepFunctions');
+    this.sts = new ServiceView(cloud, 'sts');
+    this.sns = new ServiceView(cloud, 'sns');
+    this.dynamodb = new ServiceView(cloud, 'DynamoDB_20120810');
+    this.#functions = new ComposedFunctions(cloud, stack);
+    this.table = this.#resource('InventoryTable').physicalId;
+    const administrator = cloud.createUser(CENTRAL, 'administrator', ADMINISTRATOR);
+    const options = { region: REGION, credentials: administrator.credentials, maxAttempts: 1 };
+    this.client = cloud.documentClient(DynamoDBDocumentClient, options);
+    this.inventory = new Inventory(this.client, this.table, clock.now);
+  }
+
+  /** The central stack, and member stacks in the central and in another account. */
+  static async create(): Promise<System> {
+    const clock = new VirtualClock(START);
+    const cloud = await createCloud({
+      clock,
+      authority: await authority,
+      quotas: false,
+      holdsExecutions: true,
+    });
+    await cloud.deploy(stack);
+    const system = new System(cloud, clock);
+    await system.addMember(CENTRAL);
+    await system.addMember(MEMBER);
+    // No schedule runs, no event arrives (they are best effort) and no certificate is renewed but by the test.
+    cloud.services.events.stop();
+    cloud.services.events.lose(() => true, Number.POSITIVE_INFINITY);
+    cloud.services.acm.automaticRenewal = false;
+    return system;
+  }
+
+  /** Deploys the member stack in an account and Region. */
+  async addMember(account: string, region = REGION, parameters: Record<string, string> = {}): Promise<void> {
+    await this.cloud.deploy(
+      stackOf('member-account.yaml', account, region, {
+        CentralAccountId: CENTRAL,
+        CentralRegion: REGION,
+        TargetTagKey1: 'acm-export',
+        TargetTagKey2: 'tier',
+        TargetTagKey3: 'tier=x',
+        ...parameters,
+      }),
+    );
+  }
+
+  /** The account does not let the functions in any more; returns what opens it again. */
+  refuse(account: string): () => void {
+    const { remove } = this.cloud.faults.inject({
+      operation: 'sts.AssumeRole',
+      kind: 'refuse',
+      error: {
+        name: 'AccessDenied',
+        message: 'User is not authorized to perform: sts:AssumeRole',
+        status: 403,
+      },
+      times: Number.POSITIVE_INFINITY,
+      when: ({ input }) => (input as { RoleArn: string }).RoleArn.includes(`:${account}:`),
+    });
+    return remove;
+  }
+
+  /** What happens each time that a function calls an operation, before it has its effect. */
+  before(operation: string, happens: (input: never) => unknown): void {
+    this.cloud.faults.inject({ operation, kind: 'delay', until: happens, times: Number.POSITIVE_INFINITY });
+  }
+
+  /** Lets time pass, and happen what comes with it. */
+  advance(time: { seconds?: number; minutes?: number; hours?: number; days?: number }): void {
+    const { seconds = 0, minutes = 0, hours = 0, days = 0 } = time;
+    this.clock.advance((((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000);
   }
 
   /** The member account by default. */
-  target(account = MEMBER, region = REGION): FakeTarget {
+  target(account = MEMBER, region = REGION): TargetView {
     const key = `${account}/${region}`;
-    const target = this.targets.get(key) ?? new FakeTarget();
-    this.targets.set(key, target);
+    const target =
+      this.#targets.get(key) ?? new TargetView(this.cloud, account, region, () => this.#gate.promise);
+    this.#targets.set(key, target);
     return target;
   }
 
   messages(): { Subject: string; Message: string }[] {
-    return this.sns.callsOf('Publish');
+    return this.cloud.services.sns.messages.map(({ subject = '', message }) => ({
+      Subject: subject,
+      Message: message,
+    }));
   }
 
-  rolloutsEnabled = true;
-
-  /** What the functions get, with the calls of one caller wrapped. */
-  deps({ around }: Wrappers = {}, functionName = 'test') {
-    const wrap = <T>(client: T): T => {
-      const { send } = client as { send: (command: unknown) => Promise<unknown> };
-      return around
-        ? ({ send: (command: unknown) => around(() => send.call(client, command)) } as unknown as T)
-        : client;
-    };
-    const openSession = targetAccounts({
-      sts: this.sts.client<STSClient>(),
-      prefix: 'acm-export',
-      partition: 'aws',
-      externalId: 'only-for-these-tests',
-      functionName,
-    });
-    return {
-      inventory: around ? new Inventory(wrap(this.client), this.table, this.clock.now) : this.inventory,
-      sfn: wrap(this.sfn.client<SFNClient>()),
-      acm: this.acm.client<ACMClient>(),
-      sns: this.sns.client<SNSClient>(),
-      topicArn: TOPIC,
-      stateMachineArn: STATE_MACHINE,
-      rolloutsEnabled: this.rolloutsEnabled,
-      prefix: 'acm-export',
-      partition: 'aws',
-      account: CENTRAL,
-      region: REGION,
-      targetAccounts: [CENTRAL, MEMBER],
-      secretReaderRoles: ['ecs-execution', 'team-*'],
-      targetTagKeys: ['acm-export', 'tier'],
-      requireCertificateTag: this.requireCertificateTag,
-      nodeRetentionDays: 7,
-      timeoutMinutes: 120,
-      now: this.clock.now,
-      sleep: this.clock.sleep,
-      random: this.random,
-      correlationId: 'reconcile-1',
-      connectTarget: async (
-        target: Parameters<typeof openSession>[0],
-        statements: SessionStatement[],
-      ): Promise<TargetClients> => {
-        const session = await openSession(target, statements);
-        return this.target(target.TargetAccount, session.region).clients(statements);
+  /** A composed function, with the calls of one caller wrapped. */
+  function<Name extends FunctionName>(name: Name, wrappers: Wrappers = {}) {
+    return this.#functions.compose(name, this.#functionClock(), {
+      clients: this.#clients(name, wrappers),
+      variables: {
+        ROLLOUTS_ENABLED: String(this.rolloutsEnabled),
+        REQUIRE_CERTIFICATE_TAG: String(this.requireCertificateTag),
       },
+    });
+  }
+
+  /** What claims and starts a rollout, with the rights of the API. */
+  rolloutDeps(wrappers: Wrappers = {}) {
+    const env = {
+      INVENTORY_TABLE: this.table,
+      STATE_MACHINE_ARN: this.#stateMachineArn(),
+      ROLLOUTS_ENABLED: 'true',
     };
+    return rolloutDepsFrom(env, this.#clients('deployments-api', wrappers), this.#functionClock());
   }
 
   async api(method: string, resource: string, request: ApiRequest = {}, wrappers?: Wrappers) {
-    const { path = null, query = null, body = null } = request;
+    const { path: pathParameters = null, query = null, body = null } = request;
     const multi = Object.entries(query ?? {}).map(([name, value]) => [name, [value]]);
     const event = {
       httpMethod: method,
       resource,
-      pathParameters: path,
+      pathParameters,
       queryStringParameters: query,
       multiValueQueryStringParameters: query && Object.fromEntries(multi),
       body: body === null || typeof body === 'string' ? body : JSON.stringify(body),
@@ -166,7 +350,7 @@ export class System {
   }
 
   async send(event: APIGatewayProxyEvent, wrappers?: Wrappers): Promise<ApiAnswer> {
-    const { statusCode, body } = await route(event, 'lambda-1', this.deps(wrappers, 'deployments-api'));
+    const { statusCode, body } = await this.function('deployments-api', wrappers)(event, context('lambda-1'));
     return { status: statusCode, body: JSON.parse(body) };
   }
 
@@ -189,23 +373,18 @@ export class System {
   }
 
   rollouts(id: string, wrappers?: Wrappers): Promise<ApiAnswer> {
-    const path = { CertName: 'web-prod', DeploymentId: id };
+    const request = { path: { CertName: 'web-prod', DeploymentId: id } };
     return this.api(
       'POST',
       '/certificates/{CertName}/deployments/{DeploymentId}/rollouts',
-      { path },
+      request,
       wrappers,
     );
   }
 
   remove(id: string, wrappers?: Wrappers, query: Record<string, string> | null = null): Promise<ApiAnswer> {
-    const path = { CertName: 'web-prod', DeploymentId: id };
-    return this.api(
-      'DELETE',
-      '/certificates/{CertName}/deployments/{DeploymentId}',
-      { path, query },
-      wrappers,
-    );
+    const request = { path: { CertName: 'web-prod', DeploymentId: id }, query };
+    return this.api('DELETE', '/certificates/{CertName}/deployments/{DeploymentId}', request, wrappers);
   }
 
   async deployment(id: string): Promise<Deployment> {
@@ -236,51 +415,29 @@ export class System {
     return this.renewalOf(whole, how);
   }
 
-  /** Delivers anything to handle-renewal. */
-  renewalOf(event: unknown, { forget, ...wrappers }: Wrappers & { forget?: boolean } = {}) {
-    const deps = this.deps(wrappers, 'handle-renewal');
-    return handleRenewal(event, {
-      ...deps,
-      onceForSerial: async (renewal) => {
-        const known = forget ? undefined : this.#renewals.get(renewal.Key);
-        if (known) {
-          return known as Awaited<ReturnType<typeof startRenewal>>;
-        }
-        const started = await startRenewal(renewal, deps);
-        this.#renewals.set(renewal.Key, started);
-        return started;
-      },
-    });
+  /** Delivers anything to handle-renewal. While another call works on the same key, Lambda calls again later. */
+  async renewalOf(event: unknown, { forget, ...wrappers }: Wrappers & { forget?: boolean } = {}) {
+    const handle = this.function('handle-renewal', wrappers);
+    if (forget) this.#forgetIdempotency();
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await handle(event as object, context('lambda-2'));
+      } catch (error) {
+        if ((error as Error).name !== 'IdempotencyAlreadyInProgressError') throw error;
+        await new Promise(setImmediate);
+        // The other call crashed: its record has no effect after the time that it had left.
+        if (attempt > 100) this.#forgetIdempotency();
+      }
+    }
   }
 
   reconcile(task: 'nodes' | 'certificates', wrappers?: Wrappers) {
-    const deps = this.deps(wrappers, 'reconcile');
-    return reconcile(task, {
-      ...deps,
-      notifyOnce: async (key: string, notification: Notification) => {
-        const day = this.clock.now().toISOString().slice(0, 10);
-        if (!this.#sent.has(`${key}#${day}`)) {
-          await notify(deps.sns, TOPIC, notification);
-          this.#sent.add(`${key}#${day}`);
-        }
-      },
-    });
+    return this.function('reconcile', wrappers)({ Task: task }, context('reconcile-1'));
   }
 
   /** Delivers an event to report-failure. */
   report(event: unknown, wrappers?: Wrappers) {
-    const deps = this.deps(wrappers, 'report-failure');
-    return handleFailure(event, {
-      ...deps,
-      onceForCause: async ({ Key, Event }) => {
-        if (this.#sent.has(Key)) {
-          return { Ignored: 'told already' };
-        }
-        const report = await reportFailure(Event, deps);
-        this.#sent.add(Key);
-        return report;
-      },
-    });
+    return this.function('report-failure', wrappers)(event as object, context('lambda-3'));
   }
 
   /** The event of an execution that ended as something else than SUCCEEDED. */
@@ -304,20 +461,29 @@ export class System {
     };
   }
 
+  /** Every node with a command answers, and whatever follows at once has happened. */
+  async letNodesAnswer(): Promise<void> {
+    this.#gate.resolve();
+    // Nothing here waits for more than promises: when they are done, it is its turn.
+    await new Promise((resolve) => process.nextTick(resolve));
+    this.#gate = Promise.withResolvers();
+  }
+
   /** Runs one state of an execution, as the state machine would. False when it has ended. */
   async step(arn: string, wrappers?: Wrappers): Promise<boolean> {
+    const isRunning = () => this.sfn.executions.get(arn)?.status === 'RUNNING';
     const execution = this.sfn.executions.get(arn);
-    if (execution?.status !== 'RUNNING') {
+    if (!execution || !isRunning()) {
       return false;
     }
-    const { state, data } = this.#states.get(arn) ?? { state: 'Export', data: JSON.parse(execution.input) };
+    const { state, data } = this.#next(arn);
     try {
       const next = await this.#runState(state, data, wrappers);
-      if (execution.status !== 'RUNNING') {
+      if (!isRunning()) {
         return false;
       }
       if (typeof next === 'string') {
-        execution.status = next as Execution['status'];
+        this.sfn.end(arn, next);
         if (next === 'FAILED') {
           const { Error: message = '' } = data.Installation as { Error?: string };
           await this.report(this.executionEvent(execution, { name: 'InstallationFailed', message }));
@@ -332,9 +498,9 @@ export class System {
         // The state machine runs the same state again.
         return true;
       }
-      if (execution.status === 'RUNNING') {
-        execution.status = fault.name === 'RolloutSuperseded' ? 'SUCCEEDED' : 'FAILED';
-        if (execution.status === 'FAILED') {
+      if (isRunning()) {
+        this.sfn.end(arn, fault.name === 'RolloutSuperseded' ? 'SUCCEEDED' : 'FAILED');
+        if (fault.name !== 'RolloutSuperseded') {
           await this.report(this.executionEvent(execution, fault));
         }
       }
@@ -342,31 +508,14 @@ export class System {
     }
   }
 
-  async #runState(
-    state: string,
-    data: Record<string, unknown>,
-    wrappers?: Wrappers,
-  ): Promise<{ state: string; data: Record<string, unknown> } | 'SUCCEEDED' | 'FAILED'> {
-    const input = data as unknown as CheckInstallationInput;
-    if (state === 'Export') {
-      const Bundle = await exportCertificate(input, this.deps(wrappers, 'export-certificate'));
-      return { state: 'Start', data: { ...data, Bundle } };
-    }
-    if (state === 'Check') {
-      for (const { ssm } of this.targets.values()) {
-        ssm.runAutomation(input.Installation.AutomationExecutionId);
-      }
-      this.clock.advance({ seconds: input.Installation.WaitSeconds });
-    }
-    const installation: Installation =
-      state === 'Start'
-        ? await startInstallation(input as StartInstallationInput, this.deps(wrappers, 'start-installation'))
-        : await checkInstallation(input, this.deps(wrappers, 'check-installation'));
-    data.Installation = installation;
-    if (installation.Status === 'IN_PROGRESS') {
-      return { state: 'Check', data };
-    }
-    return installation.Status === 'FAILED' ? 'FAILED' : 'SUCCEEDED';
+  /** What the next state of an execution gets. */
+  inputOf<T>(arn: string): T {
+    return this.#next(arn).data as T;
+  }
+
+  #next(arn: string): { state: string; data: Record<string, unknown> } {
+    const first = () => ({ state: 'Export', data: JSON.parse(this.sfn.executions.get(arn)?.input ?? '') });
+    return this.#states.get(arn) ?? first();
   }
 
   /** Runs every execution to its end, and those that follow. */
@@ -377,4 +526,64 @@ export class System {
       }
     }
   }
+
+  async #runState(
+    state: string,
+    data: Record<string, unknown>,
+    wrappers?: Wrappers,
+  ): Promise<{ state: string; data: Record<string, unknown> } | 'SUCCEEDED' | 'FAILED'> {
+    if (state === 'Export') {
+      const Bundle = await this.function('export-certificate', wrappers)(data as never);
+      return { state: 'Start', data: { ...data, Bundle } };
+    }
+    if (state === 'Check') {
+      this.clock.advance((data.Installation as { WaitSeconds: number }).WaitSeconds * 1000);
+      await this.letNodesAnswer();
+    }
+    const name = state === 'Start' ? 'start-installation' : 'check-installation';
+    const installation: Installation = await this.function(name, wrappers)(data as never);
+    data.Installation = installation;
+    if (installation.Status === 'IN_PROGRESS') {
+      return { state: 'Check', data };
+    }
+    return installation.Status === 'FAILED' ? 'FAILED' : 'SUCCEEDED';
+  }
+
+  #resource(logicalId: string) {
+    const resource = stack.resources.get(logicalId);
+    if (!resource) throw new Error(`template.yaml has no ${logicalId}`);
+    return resource;
+  }
+
+  #stateMachineArn(): string {
+    return this.#resource('CertificateRolloutStateMachine').arn ?? '';
+  }
+
+  #forgetIdempotency(): void {
+    const { arn = '' } = this.#resource('IdempotencyTable');
+    this.cloud.services.dynamoDb.clear(arn);
+  }
+
+  #functionClock() {
+    return { now: this.clock.now, sleep: this.clock.pass, random: this.random };
+  }
+
+  #clients(name: FunctionName, { around }: Wrappers): Clients {
+    // One attempt: what tests let fail is what is left when the SDK has given up.
+    const clients = this.#functions.clients(name, { maxAttempts: 1, retryStrategy: undefined });
+    if (!around) return clients;
+    const wrapped =
+      <T extends object>(make: (config?: object) => T) =>
+      (config?: object): T => {
+        const client = make(config);
+        const { send } = client as { send: (command: unknown) => Promise<unknown> };
+        return Object.assign(Object.create(client), {
+          send: (command: unknown) => around(() => send.call(client, command)),
+        });
+      };
+    return { ...clients, documents: wrapped(clients.documents), sfn: wrapped(clients.sfn) };
+  }
 }
+
+const context = (awsRequestId: string) =>
+  ({ awsRequestId, functionName: 'test', getRemainingTimeInMillis: () => 60_000 }) as Context;

@@ -1,0 +1,219 @@
+import { CreateSecretCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { BatchWriteCommand } from '@aws-sdk/lib-dynamodb';
+import {
+  type Deployment,
+  deploymentIdOf,
+  executionNameOf,
+  type NodeRecord,
+  normaliseSerial,
+  secretNameOf,
+  timestamp,
+  versionIdOf,
+} from '../functions/shared/deployment.ts';
+import { inParallel } from '../functions/shared/inventory.ts';
+import { ScriptedNode } from '../local/scripted-node.ts';
+import { administratorOf, CENTRAL, deployMember, MEMBERS, REGION, type World } from './world.ts';
+
+/** Any date before the measurement: when the fleet was installed. */
+const INSTALLED_AT = '2026-06-01T00:00:00Z';
+/** Calls at once while a fleet is made. */
+const AT_ONCE = 64;
+
+export interface FleetPlan {
+  deployments: number;
+  certificates: number;
+  accounts: number;
+  /** Values of the tag in each account; deployments share them evenly. */
+  tagsPerAccount: number;
+  nodesPerDeployment: number;
+}
+
+/** A fleet in which every node serves the current version of its certificate. */
+export interface Fleet {
+  certificateArns: string[];
+  deployments: Deployment[];
+  /** Ids of the nodes of each tag value, by account. */
+  nodes: Map<string, Map<string, string[]>>;
+}
+
+/** Issues the certificates, which takes real time, and says what lies where. */
+export async function planFleet({ cloud, stack }: World, plan: FleetPlan): Promise<Fleet> {
+  const { acm } = cloud.services;
+  const certificates = await Promise.all(
+    Array.from({ length: plan.certificates }, async (_, index) => {
+      const names = ['www.example.com'];
+      const arn = await acm.add(CENTRAL, REGION, {
+        id: `00000000-0000-0000-0000-${String(index).padStart(12, '0')}`,
+        names,
+        keyAlgorithm: 'EC_prime256v1',
+        tags: { CertName: '+' },
+      });
+      // What was never exported is not renewed, and people are told.
+      acm.certificate(arn).exported = true;
+      return { arn, ...currentOf(cloud, arn) };
+    }),
+  );
+  const stateMachineArn = stack.resources.get('CertificateRolloutStateMachine')?.arn ?? '';
+  const nodes: Fleet['nodes'] = new Map();
+  const perAccount = new Map<string, number>();
+  let nodesMade = 0;
+  const newNode = () => {
+    nodesMade += 1;
+    return `i-${nodesMade.toString(16).padStart(17, '0')}`;
+  };
+  const deployments = Array.from({ length: plan.deployments }, (_, index) => {
+    const number = index % plan.certificates;
+    const certificate = certificates[number] as (typeof certificates)[number];
+    // Every account has deployments of every certificate.
+    const place = (number + Math.floor(index / plan.certificates)) % plan.accounts;
+    const account = MEMBERS[place] as string;
+    const tags = nodes.get(account) ?? new Map<string, string[]>();
+    nodes.set(account, tags);
+    const within = perAccount.get(account) ?? 0;
+    perAccount.set(account, within + 1);
+    const tag = `application-${within % plan.tagsPerAccount}`;
+    tags.set(tag, tags.get(tag) ?? Array.from({ length: plan.nodesPerDeployment }, newNode));
+    const name = `web-${number}-${Math.floor(within / plan.tagsPerAccount)}`;
+    return healthyDeployment(name, account, tag, certificate, stateMachineArn);
+  });
+  return { certificateArns: certificates.map(({ arn }) => arn), deployments, nodes };
+}
+
+/** What a certificate is now, as the inventory writes it. */
+export function currentOf(cloud: World['cloud'], arn: string): { serial: string; notAfter: string } {
+  const version = cloud.services.acm.certificate(arn).versions.at(-1);
+  if (!version) throw new Error(`${arn} was never issued.`);
+  return { serial: normaliseSerial(version.serial), notAfter: timestamp(version.notAfter) };
+}
+
+/** Writes the deployments and their nodes into the inventory. */
+export async function fillInventory(world: World, { deployments, nodes }: Fleet): Promise<void> {
+  const records = deployments.flatMap((deployment) => {
+    const { DeploymentId, TargetAccount, TargetTagValue } = deployment;
+    const ids = nodes.get(TargetAccount)?.get(TargetTagValue) ?? [];
+    return [
+      { ...deployment, Item: 'deployment' },
+      ...ids.map((id) => ({ ...healthyNode(deployment, id), Item: `node#${id}`, DeploymentId })),
+    ];
+  });
+  await writeItems(world, records);
+}
+
+/** Puts items into the inventory as they are. */
+export async function writeItems({ documents, stack }: World, items: object[]): Promise<void> {
+  const table = stack.resources.get('InventoryTable')?.physicalId ?? '';
+  // BatchWriteItem takes 25 items at most.
+  const batches = Array.from({ length: Math.ceil(items.length / 25) }, (_, batch) =>
+    items.slice(batch * 25, (batch + 1) * 25),
+  );
+  await inParallel(batches, AT_ONCE, (batch) => {
+    const puts = batch.map((Item) => ({ PutRequest: { Item } }));
+    return documents.send(new BatchWriteCommand({ RequestItems: { [table]: puts } }));
+  });
+}
+
+/**
+ * The member accounts with their nodes.
+ *
+ * @param install takes as long as a node needs for a command.
+ */
+export async function addNodes(
+  { cloud }: World,
+  { nodes }: Fleet,
+  install: () => Promise<void> = async () => {},
+): Promise<Map<string, ScriptedNode>> {
+  const made = new Map<string, ScriptedNode>();
+  for (const [account, tags] of nodes) {
+    const place = { account, region: REGION };
+    await deployMember(cloud, account);
+    for (const [tag, ids] of tags) {
+      for (const id of ids) {
+        const options = { tags: { 'acm-export': tag } };
+        made.set(id, await ScriptedNode.create(cloud, place, id, options, install));
+      }
+    }
+  }
+  return made;
+}
+
+/** The bundles of the version before. */
+export async function storeBundles({ cloud }: World, { deployments }: Fleet): Promise<void> {
+  const accounts = Map.groupBy(deployments, ({ TargetAccount }) => TargetAccount);
+  for (const [account, own] of accounts) {
+    const { credentials } = administratorOf(cloud, account);
+    const secrets = cloud.client(SecretsManagerClient, { region: REGION, credentials });
+    await inParallel(own, AT_ONCE, (deployment) =>
+      secrets.send(
+        new CreateSecretCommand({
+          Name: secretNameOf('acm-export', deployment),
+          ClientRequestToken: deployment.VersionId,
+          SecretString: 'the version before',
+          Tags: [
+            { Key: deployment.TargetTagKey, Value: deployment.TargetTagValue },
+            { Key: 'acm-export:deployment-id', Value: deployment.DeploymentId },
+          ],
+        }),
+      ),
+    );
+  }
+}
+
+function healthyDeployment(
+  CertName: string,
+  TargetAccount: string,
+  TargetTagValue: string,
+  {
+    arn: CertificateArn,
+    serial: Serial,
+    notAfter: NotAfter,
+  }: { arn: string; serial: string; notAfter: string },
+  stateMachineArn: string,
+): Deployment {
+  const target = { TargetAccount, TargetRegion: REGION, TargetTagKey: 'acm-export', TargetTagValue };
+  const DeploymentId = deploymentIdOf(target, CertName);
+  return {
+    ...target,
+    DeploymentId,
+    CertName,
+    CertificateArn,
+    Options: {
+      ReloadServices: ['nginx'],
+      RestartServices: [],
+      VerifyPort: 443,
+      KeyFormat: 'decrypted',
+      ExtraFormats: [],
+    },
+    MaxConcurrency: '50',
+    MaxErrors: '0',
+    Status: 'INSTALLED',
+    RolloutNumber: 1,
+    Failures: 0,
+    Serial,
+    VersionId: versionIdOf(CertificateArn, Serial),
+    NotAfter,
+    LastRollout: {
+      Number: 1,
+      Serial,
+      Cause: 'REQUEST',
+      CorrelationId: '11111111-2222-3333-4444-555555555555',
+      ExecutionArn: `${stateMachineArn.replace('stateMachine', 'execution')}:${executionNameOf(DeploymentId, Serial, 1)}`,
+      Status: 'INSTALLED',
+      At: INSTALLED_AT,
+    },
+    CreatedAt: INSTALLED_AT,
+    UpdatedAt: INSTALLED_AT,
+  };
+}
+
+function healthyNode(deployment: Deployment, NodeId: string): NodeRecord {
+  const { DeploymentId, Serial = '', VersionId = '' } = deployment;
+  return {
+    DeploymentId,
+    NodeId,
+    Outcome: 'installed',
+    Serial,
+    VersionId,
+    RolloutNumber: 1,
+    At: INSTALLED_AT,
+  };
+}
