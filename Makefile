@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo local test test-real test-all lint build render bench build-artifact
+.PHONY: help demo local test test-long test-real test-all lint build render bench build-artifact
 
 # What runs here talks to this machine only. Loopback goes through no proxy, whichever the reader has set, and the
 # reader's AWS settings mean nothing to the local cloud.
@@ -41,13 +41,16 @@ demo: build ## the main job against a local cloud: no AWS account, no Docker
 local: build ## the local cloud stays up until it is told to quit
 	@$(NODE) local/main.ts
 
-test: build ## every test that needs only Node, npm, make, bash, openssl and git
+test: build ## the tests that need only Node, npm, make, bash, openssl and git, and no minutes
 	@$(JEST) $(JEST_FLAGS) --selectProjects bare
+
+test-long: build ## the tests that take minutes: installs that are interrupted, whole fleets, make demo and make local
+	@$(JEST) $(JEST_FLAGS) --selectProjects long
 
 test-real: build ## the tests that need other programs: servers, curl, strace, AWS CLI, SAM CLI
 	@$(JEST) $(JEST_FLAGS) --selectProjects real
 
-test-all: test test-real ## both
+test-all: test test-long test-real ## all three
 
 lint: node_modules/.installed ## types, Biome, shellcheck, state machine, templates, dependencies
 	@echo 'Checking types, format, scripts and templates ...'

@@ -14,14 +14,16 @@ const common = {
 
 // By folders, not by patterns: a pattern with the project's path in it fails where the path holds a `$`.
 const folders = readdirSync(new URL('tests', import.meta.url), { withFileTypes: true })
-  .filter((entry) => entry.isDirectory() && entry.name !== 'real')
+  .filter((entry) => entry.isDirectory() && !['long', 'real'].includes(entry.name))
   .map(({ name }) => `<rootDir>/tests/${name}`);
 
 export default {
   projects: [
     // What needs only the programs that the README names: `make test`.
     { ...common, displayName: 'bare', roots: folders },
-    // What needs others as well: `make test-all` runs these too.
+    // What takes longer than the rest: `make test-all` runs these too.
+    { ...common, displayName: 'long', roots: ['<rootDir>/tests/long'] },
+    // What needs other programs: `make test-all` runs these too.
     { ...common, displayName: 'real', roots: ['<rootDir>/tests/real'] },
   ],
   globalSetup: '<rootDir>/tests/support/own-folder.ts',

@@ -27,10 +27,10 @@ export default class LeftOut {
 
   onRunComplete(contexts: Set<{ config: { displayName?: { name: string } } }>, results: Results): void {
     const lines = this.#isNamed ? [] : this.#leftOut(results);
-    const isReal = [...contexts].some(({ config }) => config.displayName?.name === 'real');
-    if (this.#isWhole && !isReal) {
+    const isBare = [...contexts].some(({ config }) => config.displayName?.name === 'bare');
+    if (this.#isWhole && isBare) {
       lines.push(
-        'Left to `make test-all`: tests/real/, with other programs than Node and openssl. It needs:',
+        'Left to `make test-all`: tests/long/, which takes minutes, and tests/real/, with other programs. It needs:',
       );
       lines.push(`  ${howToGet(PROGRAMS)}`);
     }

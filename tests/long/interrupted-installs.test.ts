@@ -5,11 +5,11 @@ import path from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { loadDocuments } from '../../scripts/render-member-account.ts';
+import { type Bundle, createChain } from '../ssm-documents/certificates.ts';
+import { interruptRenewals, runWithSignal, SERVICES, wrapPrograms } from '../ssm-documents/signals.ts';
+import { createNode, deployedScript, type Environment, type TestNode } from '../ssm-documents/test-node.ts';
 import { programOf } from '../support/tools.ts';
 import { until } from '../support/until.ts';
-import { type Bundle, createChain } from './certificates.ts';
-import { interruptRenewals, runWithSignal, SERVICES, wrapPrograms } from './signals.ts';
-import { createNode, deployedScript, type Environment, type TestNode } from './test-node.ts';
 
 // A server is never worse off for our visit: whatever interrupts an install, the old or the new version is there,
 // whole, and whatever hangs comes to an end.

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { sendAsCurl } from '../docs/send-as-curl.ts';
-import { localSession } from './local-session.ts';
+import { localSession } from '../local/local-session.ts';
 
 // What `make local` prints is run as it stands there, by bash; in place of curl, what sends the same request. With curl
 // and the AWS CLI: tests/real/make-local.test.ts.
@@ -86,8 +86,8 @@ test.each([
   ['a service of the query protocol', '-d Action=DescribeInstances', 'ec2', 'DescribeInstances'],
   ['a REST service', '', 's3', 's3'],
   [
-    'an operation with nonsense as its input',
-    `-H "x-amz-target: AmazonSSM.SendCommand" -d '{"InstanceIds": 3}'`,
+    'a member of an operation',
+    `-H "x-amz-target: AmazonSSM.SendCommand" -d '{"DocumentName": "doc", "Instances": 3}'`,
     'ssm',
     'SendCommand',
   ],

@@ -4,7 +4,7 @@ import { expect, test } from '@jest/globals';
 import type { CloudNode } from '../../local/cloud.ts';
 import { requestCertificate } from '../../local/example-fleet.ts';
 import type { Deployed, Resource } from '../../local/templates/resolve-template.ts';
-import { deploy, order, plainNode, testFleet } from './test-fleet.ts';
+import { deploy, order, plainNode, testFleet } from '../end-to-end/test-fleet.ts';
 
 // The order in which a fleet is installed, and what is recorded of it. The install itself has tests of its own:
 // here a stand-in of a few lines takes its place, so that 120 nodes are affordable. It notes that it ran, fails
