@@ -21,6 +21,8 @@ const common = {
   bundle: true,
   format: 'esm',
   platform: 'node',
+  // The SDK's ES modules, of which esbuild leaves out what is not used; by default it takes CommonJS, which it cannot.
+  mainFields: ['module', 'main'],
   target: 'node24',
   minify: true,
   legalComments: 'none',
