@@ -55,6 +55,7 @@ plain_text() { # makes any text one line of plain characters that are safe insid
 report() { # exit code
   local more=''
   [[ -z $fault ]] || more=$(printf ',"Step":"%s","Error":"%s"' "$current_step" "$(plain_text "$error")")
+  [[ $fault != rollout-superseded ]] || more+=",\"HeldNumber\":$recorded_number"
   [[ -z $notes ]] || more+=$(printf ',"Note":"%s"' "$(plain_text "$notes")")
   printf '{"Outcome":"%s","ExitCode":%d,"Serial":"%s","VersionId":"%s","RolloutNumber":%d,"DeploymentId":"%s","CertName":"%s","CorrelationId":"%s"%s}\n' \
     "$outcome" "$1" "$result_serial" "$VersionId" "$RolloutNumber" "$DeploymentId" "$CertName" "$CorrelationId" "$more" >&3

@@ -151,9 +151,15 @@ check_owner() {
     "$CertName belongs to deployment $recorded_owner here; if that is gone for good, remove $base/record"
 }
 
-refuse_lower_rollout() {
+# A number is at least the second at which its rollout began. One far ahead would keep out all that follow.
+refuse_rollout() {
+  local most
   ((RolloutNumber >= recorded_number)) || fail rollout-superseded \
     "this node has seen rollout $recorded_number, which is later than $RolloutNumber"
+  printf -v most '%(%s)T' -1
+  ((most >= recorded_number)) || most=$recorded_number
+  ((RolloutNumber <= most + 86400)) || fail rollout-superseded \
+    "rollout $RolloutNumber is more than a day ahead of this node"
 }
 
 is_unchanged() {

@@ -17,7 +17,7 @@ main() {
   read_what_is_installed
   check_owner
   leave_what_was_cut_off
-  refuse_lower_rollout
+  refuse_rollout
   if is_unchanged; then
     result_serial=${current%-*} outcome=unchanged
     record_rollout

@@ -539,8 +539,24 @@ describe('what was not there before', () => {
       Outcome: 'failed',
       ExitCode: 30,
       Error: expect.stringContaining('rollout 9'),
+      HeldNumber: 9,
     });
     expect(await installedSerial()).toBe(first.value.Serial);
+  });
+
+  test('a number more than a day ahead of the clock, and of what the node has seen, is refused', async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const ahead = async (number: number) => (await node.run(await node.offer(second, number))).result;
+    await node.install(first, 5);
+    expect(await ahead(now + 90_000)).toMatchObject({
+      ExitCode: 30,
+      HeldNumber: 5,
+      Error: expect.stringContaining('more than a day ahead'),
+    });
+    expect(await ahead(now + 80_000)).toMatchObject({ Outcome: 'installed' });
+    // From what it holds it counts on.
+    expect(await ahead(now + 80_000 + 86_400)).toMatchObject({ Outcome: 'unchanged' });
+    expect(await ahead(now + 80_000 + 2 * 86_400 + 1)).toMatchObject({ HeldNumber: now + 80_000 + 86_400 });
   });
 
   test('a name that another deployment owns is refused, also for the same certificate', async () => {
