@@ -5,6 +5,7 @@ import type { APIGatewayProxyEvent, APIGatewayProxyResult, Context } from 'aws-l
 import {
   type Deployment,
   deploymentIdOf,
+  type Order,
   STATUSES,
   type Status,
   timestamp,
@@ -230,11 +231,10 @@ function deploymentAt(index: number, now: Date): Deployment {
   const Status = statusAt(index);
   const Serial = certificate.toString(16).padStart(32, '0');
   const at = timestamp(now);
-  const rollout = { CertificateArn, Serial, Cause: 'RENEWAL' as const, CorrelationId: 'bench' };
+  const by = { Cause: 'RENEWAL' as const, CorrelationId: 'bench', NotBefore: at, Serial };
   const LastError =
     Status === 'FAILED' ? 'i-0123456789abcdef0: nginx refused its configuration. '.repeat(3) : '';
-  return {
-    DeploymentId: deploymentIdOf(target, CertName),
+  const Order: Order = {
     ...target,
     CertName,
     CertificateArn,
@@ -247,16 +247,30 @@ function deploymentAt(index: number, now: Date): Deployment {
     },
     MaxConcurrency: '10%',
     MaxErrors: '0',
+  };
+  const running = {
+    ...by,
+    RolloutNumber: 3,
+    Generation: 1,
+    Order,
+    BeganAt: at,
+    StartedAt: at,
+    StartDelaySeconds: 0,
+  };
+  return {
+    DeploymentId: deploymentIdOf(target, CertName),
+    ...Order,
     Status,
     RolloutNumber: 3,
-    ...(Status === 'ROLLING_OUT' ? { Rollout: { ...rollout, ClaimedAt: at, StartedAt: at } } : {}),
-    LastRollout: {
-      Number: 2,
-      Serial,
-      Cause: 'RENEWAL',
-      CorrelationId: 'bench',
+    Wanted: { ...by, Generation: 1, At: at },
+    ...(Status === 'ROLLING_OUT' ? { Running: running } : {}),
+    Observed: {
+      ...by,
+      Generation: 1,
+      RolloutNumber: 2,
+      Failures: 0,
       ExecutionArn: `arn:aws:states:eu-central-1:111122223333:execution:acm-export-certificate-rollout:${index}`,
-      Status: 'INSTALLED',
+      Outcome: 'INSTALLED',
       At: at,
     },
     Serial,

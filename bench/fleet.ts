@@ -3,7 +3,6 @@ import { BatchWriteCommand } from '@aws-sdk/lib-dynamodb';
 import {
   type Deployment,
   deploymentIdOf,
-  executionNameOf,
   type NodeRecord,
   normaliseSerial,
   secretNameOf,
@@ -80,10 +79,14 @@ export async function planFleet({ cloud, stack }: World, plan: FleetPlan): Promi
 }
 
 /** What a certificate is now, as the inventory writes it. */
-export function currentOf(cloud: World['cloud'], arn: string): { serial: string; notAfter: string } {
+export function currentOf(cloud: World['cloud'], arn: string) {
   const version = cloud.services.acm.certificate(arn).versions.at(-1);
   if (!version) throw new Error(`${arn} was never issued.`);
-  return { serial: normaliseSerial(version.serial), notAfter: timestamp(version.notAfter) };
+  return {
+    serial: normaliseSerial(version.serial),
+    notBefore: timestamp(version.notBefore),
+    notAfter: timestamp(version.notAfter),
+  };
 }
 
 /** Writes the deployments and their nodes into the inventory. */
@@ -165,12 +168,22 @@ function healthyDeployment(
   {
     arn: CertificateArn,
     serial: Serial,
+    notBefore: NotBefore,
     notAfter: NotAfter,
-  }: { arn: string; serial: string; notAfter: string },
+  }: { arn: string; serial: string; notBefore: string; notAfter: string },
   stateMachineArn: string,
 ): Deployment {
   const target = { TargetAccount, TargetRegion: REGION, TargetTagKey: 'acm-export', TargetTagValue };
   const DeploymentId = deploymentIdOf(target, CertName);
+  const VersionId = versionIdOf(CertificateArn, Serial);
+  const installed = {
+    Generation: 1,
+    Serial,
+    NotBefore,
+    Cause: 'REQUEST',
+    CorrelationId: '11111111-2222-3333-4444-555555555555',
+    At: INSTALLED_AT,
+  } as const;
   return {
     ...target,
     DeploymentId,
@@ -187,18 +200,17 @@ function healthyDeployment(
     MaxErrors: '0',
     Status: 'INSTALLED',
     RolloutNumber: 1,
-    Failures: 0,
     Serial,
-    VersionId: versionIdOf(CertificateArn, Serial),
+    VersionId,
     NotAfter,
-    LastRollout: {
-      Number: 1,
-      Serial,
-      Cause: 'REQUEST',
-      CorrelationId: '11111111-2222-3333-4444-555555555555',
-      ExecutionArn: `${stateMachineArn.replace('stateMachine', 'execution')}:${executionNameOf(DeploymentId, Serial, 1)}`,
-      Status: 'INSTALLED',
-      At: INSTALLED_AT,
+    Wanted: installed,
+    Observed: {
+      ...installed,
+      RolloutNumber: 1,
+      ExecutionArn: `${stateMachineArn.replace('stateMachine', 'execution')}:${DeploymentId}-1`,
+      Outcome: 'INSTALLED',
+      VersionId,
+      Failures: 0,
     },
     CreatedAt: INSTALLED_AT,
     UpdatedAt: INSTALLED_AT,

@@ -13,7 +13,8 @@ import { compose as deploymentsApi } from '../functions/deployments-api/handler.
 import { compose as exportCertificate } from '../functions/export-certificate/handler.ts';
 import { compose as handleRenewal } from '../functions/handle-renewal/handler.ts';
 import { compose as reconcile } from '../functions/reconcile/handler.ts';
-import { compose as reportFailure } from '../functions/report-failure/handler.ts';
+import { compose as reportCertificateNotice } from '../functions/report-certificate-notice/handler.ts';
+import { compose as rolloutEnded } from '../functions/rollout-ended/handler.ts';
 import type { Clients } from '../functions/shared/clients.ts';
 import type { Clock } from '../functions/shared/clock.ts';
 import { compose as startInstallation } from '../functions/start-installation/handler.ts';
@@ -27,7 +28,8 @@ const COMPOSED = {
   'export-certificate': exportCertificate,
   'handle-renewal': handleRenewal,
   reconcile,
-  'report-failure': reportFailure,
+  'report-certificate-notice': reportCertificateNotice,
+  'rollout-ended': rolloutEnded,
   'start-installation': startInstallation,
 };
 /** A folder in functions/. */

@@ -5,27 +5,31 @@ import {
   paginateListCommandInvocations,
   type SSMClient,
 } from '@aws-sdk/client-ssm';
-import { stopAutomation } from '../shared/automation.ts';
-import type { Deployment, NodeOutcome, NodeResult } from '../shared/deployment.ts';
-import { holdsVersion } from '../shared/inventory.ts';
-import { listNodes, type ManagedNode, obstacleOf, summaryOf } from '../shared/nodes.ts';
-import { parseResultLine } from '../shared/result-line.ts';
+import { hasEnded, stopAutomation } from '../shared/automation.ts';
 import {
-  finishRollout,
-  openRollout,
-  type RolloutDeps,
-  runningExecutionArn,
-  startPending,
-} from '../shared/rollout.ts';
-import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
+  type Deployment,
+  holdsVersion,
+  isDryRun,
+  type NodeOutcome,
+  type NodeResult,
+  type Outcome,
+} from '../shared/deployment.ts';
 import {
   FIRST_WAIT_SECONDS,
   type Installation,
   installationOf,
   type StartInstallationInput,
-} from '../start-installation/start-installation.ts';
+} from '../shared/installation.ts';
+import type { Inventory } from '../shared/inventory.ts';
+import { listNodes, type ManagedNode, obstacleOf, summaryOf } from '../shared/nodes.ts';
+import { parseResultLine } from '../shared/result-line.ts';
+import { executionArnOf, type OpenRollout, openRollout } from '../shared/rollout.ts';
+import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
 
-export interface CheckInstallationDeps extends RolloutDeps {
+export interface CheckInstallationDeps {
+  inventory: Inventory;
+  stateMachineArn: string;
+  now: () => Date;
   connectTarget: ConnectTarget<'ssm'>;
   prefix: string;
   partition: string;
@@ -41,22 +45,6 @@ export type CheckInstallationInput = StartInstallationInput & {
 const LONGEST_WAIT_SECONDS = 60;
 
 /**
- * Statuses in which an Automation has ended (API reference of GetAutomationExecution). Any other, also one that is
- * unknown here, may still go on: the deadline bounds the wait.
- */
-const ENDED = new Set([
-  'Success',
-  'TimedOut',
-  'Cancelled',
-  'Failed',
-  'Rejected',
-  'CompletedWithSuccess',
-  'CompletedWithFailure',
-  'Exited',
-  'ChangeCalendarOverrideRejected',
-]);
-
-/**
  * Looks at the Automation. While it runs, says how long to wait; when it has ended, writes every node's outcome
  * and the deployment's status. Whatever SSM says, a node is installed only when its own result line says so.
  *
@@ -66,24 +54,24 @@ export async function checkInstallation(
   input: CheckInstallationInput,
   deps: CheckInstallationDeps,
 ): Promise<Installation> {
-  const { deployment, ended } = await openRollout(deps.inventory, input);
-  if (ended) {
-    await startPending(deployment, deps);
-    return installationOf(ended);
+  const open = await openRollout(deps.inventory, input);
+  if (open.ended) {
+    return installationOf(open.ended);
   }
+  const { deployment } = open;
   const { ssm } = await deps.connectTarget(deployment, sessionStatements(deployment, deps));
   return inTarget(deployment, async () => {
     const { Installation: installation } = input;
     const execution = await getAutomation(ssm, installation.AutomationExecutionId);
-    const running = !ENDED.has(execution.AutomationExecutionStatus ?? '');
-    const late = deps.now().toISOString() > installation.Deadline;
-    if (running && !late) {
+    const isLate = deps.now().toISOString() > installation.Deadline;
+    if (hasEnded(execution)) {
+      return conclude(open, input, execution, ssm, false, deps);
+    }
+    if (!isLate) {
       return { ...installation, ...nextPoll(installation.Polls, deps.random) };
     }
-    if (running) {
-      await stopAutomation(ssm, installation.AutomationExecutionId);
-    }
-    return conclude(input, deployment, execution, ssm, late && running, deps);
+    await stopAutomation(ssm, installation.AutomationExecutionId);
+    return conclude(open, input, execution, ssm, true, deps);
   });
 }
 
@@ -101,45 +89,48 @@ function nextPoll(polls: number, random: () => number): { Polls: number; WaitSec
 }
 
 async function conclude(
+  { deployment, running }: OpenRollout,
   input: CheckInstallationInput,
-  deployment: Deployment,
   execution: AutomationExecution,
   ssm: SSMClient,
   timedOut: boolean,
   deps: CheckInstallationDeps,
 ): Promise<Installation> {
-  const reported = await reportedResults(ssm, execution, input);
+  const { DeploymentId } = deployment;
+  const { reported, held } = await reportedResults(ssm, execution, input);
   const nodes = await listNodes(ssm, deployment);
   const results = resultsOf(nodes, reported);
-  const dryRun = input.Cause === 'DRY_RUN';
-  await deps.inventory.recordNodes(deployment.DeploymentId, input.RolloutNumber, results, dryRun);
+  await deps.inventory.recordNodes(DeploymentId, running.RolloutNumber, results, isDryRun(running));
   const verdict = judge(results, execution, timedOut);
-  const { Serial, VersionId, NotAfter } = input.Bundle;
-  await finishRollout(
-    deployment,
-    input.RolloutNumber,
-    {
-      Status: verdict.Status,
-      ExecutionArn: runningExecutionArn(deps.stateMachineArn, deployment),
-      ...(verdict.error === undefined ? {} : { LastError: verdict.error }),
-      Exported: { Serial, VersionId, NotAfter },
-      // Degraded with no node that has it: then all go on serving what they served.
-      Served: verdict.Status !== 'FAILED' && results.some(({ Outcome }) => holdsVersion(Outcome)),
-    },
-    deps,
-  );
-  return verdict.Status === 'FAILED'
-    ? { Status: 'FAILED', Error: verdict.error ?? '' }
-    : { Status: verdict.Status };
+  // What a node says is not trusted further than the other nodes would follow it: they refuse a number that is more than a
+  // day ahead of their clocks.
+  const mostTrusted = Math.floor(deps.now().getTime() / 1000) + MOST_SECONDS_AHEAD;
+  const { ended } = await deps.inventory.end(deployment, running.RolloutNumber, {
+    ...verdict,
+    ExecutionArn: executionArnOf(deps.stateMachineArn, DeploymentId, running),
+    Exported: input.Bundle,
+    // Degraded with no node that has it: then all go on serving what they served.
+    Served: verdict.Outcome !== 'FAILED' && results.some(({ Outcome }) => holdsVersion(Outcome)),
+    AutomationEnded: !timedOut,
+    HeldNumber: Math.max(0, ...held.filter((number) => number <= mostTrusted)),
+  });
+  return installationOf(ended);
 }
 
-/** The result lines of all commands of the Automation, by node. The canary's own run comes first. */
+/** An hour less than the day after which nodes refuse. */
+const MOST_SECONDS_AHEAD = 82_800;
+
+/**
+ * The result lines of all commands of the Automation, by node, and the rollout numbers that nodes hold. The canary's own
+ * run comes first.
+ */
 async function reportedResults(
   ssm: SSMClient,
   execution: AutomationExecution,
   input: CheckInstallationInput,
-): Promise<Map<string, NodeResult>> {
+): Promise<{ reported: Map<string, NodeResult>; held: number[] }> {
   const results = new Map<string, NodeResult>();
+  const held: number[] = [];
   const commandIds = (execution.StepExecutions ?? []).flatMap((step) => step.Outputs?.CommandId ?? []);
   for (const CommandId of commandIds) {
     for await (const page of paginateListCommandInvocations(
@@ -147,7 +138,8 @@ async function reportedResults(
       { CommandId, Details: true },
     )) {
       for (const invocation of page.CommandInvocations ?? []) {
-        const result = resultOf(invocation, input);
+        const { HeldNumber, ...result } = resultOf(invocation, input);
+        held.push(HeldNumber ?? 0);
         // The fleet step finds the canary `unchanged`, or does not come to it; what the canary step did is the news.
         const first = results.get(result.NodeId);
         if (!first || !hasWorked(first) || isFault(result)) {
@@ -156,10 +148,13 @@ async function reportedResults(
       }
     }
   }
-  return results;
+  return { reported: results, held };
 }
 
-function resultOf(invocation: CommandInvocation, input: CheckInstallationInput): NodeResult {
+function resultOf(
+  invocation: CommandInvocation,
+  input: CheckInstallationInput,
+): NodeResult & { HeldNumber?: number | undefined } {
   const { InstanceId: NodeId = '', StatusDetails = 'no status', CommandPlugins = [] } = invocation;
   const line = CommandPlugins.map((plugin) => parseResultLine(plugin.Output ?? '')).find((found) => found);
   if (!line && StatusDetails === 'Terminated') {
@@ -183,7 +178,7 @@ function resultOf(invocation: CommandInvocation, input: CheckInstallationInput):
     return { NodeId, Outcome: 'failed', Error: 'The node reported on another version.' };
   }
   const { RolloutNumber: _, DeploymentId: __, ...result } = line;
-  return { NodeId, ...result } as NodeResult;
+  return { NodeId, ...result } as NodeResult & { HeldNumber?: number };
 }
 
 const isFault = ({ Outcome }: NodeResult) => Outcome === 'failed' || Outcome === 'rolled-back';
@@ -209,8 +204,8 @@ function resultsOf(nodes: ManagedNode[], reported: Map<string, NodeResult>): Nod
 }
 
 interface Verdict {
-  Status: 'INSTALLED' | 'DEGRADED' | 'WAITING' | 'FAILED';
-  error?: string;
+  Outcome: Outcome;
+  Error?: string;
 }
 
 /**
@@ -226,24 +221,24 @@ function judge(results: NodeResult[], execution: AutomationExecution, timedOut: 
   const { AutomationExecutionStatus: status = 'unknown', FailureMessage: message = 'no message' } = execution;
   if (timedOut) {
     return {
-      Status: 'FAILED',
-      error: `The installation was stopped at its deadline. ${summaryOf(failed)}`.trim(),
+      Outcome: 'FAILED',
+      Error: `The installation was stopped at its deadline. ${summaryOf(failed)}`.trim(),
     };
   }
   if (failed.length > 0) {
-    return { Status: 'FAILED', error: summaryOf(failed) };
+    return { Outcome: 'FAILED', Error: summaryOf(failed) };
   }
   if (status !== 'Success' && (results.length === 0 || notReached.length > 0)) {
     return {
-      Status: 'FAILED',
-      error: `The Automation ended as ${status}: ${message} ${summaryOf(unreached)}`.trim(),
+      Outcome: 'FAILED',
+      Error: `The Automation ended as ${status}: ${message} ${summaryOf(unreached)}`.trim(),
     };
   }
   if (unreached.length > 0) {
-    return { Status: 'DEGRADED', error: summaryOf(unreached) };
+    return { Outcome: 'DEGRADED', Error: summaryOf(unreached) };
   }
   // Without any node, the last one with the tag went away while the installation ran.
-  return { Status: results.length > 0 ? 'INSTALLED' : 'WAITING' };
+  return { Outcome: results.length > 0 ? 'INSTALLED' : 'WAITING' };
 }
 
 function sessionStatements(

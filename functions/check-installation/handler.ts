@@ -3,9 +3,6 @@ import {
   connectTargetFrom,
   documents,
   ONE_ATTEMPT,
-  ROLLOUT_VARIABLES,
-  rolloutDepsFrom,
-  sfn,
   ssm,
   sts,
   TARGET_VARIABLES,
@@ -13,17 +10,20 @@ import {
 import type { Clock } from '../shared/clock.ts';
 import { type Environment, readEnvironment } from '../shared/environment.ts';
 import { inLambda } from '../shared/in-lambda.ts';
-import { countInstallation } from '../shared/installation-metrics.ts';
+import { countInstallation } from '../shared/installation.ts';
+import { Inventory } from '../shared/inventory.ts';
 import { type CheckInstallationInput, checkInstallation } from './check-installation.ts';
 
-type OwnClients = Pick<Clients, 'documents' | 'sfn' | 'ssm' | 'sts'>;
+type OwnClients = Pick<Clients, 'documents' | 'ssm' | 'sts'>;
 
 /** Asks how an installation goes, and counts it. */
 export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
-  const env = readEnvironment([...ROLLOUT_VARIABLES, ...TARGET_VARIABLES], environment);
+  const env = readEnvironment(['INVENTORY_TABLE', 'STATE_MACHINE_ARN', ...TARGET_VARIABLES], environment);
   const target = { functionName: 'check-installation', ...ONE_ATTEMPT };
   const deps = {
-    ...rolloutDepsFrom(env, clients, clock),
+    inventory: new Inventory(clients.documents(), env.INVENTORY_TABLE, clock.now),
+    stateMachineArn: env.STATE_MACHINE_ARN,
+    now: clock.now,
     connectTarget: connectTargetFrom(env, clients, target, (session) => ({ ssm: clients.ssm(session) })),
     prefix: env.PREFIX,
     partition: env.PARTITION,
@@ -36,4 +36,4 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
   };
 }
 
-export const handler = inLambda(compose, { documents, sfn, ssm, sts });
+export const handler = inLambda(compose, { documents, ssm, sts });

@@ -1,24 +1,16 @@
-import { isDeepStrictEqual } from 'node:util';
 import { type ACMClient, RenewCertificateCommand } from '@aws-sdk/client-acm';
-import { StopExecutionCommand } from '@aws-sdk/client-sfn';
 import type * as z from 'zod';
-import { stopAutomation } from '../shared/automation.ts';
-import { scheduleDeletion } from '../shared/bundle.ts';
+import { type AdvanceDeps, advance, beginDryRun } from '../shared/advance.ts';
 import { allowsName, type Certificate, describeDeployable, NotDeployable } from '../shared/certificate.ts';
-import {
-  type Deployment,
-  deploymentIdOf,
-  type Order,
-  type RolloutOrder,
-  secretNameOf,
-  timestamp,
-} from '../shared/deployment.ts';
+import { type Deployment, deploymentIdOf, type Order, orderOf, timestamp } from '../shared/deployment.ts';
 import { isNamed, RequestRefused } from '../shared/errors.ts';
 import { InvalidToken } from '../shared/inventory.ts';
+import { type Noticed, waitingOf, wantedAfterRequest } from '../shared/next.ts';
 import { listNodes, obstacleOf } from '../shared/nodes.ts';
 import { logger } from '../shared/observed.ts';
-import { isActive, type RolloutDeps, runningExecutionArn, startClaimed } from '../shared/rollout.ts';
-import { type ConnectTarget, inTarget, targetArns } from '../shared/target-account.ts';
+import { type RemovalDeps, removeDeployment } from '../shared/removal.ts';
+import { executionArnOf } from '../shared/rollout.ts';
+import { type ConnectTarget, inTarget } from '../shared/target-account.ts';
 import {
   type DeploymentRequest,
   type FleetQuery,
@@ -26,12 +18,11 @@ import {
   type PageQuery,
   type RenewalBody,
 } from './request.ts';
+import { viewOf } from './view.ts';
 
-export interface DeploymentsApiDeps extends RolloutDeps {
+export interface DeploymentsApiDeps extends AdvanceDeps, RemovalDeps {
   acm: ACMClient;
   connectTarget: ConnectTarget<'ssm' | 'secretsManager'>;
-  prefix: string;
-  partition: string;
   account: string;
   region: string;
   /** Accounts that deployments may target; empty: the central account only. */
@@ -77,7 +68,7 @@ export async function createDeployment(
   if (existing?.PausedAt && !body.DryRun) {
     throw isPaused();
   }
-  if (body.DryRun && existing?.Rollout) {
+  if (body.DryRun && existing?.Running) {
     throw isRunning();
   }
   if (body.DryRun && existing?.Delivery === 'secret') {
@@ -87,38 +78,64 @@ export async function createDeployment(
     );
   }
   const warnings = await lookAtTarget(deploymentId, order, deps);
-  const rollout: RolloutOrder = {
-    CertificateArn: order.CertificateArn,
-    Serial: certificate.Serial,
-    Cause: body.DryRun ? 'DRY_RUN' : 'REQUEST',
-    CorrelationId: correlationId,
-  };
-  const started = { DeploymentId: deploymentId, Serial: certificate.Serial };
   if (body.DryRun) {
-    const claimed = await deps.inventory.claimDryRun(deploymentId, order, rollout, certificate.NotAfter);
-    if (!claimed) {
+    const begun = await beginDryRun(deploymentId, order, certificate, correlationId, deps);
+    if (!begun) {
       throw isRunning();
     }
-    return { ...started, ...(await startOrExplain(claimed, warnings, deps)) };
+    return started(begun, certificate, correlationId, warnings, deps);
   }
-  let follows = false;
-  const registered = await deps.inventory.register(
-    deploymentId,
-    order,
-    rollout,
-    certificate.NotAfter,
-    (current) => {
-      follows = !isSameRollout(current, order, certificate.Serial);
-      return follows;
-    },
-  );
-  if (!registered) {
-    throw new RequestRefused(409, 'The deployment was paused or deleted in this moment.');
+  const wanted = await want(deploymentId, existing, order, certificate, correlationId, deps);
+  return started(wanted, certificate, correlationId, warnings, deps);
+}
+
+/** Rounds against others who write at the same time. */
+const ROUNDS = 5;
+
+/**
+ * Writes what a person wants.
+ *
+ * @param known the deployment as it was read.
+ * @param registered the order that they register; the deployment's own by default.
+ * @throws RequestRefused when it was paused, deleted or moved to another certificate meanwhile.
+ */
+async function want(
+  deploymentId: string,
+  known: Deployment | undefined,
+  registered: Order | undefined,
+  certificate: Certificate,
+  correlationId: string,
+  deps: DeploymentsApiDeps,
+): Promise<Deployment> {
+  const { Serial, NotBefore, NotAfter: notAfter, CertificateArn } = certificate;
+  const asked: Noticed = {
+    CertificateArn,
+    Serial,
+    NotBefore,
+    Cause: 'REQUEST',
+    CorrelationId: correlationId,
+  };
+  let current = known;
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const order = registered ?? (current && orderOf(current));
+    if (order?.CertificateArn !== CertificateArn) {
+      break;
+    }
+    const wanted = wantedAfterRequest(current, order, asked, deps.now());
+    const registration = registered && { order, notAfter };
+    const written = await deps.inventory.want(deploymentId, current, wanted, registration);
+    if (written) {
+      return written;
+    }
+    current = await deps.inventory.get(deploymentId);
+    if (current?.Status === 'DELETING') {
+      throw isDeleting();
+    }
+    if (current?.PausedAt) {
+      throw isPaused();
+    }
   }
-  if (follows && !registered.claimed) {
-    warnings.push(FOLLOWS);
-  }
-  return { ...started, ...(await startOrExplain(registered.deployment, warnings, deps)) };
+  throw new RequestRefused(409, 'The deployment was changed in this moment: repeat the request.');
 }
 
 const FOLLOWS = 'Another rollout of this deployment is running: this one starts when it has ended.';
@@ -130,49 +147,35 @@ const isRunning = () =>
   new RequestRefused(409, 'A rollout of this deployment is running: repeat the dry run when it has ended.');
 
 /**
- * Starts a claimed rollout that has not started yet. The claim stands, so that a start which fails for now is no
- * refusal: reconcile makes up for it.
+ * Begins and starts what was asked for, or says what it waits for. The request stands in the record, so that a start which
+ * fails for now is no refusal: reconcile makes up for it.
  */
-async function startOrExplain(
-  deployment: Deployment,
+async function started(
+  asked: Deployment,
+  { Serial }: Certificate,
+  correlationId: string,
   warnings: string[],
   deps: DeploymentsApiDeps,
-): Promise<Pick<Started, 'ExecutionArn' | 'Warnings'>> {
-  if (deployment.Rollout?.StartedAt) {
-    return { ExecutionArn: runningExecutionArn(deps.stateMachineArn, deployment), Warnings: warnings };
-  }
+): Promise<Started> {
+  const { DeploymentId } = asked;
+  let deployment: Deployment | undefined;
   try {
-    const executionArn = await startClaimed(deployment, deps);
-    return { ...(executionArn ? { ExecutionArn: executionArn } : {}), Warnings: warnings };
+    ({ deployment } = await advance(DeploymentId, deps, { correlationId, written: asked }));
   } catch (error) {
-    logger.error('The claimed rollout could not be started', error as Error);
-    const Warnings = [
-      ...warnings,
-      'The rollout could not be started yet: it starts by itself within the hour.',
-    ];
-    return { Warnings };
+    logger.error('The rollout could not be started', error as Error);
+    warnings.push('The rollout could not be started yet: it starts by itself within the hour.');
   }
+  const running = deployment?.Running;
+  if (running && deployment && waitingOf(deployment)) {
+    warnings.push(FOLLOWS);
+  }
+  return {
+    DeploymentId,
+    Serial,
+    ...(running ? { ExecutionArn: executionArnOf(deps.stateMachineArn, DeploymentId, running) } : {}),
+    Warnings: warnings,
+  };
 }
-
-/** Whether the running rollout does what the order asks for. */
-function isSameRollout(current: Deployment, order: Order, serial: string): boolean {
-  const settings = (of: Order) => ({
-    Options: of.Options,
-    MaxConcurrency: of.MaxConcurrency,
-    MaxErrors: of.MaxErrors,
-    CertificateArn: of.CertificateArn,
-    Delivery: of.Delivery ?? 'nodes',
-    ReaderRoleArns: of.ReaderRoleArns,
-  });
-  return (
-    current.Rollout?.Serial === serial &&
-    current.Rollout.Cause !== 'DRY_RUN' &&
-    isDeepStrictEqual(plain(settings(current)), plain(settings(order)))
-  );
-}
-
-/** Without the undefined members that DynamoDB drops. */
-const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
 
 function refuseSwitchedOff({ rolloutsEnabled }: DeploymentsApiDeps): void {
   if (!rolloutsEnabled) {
@@ -293,9 +296,6 @@ async function lookAtTarget(deploymentId: string, order: Order, deps: Deployment
 /** More warnings than this nobody reads, and thousands of nodes may be offline. */
 const MOST_WARNINGS = 50;
 
-/** Rounds against rollouts that begin or end meanwhile. */
-const ROUNDS = 5;
-
 /** Installs again now. While a rollout of the same serial runs, that one is the answer. */
 export async function startRollout(
   certName: string,
@@ -306,35 +306,9 @@ export async function startRollout(
   refuseSwitchedOff(deps);
   const known = await getInstallable(certName, deploymentId, deps);
   const certificate = await deployableCertificate(certName, known.CertificateArn, deps);
-  const rollout: RolloutOrder = {
-    CertificateArn: known.CertificateArn,
-    Serial: certificate.Serial,
-    Cause: 'REQUEST',
-    CorrelationId: correlationId,
-  };
-  const started = { DeploymentId: deploymentId, Serial: certificate.Serial };
-  let current = known;
-  for (let round = 0; round < ROUNDS; round += 1) {
-    if (!current.Rollout) {
-      const claimed = await deps.inventory.claim(current, rollout);
-      if (claimed) {
-        return { ...started, ...(await startOrExplain(claimed, [], deps)) };
-      }
-    } else if (isSameRollout(current, current, certificate.Serial)) {
-      return { ...started, ...(await startOrExplain(current, [], deps)) };
-    } else if (isRequested(current) || (await deps.inventory.queue(current, rollout))) {
-      return { ...started, ...(await startOrExplain(current, [FOLLOWS], deps)) };
-    }
-    current = await getInstallable(certName, deploymentId, deps);
-    if (current.CertificateArn !== known.CertificateArn) {
-      break;
-    }
-  }
-  throw new RequestRefused(409, 'The deployment was changed in this moment: repeat the request.');
+  const wanted = await want(deploymentId, known, undefined, certificate, correlationId, deps);
+  return started(wanted, certificate, correlationId, [], deps);
 }
-
-/** Whether a request waits already for the running rollout to end. */
-const isRequested = ({ Pending }: Deployment) => Pending !== undefined && Pending.Cause !== 'RENEWAL';
 
 async function getInstallable(certName: string, deploymentId: string, deps: DeploymentsApiDeps) {
   const deployment = await getOwn(certName, deploymentId, deps);
@@ -357,7 +331,7 @@ export async function pauseDeployment(certName: string, deploymentId: string, de
   if (!deployment) {
     throw isDeleting();
   }
-  return view(deployment, deps);
+  return viewOf(deployment, deps);
 }
 
 /** Resumes a deployment and brings its nodes to the current version, which they may have missed. */
@@ -395,7 +369,7 @@ export async function listDeployments(
     )
     .catch(refuseToken);
   return {
-    Deployments: page.items.map((deployment) => view(deployment, deps)),
+    Deployments: page.items.map((deployment) => viewOf(deployment, deps)),
     ...(page.nextToken ? { NextToken: page.nextToken } : {}),
   };
 }
@@ -410,11 +384,11 @@ export async function getDeployment(
   const deployment = await getOwn(certName, deploymentId, deps);
   const page = await deps.inventory.nodes(deploymentId, query.Limit, query.NextToken).catch(refuseToken);
   const Nodes = page.items.map((node) => {
-    const { Item: _, DeploymentId: __, ...fields } = node as typeof node & { Item: string };
+    const { Item: _, DeploymentId: __, CanaryAt: ___, ...fields } = node as typeof node & { Item: string };
     return fields;
   });
   return {
-    ...view(deployment, deps),
+    ...viewOf(deployment, deps),
     Nodes,
     ...(page.nextToken ? { NextToken: page.nextToken } : {}),
   };
@@ -427,17 +401,6 @@ function refuseToken(error: unknown): never {
     ]);
   }
   throw error;
-}
-
-/** A deployment as callers see it: the table's own fields left out, the running execution named. */
-function view(deployment: Deployment, deps: DeploymentsApiDeps) {
-  const { Item: _, RestoreBundle: __, Rollout, ...fields } = deployment as Deployment & { Item?: string };
-  return {
-    ...fields,
-    ...(Rollout
-      ? { Rollout: { ...Rollout, ExecutionArn: runningExecutionArn(deps.stateMachineArn, deployment) } }
-      : {}),
-  };
 }
 
 /** @throws RequestRefused 404, also where the deployment belongs to another CertName. */
@@ -466,57 +429,21 @@ export async function deleteDeployment(
   if (!deployment) {
     throw new RequestRefused(404, `There is no deployment ${deploymentId} of ${certName}.`);
   }
-  if (deployment.Rollout) {
-    await stopExecution(runningExecutionArn(deps.stateMachineArn, deployment), deps);
-  }
-  const warnings: string[] = [];
   try {
-    await withdrawFromTarget(deployment, deps);
+    const Warnings = await removeDeployment(deployment, deps, force);
+    return { DeploymentId: deploymentId, Status: 'DELETED', Warnings };
   } catch (error) {
-    if (!force || !isNamed(error, 'TargetAccessDenied', 'TargetNotPrepared')) {
-      throw error;
+    if (isNamed(error, 'RolloutSuperseded')) {
+      throw new RequestRefused(409, error.message);
     }
-    warnings.push(`The bundle and a running installation were left as they are. ${error.message}`);
+    throw error;
   }
-  await deps.inventory.remove(deployment);
-  return { DeploymentId: deploymentId, Status: 'DELETED', Warnings: warnings };
-}
-
-async function stopExecution(executionArn: string, deps: DeploymentsApiDeps): Promise<void> {
-  try {
-    await deps.sfn.send(new StopExecutionCommand({ executionArn, cause: 'The deployment is deleted.' }));
-  } catch (error) {
-    // Claimed but never started: then it cannot start any more either, as the deployment is being deleted.
-    if (!isNamed(error, 'ExecutionDoesNotExist')) {
-      throw error;
-    }
-  }
-}
-
-async function withdrawFromTarget(deployment: Deployment, deps: DeploymentsApiDeps): Promise<void> {
-  const { ssm, secretsManager } = await deps.connectTarget(deployment, [
-    {
-      Effect: 'Allow',
-      Action: ['ssm:StopAutomationExecution'],
-      Resource: targetArns(deps, deployment).automationExecutions,
-    },
-    {
-      Effect: 'Allow',
-      Action: ['secretsmanager:DescribeSecret', 'secretsmanager:DeleteSecret'],
-      Resource: targetArns(deps, deployment).bundle(deployment),
-    },
-  ]);
-  await inTarget(deployment, async () => {
-    const AutomationExecutionId = deployment.Rollout?.AutomationExecutionId;
-    if (AutomationExecutionId) {
-      await stopAutomation(ssm, AutomationExecutionId);
-    }
-    await scheduleDeletion(secretsManager, secretNameOf(deps.prefix, deployment));
-  });
 }
 
 /** A repeated request within this time is the same one: ACM would renew, and charge, again. */
 const SAME_RENEWAL_MS = 3_600_000;
+/** A request that has no answer after this got none: longer than this function runs. */
+const ASKING_MS = 30_000;
 
 /**
  * Asks ACM to renew a certificate now. Repeating it is safe: a renewal that is under way, or was asked for within
@@ -541,8 +468,9 @@ export async function renewCertificate(
   if (renewal === 'PENDING_AUTO_RENEWAL' || renewal === 'PENDING_VALIDATION') {
     return { ...answer, Warnings: [`A renewal is under way already: ACM says ${renewal}.`] };
   }
-  const since = timestamp(new Date(deps.now().getTime() - SAME_RENEWAL_MS));
-  if (!(await deps.inventory.noteRenewalRequest(deployment.DeploymentId, since))) {
+  const before = (ms: number) => timestamp(new Date(deps.now().getTime() - ms));
+  const { DeploymentId } = deployment;
+  if (!(await deps.inventory.noteRenewalRequest(DeploymentId, before(SAME_RENEWAL_MS), before(ASKING_MS)))) {
     return {
       ...answer,
       Warnings: ['The renewal was asked for within the last hour: ACM was not asked again.'],
@@ -551,20 +479,21 @@ export async function renewCertificate(
   try {
     await deps.acm.send(new RenewCertificateCommand({ CertificateArn }));
   } catch (error) {
-    await deps.inventory.dropRenewalRequest(deployment.DeploymentId);
+    await deps.inventory.noteRenewalAnswer(DeploymentId, false);
     // RequestInProgress, Conflict, Validation …: what ACM refuses is for the caller to read.
     if (error instanceof Error && (error as { $fault?: string }).$fault === 'client' && !isThrottled(error)) {
       throw new RequestRefused(409, `ACM refuses the renewal: ${error.message}`);
     }
     throw error;
   }
+  await deps.inventory.noteRenewalAnswer(DeploymentId, true);
   return { ...answer, Warnings: ['ACM charges for this renewal as for a new certificate.'] };
 }
 
 /** The deployment with the lowest id of a certificate under a name. */
 async function firstDeployed(certName: string, certificateArn: string, deps: DeploymentsApiDeps) {
   for await (const deployment of deps.inventory.all({ CertName: certName, CertificateArn: certificateArn })) {
-    if (isActive(deployment)) {
+    if (deployment.Wanted && deployment.Status !== 'DELETING') {
       return deployment;
     }
   }

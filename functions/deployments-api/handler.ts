@@ -1,11 +1,11 @@
 import type { APIGatewayProxyEvent, APIGatewayProxyResult, Context } from 'aws-lambda';
 import {
+  ADVANCE_VARIABLES,
   acm,
+  advanceDepsFrom,
   type Clients,
   connectTargetFrom,
   documents,
-  ROLLOUT_VARIABLES,
-  rolloutDepsFrom,
   secretsManager,
   sfn,
   ssm,
@@ -24,7 +24,7 @@ type OwnClients = Pick<Clients, 'acm' | 'documents' | 'secretsManager' | 'sfn' |
 export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
   const env = readEnvironment(
     [
-      ...ROLLOUT_VARIABLES,
+      ...ADVANCE_VARIABLES,
       ...TARGET_VARIABLES,
       'ACCOUNT_ID',
       'AWS_REGION',
@@ -36,7 +36,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     environment,
   );
   const deps = {
-    ...rolloutDepsFrom(env, clients, clock),
+    ...advanceDepsFrom(env, clients, clock),
     acm: clients.acm(),
     connectTarget: connectTargetFrom(env, clients, { functionName: 'deployments-api' }, (session) => ({
       ssm: clients.ssm(session),

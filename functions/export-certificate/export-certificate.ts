@@ -18,7 +18,8 @@ import {
   timestamp,
   versionIdOf,
 } from '../shared/deployment.ts';
-import { CertificateNotDeployable, RolloutSuperseded } from '../shared/errors.ts';
+import { CertificateNotDeployable, RetryLater, RolloutSuperseded } from '../shared/errors.ts';
+import type { StoredBundle } from '../shared/installation.ts';
 import type { Inventory } from '../shared/inventory.ts';
 import { openRollout } from '../shared/rollout.ts';
 import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
@@ -32,14 +33,6 @@ export interface ExportCertificateDeps {
   requireCertificateTag: boolean;
 }
 
-/** References to the stored bundle: all that the state machine learns. */
-export interface StoredBundle {
-  SecretArn: string;
-  VersionId: string;
-  Serial: string;
-  NotAfter: string;
-}
-
 /**
  * ACM takes any ASCII but `#$%`, 4 to 128 bytes (API reference of ExportCertificate). 64 letters and digits
  * hold about 380 bits and never need quoting.
@@ -51,34 +44,38 @@ const PASSPHRASE_LENGTH = 64;
  * already nothing is exported again.
  *
  * @throws RolloutSuperseded, CertificateNotDeployable, TargetAccessDenied, BundleScheduledForDeletion
+ * @throws RetryLater while ACM shows an older version than the one that the rollout began for.
  */
 export async function exportCertificate(
   rollout: RolloutInput,
   deps: ExportCertificateDeps,
 ): Promise<StoredBundle> {
-  const { deployment } = await openRollout(deps.inventory, rollout);
-  // What was claimed counts, not what the input says: whoever may start executions of the state machine must not be
-  // able to bring another certificate into this bundle.
-  const certificateArn = deployment.Rollout?.CertificateArn ?? deployment.CertificateArn;
-  const certificate = await deployable(certificateArn, deployment.CertName, deps);
+  const open = await openRollout(deps.inventory, rollout);
+  if (open.ended) {
+    throw new RolloutSuperseded(`Rollout ${rollout.RolloutNumber} has ended.`);
+  }
+  const { deployment, running } = open;
+  const { CertName, CertificateArn } = running.Order;
+  const certificate = await deployable(CertificateArn, CertName, deps);
+  // ACM does not show a new version everywhere at once. Versions of one day cannot be told apart by this.
+  if (certificate.NotBefore < running.NotBefore) {
+    throw new RetryLater(`ACM shows an older version of ${CertificateArn} than ${running.Serial}.`);
+  }
   const { secretsManager } = await deps.connectTarget(deployment, sessionStatements(deployment, deps));
   return inTarget(deployment, async () => {
     const name = secretNameOf(deps.prefix, deployment);
     const existing = await describeBundle(secretsManager, name);
-    const secretArn = await prepareBundle(secretsManager, name, deployment, existing);
-    const versionId = versionIdOf(certificateArn, certificate.Serial);
-    const isStored = existing?.VersionIdsToStages?.[versionId] !== undefined;
+    // Who may read it is said by the order as it is now: a reader that was taken out of it meanwhile gets nothing more.
+    const SecretArn = await prepareBundle(secretsManager, name, deployment, existing);
+    const VersionId = versionIdOf(CertificateArn, certificate.Serial);
+    const isStored = existing?.VersionIdsToStages?.[VersionId] !== undefined;
     if (isStored) {
-      await makeCurrent(secretsManager, secretArn, versionId, existing);
+      await makeCurrent(secretsManager, SecretArn, VersionId, existing);
     }
+    const { Serial, NotBefore, NotAfter } = certificate;
     const bundle = isStored
-      ? {
-          SecretArn: secretArn,
-          VersionId: versionId,
-          Serial: certificate.Serial,
-          NotAfter: certificate.NotAfter,
-        }
-      : await exportInto(secretArn, certificateArn, secretsManager, deps.acm);
+      ? { SecretArn, VersionId, Serial, NotBefore, NotAfter }
+      : await exportInto(SecretArn, CertificateArn, secretsManager, deps.acm);
     await withdrawIfDeleted(deployment, name, secretsManager, deps.inventory);
     return bundle;
   });
@@ -144,7 +141,13 @@ async function exportInto(
   };
   const versionId = versionIdOf(certificateArn, value.Serial);
   await storeVersion(secretsManager, secretArn, versionId, value);
-  return { SecretArn: secretArn, VersionId: versionId, Serial: value.Serial, NotAfter: value.NotAfter };
+  return {
+    SecretArn: secretArn,
+    VersionId: versionId,
+    Serial: value.Serial,
+    NotBefore: timestamp(leaf.validFromDate),
+    NotAfter: value.NotAfter,
+  };
 }
 
 /** Writes to this one bundle, never reads its value. */

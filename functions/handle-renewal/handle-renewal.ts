@@ -1,5 +1,6 @@
 import type { ACMClient } from '@aws-sdk/client-acm';
 import * as z from 'zod';
+import { type AdvanceDeps, advance, decide } from '../shared/advance.ts';
 import {
   type Certificate,
   describeDeployable,
@@ -8,9 +9,9 @@ import {
 } from '../shared/certificate.ts';
 import { type Deployment, timestamp } from '../shared/deployment.ts';
 import { RetryLater } from '../shared/errors.ts';
-import { type Inventory, inParallel } from '../shared/inventory.ts';
+import { inParallel } from '../shared/inventory.ts';
+import { type Noticed, wantedAfterRenewal } from '../shared/next.ts';
 import { logFields, logger } from '../shared/observed.ts';
-import { bringToSerial, isBehind, mayStart, type RolloutDeps } from '../shared/rollout.ts';
 import { takeTurns } from '../shared/turns.ts';
 
 /** The fields that are read of ACM's event; the meaning of the others is not certain. */
@@ -25,20 +26,10 @@ const RenewalEvent = z.object({
 
 export type RenewalEvent = z.infer<typeof RenewalEvent>;
 
-export interface HandleRenewalDeps extends RolloutDeps {
+export interface HandleRenewalDeps extends AdvanceDeps {
   acm: ACMClient;
   account: string;
   region: string;
-  /** Runs the work once for a certificate and serial. */
-  onceForSerial: (renewal: Renewal) => Promise<Started>;
-}
-
-/** What one renewal is known by: ACM's event has no serial, so it comes from ACM itself. */
-export interface Renewal {
-  Key: string;
-  CertificateArn: string;
-  Serial: string;
-  CorrelationId: string;
 }
 
 export interface Started {
@@ -55,9 +46,11 @@ export type RenewalOutcome = Started | { Ignored: string };
 const AT_ONCE = 64;
 
 /**
- * Starts the rollout of a renewed certificate for every place where it is deployed.
+ * Starts the rollout of a renewed certificate for every place where it is deployed. ACM's event has no serial, so that
+ * comes from ACM itself. Delivered again, the event does what is left.
  *
  * @throws RetryLater while ACM still shows the serial that every deployment has: Lambda calls again a minute later.
+ * @throws the first failure of a deployment, when all have been tried.
  */
 export async function handleRenewal(event: unknown, deps: HandleRenewalDeps): Promise<RenewalOutcome> {
   const parsed = RenewalEvent.safeParse(event);
@@ -82,13 +75,15 @@ export async function handleRenewal(event: unknown, deps: HandleRenewalDeps): Pr
   if (!certificate) {
     return ignore(`${arn} cannot be delivered any more`);
   }
-  await refuseEarly(certificate, parsed.data, deps);
-  return deps.onceForSerial({
-    Key: `${arn}#${certificate.Serial}`,
+  const renewal: Noticed = {
     CertificateArn: arn,
     Serial: certificate.Serial,
+    NotBefore: certificate.NotBefore,
+    Cause: 'RENEWAL',
     CorrelationId: parsed.data.id,
-  });
+  };
+  await refuseEarly(renewal, parsed.data, deps);
+  return startRenewal(renewal, deps);
 }
 
 function ignore(reason: string): RenewalOutcome {
@@ -96,7 +91,7 @@ function ignore(reason: string): RenewalOutcome {
   return { Ignored: reason };
 }
 
-/** A certificate that was deleted or revoked since is for report-failure and reconcile to tell people about. */
+/** A certificate that was deleted or revoked since is for report-certificate-notice and reconcile to tell people about. */
 async function describe(arn: string, deps: HandleRenewalDeps): Promise<Certificate | undefined> {
   try {
     return await describeDeployable(deps.acm, arn);
@@ -113,63 +108,58 @@ async function describe(arn: string, deps: HandleRenewalDeps): Promise<Certifica
 }
 
 /**
- * The event may come before ACM shows the new serial: then no deployment is behind, and none has had a rollout to
- * this serial since the event. (An event that is delivered late, or again, finds such rollouts.)
+ * The event may come before ACM shows the new serial: then it is no news to any deployment, and nothing was done for it
+ * since the event. (For an event that is delivered late, or again, something was.)
  *
  * @throws RetryLater
  */
-async function refuseEarly(
-  certificate: Certificate,
-  event: RenewalEvent,
-  deps: HandleRenewalDeps,
-): Promise<void> {
-  const { CertificateArn, Serial } = certificate;
+async function refuseEarly(renewal: Noticed, event: RenewalEvent, deps: HandleRenewalDeps): Promise<void> {
   const eventTime = timestamp(new Date(event.time));
-  let active = false;
-  for await (const deployment of deps.inventory.all({ CertificateArn })) {
-    const { Rollout: claim, LastRollout: last } = deployment;
-    const since =
-      (claim?.Serial === Serial && claim.ClaimedAt >= eventTime) ||
-      (last?.Serial === Serial && last.At >= eventTime);
-    if (since || isBehind(deployment, Serial)) {
+  let isActive = false;
+  for await (const deployment of deps.inventory.all({ CertificateArn: renewal.CertificateArn })) {
+    const { Wanted, Running, Observed, Status, PausedAt } = deployment;
+    if (Status === 'DELETING' || !Wanted) {
+      continue;
+    }
+    const done = [
+      { Serial: Wanted.Serial, At: Wanted.At },
+      { Serial: Running?.Serial, At: Running?.BeganAt ?? '' },
+      { Serial: Observed?.Serial, At: Observed?.At ?? '' },
+    ];
+    const isDone = done.some(({ Serial, At }) => Serial === renewal.Serial && At >= eventTime);
+    if (isDone || (!PausedAt && wantedAfterRenewal(deployment, renewal, deps.now()))) {
       return;
     }
-    active ||= mayStart(deployment);
+    isActive ||= !PausedAt;
   }
-  if (active) {
+  if (isActive) {
     throw new RetryLater(
-      `ACM still shows the serial ${Serial} of ${CertificateArn}, which every deployment has.`,
+      `ACM still shows the serial ${renewal.Serial} of ${renewal.CertificateArn}, which every deployment has.`,
     );
   }
 }
 
-/**
- * Claims and starts one rollout for every deployment that is behind. One that fails does not hold up the others.
- *
- * @throws the first failure, when all have been tried: a repeated call does what is left.
- */
-export async function startRenewal(renewal: Renewal, deps: RolloutDeps): Promise<Started> {
-  const { CertificateArn, Serial, CorrelationId } = renewal;
+async function startRenewal(renewal: Noticed, deps: HandleRenewalDeps): Promise<Started> {
   const count: Started = { Started: 0, Skipped: 0 };
-  await inParallel(withTurns(renewal, deps.inventory), AT_ONCE, async ({ deployment, turn }) => {
-    const started = await bringToSerial(
-      deployment,
-      { CertificateArn, Serial, Cause: 'RENEWAL', CorrelationId },
-      deps,
-      turn,
-    );
-    count[started ? 'Started' : 'Skipped'] += 1;
+  await inParallel(withTurns(renewal, deps), AT_ONCE, async ({ deployment, turn }) => {
+    const wanted = wantedAfterRenewal(deployment, renewal, deps.now());
+    // Lost only to others who want at least this, or to a move to another certificate.
+    const written = wanted && (await deps.inventory.want(deployment.DeploymentId, deployment, wanted));
+    const isDue = wanted || decide(deployment, undefined, deps).action !== 'nothing';
+    const how = { correlationId: renewal.CorrelationId, turn, written };
+    const began = isDue && (await advance(deployment.DeploymentId, deps, how)).began;
+    count[began ? 'Started' : 'Skipped'] += 1;
   });
   return count;
 }
 
-/** Every deployment of the certificate. Those that are behind get their turns page by page. */
+/** Every deployment of the certificate. Those to which it is news get their turns page by page. */
 async function* withTurns(
-  { CertificateArn, Serial }: Renewal,
-  inventory: Inventory,
+  renewal: Noticed,
+  { inventory, now }: HandleRenewalDeps,
 ): AsyncGenerator<{ deployment: Deployment; turn: Date | undefined }> {
-  for await (const page of inventory.pages({ CertificateArn })) {
-    const behind = page.filter((deployment) => isBehind(deployment, Serial));
+  for await (const page of inventory.pages({ CertificateArn: renewal.CertificateArn })) {
+    const behind = page.filter((deployment) => wantedAfterRenewal(deployment, renewal, now()));
     const turns = await takeTurns(behind, inventory);
     yield* page.map((deployment) => ({ deployment, turn: turns.get(deployment) }));
   }

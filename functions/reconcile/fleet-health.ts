@@ -18,10 +18,12 @@ const DAY_MS = 86_400_000;
 
 /** @param deployments those that are kept up: no dry runs, none that is being deleted. */
 export function healthOf(deployments: readonly Deployment[], now: Date): FleetHealth {
-  const failing = deployments.flatMap(({ FailingSince }) => (FailingSince ? [Date.parse(FailingSince)] : []));
+  const failing = deployments.flatMap(({ Observed: last }) =>
+    last?.FailingSince ? [Date.parse(last.FailingSince)] : [],
+  );
   const expiries = deployments.map(({ NotAfter }) => Date.parse(NotAfter));
   const settled = (status: Deployment['Status']) =>
-    deployments.filter(({ Status, FailingSince }) => Status === status && !FailingSince).length;
+    deployments.filter(({ Status, Observed: last }) => Status === status && !last?.FailingSince).length;
   return {
     Installed: settled('INSTALLED'),
     Degraded: settled('DEGRADED'),

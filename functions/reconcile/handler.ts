@@ -1,13 +1,14 @@
 import type { Context } from 'aws-lambda';
 import {
+  ADVANCE_VARIABLES,
   acm,
+  advanceDepsFrom,
   type Clients,
   connectTargetFrom,
   documents,
   dynamodb,
   PATIENT,
-  ROLLOUT_VARIABLES,
-  rolloutDepsFrom,
+  secretsManager,
   sfn,
   sns,
   ssm,
@@ -17,19 +18,21 @@ import {
 import type { Clock } from '../shared/clock.ts';
 import { type Environment, readEnvironment } from '../shared/environment.ts';
 import { inLambda } from '../shared/in-lambda.ts';
-import { type Notification, notify } from '../shared/notification.ts';
+import { notifierFrom } from '../shared/notification.ts';
 import { count } from '../shared/observed.ts';
-import { once } from '../shared/once.ts';
 import { showHealth } from './fleet-health.ts';
 import { ReconcileEvent, reconcile } from './reconcile.ts';
 
-type OwnClients = Pick<Clients, 'acm' | 'documents' | 'dynamodb' | 'sfn' | 'sns' | 'ssm' | 'sts'>;
+type OwnClients = Pick<
+  Clients,
+  'acm' | 'documents' | 'dynamodb' | 'secretsManager' | 'sfn' | 'sns' | 'ssm' | 'sts'
+>;
 
 /** Repairs what events missed, and shows how the fleet is. */
 export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
   const env = readEnvironment(
     [
-      ...ROLLOUT_VARIABLES,
+      ...ADVANCE_VARIABLES,
       ...TARGET_VARIABLES,
       'IDEMPOTENCY_TABLE',
       'NOTIFICATION_TOPIC_ARN',
@@ -39,22 +42,23 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
   );
   const target = { functionName: 'reconcile' };
   const deps = {
-    ...rolloutDepsFrom(env, clients, clock),
+    ...advanceDepsFrom(env, clients, clock),
     acm: clients.acm(PATIENT),
     sleep: clock.sleep,
-    connectTarget: connectTargetFrom(env, clients, target, (session) => ({ ssm: clients.ssm(session) })),
+    connectTarget: connectTargetFrom(env, clients, target, (session) => ({
+      ssm: clients.ssm(session),
+      secretsManager: clients.secretsManager(session),
+    })),
+    prefix: env.PREFIX,
+    partition: env.PARTITION,
     nodeRetentionDays: Number(env.NODE_RETENTION_DAYS),
   };
-  const sns = clients.sns();
-  const sendOnce = once(
-    clients.dynamodb(),
-    env.IDEMPOTENCY_TABLE,
-    'Key',
-    async (message: { Key: string; Text: Notification }) => {
-      await notify(sns, env.NOTIFICATION_TOPIC_ARN, message.Text);
-      return { Sent: message.Key };
-    },
-  );
+  const notifier = notifierFrom({
+    sns: clients.sns(),
+    topicArn: env.NOTIFICATION_TOPIC_ARN,
+    dynamodb: clients.dynamodb(),
+    table: env.IDEMPOTENCY_TABLE,
+  });
   return async (event: object, context: Context) => {
     const { Task } = ReconcileEvent.parse(event);
     const pass = await reconcile(Task, {
@@ -63,7 +67,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
       // One message a cause and day.
       notifyOnce: async (key, notification) => {
         const day = clock.now().toISOString().slice(0, 10);
-        await sendOnce({ Key: `${key}#${day}`, Text: notification }, context);
+        await notifier(context)(`${key}#${day}`, notification);
       },
     });
     count('RolloutRepaired', pass.Repaired + pass.Started);
@@ -73,4 +77,4 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
   };
 }
 
-export const handler = inLambda(compose, { acm, documents, dynamodb, sfn, sns, ssm, sts });
+export const handler = inLambda(compose, { acm, documents, dynamodb, secretsManager, sfn, sns, ssm, sts });

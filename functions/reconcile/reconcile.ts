@@ -2,30 +2,26 @@ import type { ACMClient } from '@aws-sdk/client-acm';
 import { DescribeExecutionCommand } from '@aws-sdk/client-sfn';
 import type { SSMClient } from '@aws-sdk/client-ssm';
 import * as z from 'zod';
+import { type AdvanceDeps, advance, decide } from '../shared/advance.ts';
 import { type Certificate, describeDeployable, NotDeployable } from '../shared/certificate.ts';
 import {
   type Deployment,
+  isDryRun,
   type NodeRecord,
   type NodeResult,
-  type RolloutOrder,
+  type Running,
   STATUSES,
   timestamp,
 } from '../shared/deployment.ts';
 import { isNamed } from '../shared/errors.ts';
-import { holdsVersion, inParallel } from '../shared/inventory.ts';
+import { inParallel } from '../shared/inventory.ts';
+import { isServed, type Nodes, next, type Reason, wantedAfterRenewal } from '../shared/next.ts';
 import { listNodes, type ManagedNode, obstacleOf, summaryOf } from '../shared/nodes.ts';
 import { executionLink, type Notification, placeOf, placesOf } from '../shared/notification.ts';
 import { logger } from '../shared/observed.ts';
 import { type PaceDeps, paced } from '../shared/pace.ts';
-import {
-  claimAndStart,
-  closeAsFailed,
-  isActive,
-  mayStart,
-  type RolloutDeps,
-  resumeUnstarted,
-  runningExecutionArn,
-} from '../shared/rollout.ts';
+import { type RemovalDeps, removeDeployment } from '../shared/removal.ts';
+import { executionArnOf } from '../shared/rollout.ts';
 import { type ConnectTarget, inTarget } from '../shared/target-account.ts';
 import { takeTurn } from '../shared/turns.ts';
 import { type FleetHealth, healthOf } from './fleet-health.ts';
@@ -33,9 +29,9 @@ import { type FleetHealth, healthOf } from './fleet-health.ts';
 /** What the two schedules send. */
 export const ReconcileEvent = z.object({ Task: z.enum(['nodes', 'certificates']) });
 
-export interface ReconcileDeps extends RolloutDeps, PaceDeps {
+export interface ReconcileDeps extends AdvanceDeps, RemovalDeps, PaceDeps {
   acm: ACMClient;
-  connectTarget: ConnectTarget<'ssm'>;
+  connectTarget: ConnectTarget<'ssm' | 'secretsManager'>;
   nodeRetentionDays: number;
   correlationId: string;
   /** Sends a notification unless one with this key was sent today. */
@@ -69,49 +65,55 @@ const NODE_PAGES_PER_SECOND = 2;
  */
 const TARGETS_AT_ONCE = 32;
 
-/** A start that was heard is not doubted before this, counted from its turn. */
-const DOUBT_AFTER_MINUTES = 15;
-/** A node that a repair did not reach, although it was there, is tried again after this. */
-const NOT_REACHED_AGAIN_MINUTES = 60;
-
-/** A failed rollout is repeated after 15 minutes, then 30, 60 … and every 24 hours in the end. */
-function retryAt(deployment: Deployment): number {
-  const failures = Math.max(1, deployment.Failures ?? 1);
-  const minutes = Math.min(15 * 2 ** (failures - 1), 24 * 60);
-  return Date.parse(deployment.LastRollout?.At ?? '1970-01-01') + minutes * MINUTE_MS;
-}
+/** Most need no call; those that begin a rollout make six. */
+const TENDED_AT_ONCE = 16;
+/** A DELETE that was cut off is finished after this: longer than a function of the API runs. */
+const CUT_OFF_MINUTES = 15;
 
 /** Days to expiry at which people are told; 0: it has expired. */
 export const EXPIRY_ALERT_DAYS = [30, 14, 7, 1, 0];
 
-/** Makes the promise true where events were lost, claims died or nodes changed. */
+/** Makes the promise true where events were lost, rollouts died or nodes changed. */
 export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileDeps): Promise<Pass> {
   // By id: while the statuses are read one after the other, a deployment may change from one to the next.
-  const fleet = new Map<string, Deployment>();
+  const found = new Map<string, Deployment>();
   for (const Status of STATUSES) {
     for await (const deployment of deps.inventory.all({ Status })) {
-      if (Status !== 'DELETING') {
-        fleet.set(deployment.DeploymentId, deployment);
-      }
+      found.set(deployment.DeploymentId, deployment);
     }
   }
-  const deployments = [...fleet.values()];
+  const fleet = [...found.values()].filter(({ Status }) => Status !== 'DELETING');
   const pass: Pass = {
-    Examined: deployments.length,
+    Examined: fleet.length,
     Started: 0,
     Repaired: 0,
     Dropped: 0,
     Notified: 0,
     Errors: 0,
-    Health: healthOf(deployments.filter(isActive), deps.now()),
+    // What is only tried out is no part of the fleet.
+    Health: healthOf(
+      fleet.filter(({ Wanted }) => Wanted),
+      deps.now(),
+    ),
   };
-  await (task === 'nodes'
-    ? reconcileNodes(
-        deployments.filter((d) => mayStart(d) && d.Delivery !== 'secret'),
-        pass,
-        deps,
-      )
-    : reconcileCertificates(deployments, pass, deps));
+  await inParallel(fleet, TENDED_AT_ONCE, (deployment) =>
+    guarded(pass, deployment.DeploymentId, () => tend(deployment, pass, deps)),
+  );
+  if (task === 'nodes') {
+    const idle = fleet.filter((d) => d.Wanted && !d.PausedAt && d.Delivery !== 'secret');
+    await reconcileNodes(idle, pass, deps);
+    return pass;
+  }
+  await reconcileCertificates(
+    fleet.filter(({ Wanted }) => Wanted),
+    pass,
+    deps,
+  );
+  for (const deployment of found.values()) {
+    if (deployment.Status === 'DELETING') {
+      await guarded(pass, deployment.DeploymentId, () => finishDeletion(deployment, pass, deps));
+    }
+  }
   return pass;
 }
 
@@ -120,9 +122,106 @@ async function guarded(pass: Pass, what: string, work: () => Promise<void>): Pro
   try {
     await work();
   } catch (error) {
-    pass.Errors += 1;
-    logger.error(`Reconcile failed for ${what}`, error as Error);
+    // Another function was faster.
+    if (!isNamed(error, 'RolloutSuperseded')) {
+      pass.Errors += 1;
+      logger.error(`Reconcile failed for ${what}`, error as Error);
+    }
   }
+}
+
+// --- rollouts --------------------------------------------------------------------------------------------------
+
+/** Reasons of rollouts that no person waits for: they take turns. */
+const IN_TURN: ReadonlySet<Reason> = new Set<Reason>(['renewed', 'failed']);
+
+/** Starts what has begun and was not started, closes what says that it runs and does not, begins what is due. */
+async function tend(deployment: Deployment, pass: Pass, deps: ReconcileDeps, nodes?: Nodes): Promise<void> {
+  const { action, reason, at } = decide(deployment, nodes, deps);
+  if (reason === 'running' && at && at <= deps.now()) {
+    await closeLost(deployment.DeploymentId, deployment.Running as Running, pass, deps);
+  } else if (action !== 'nothing') {
+    const turn = IN_TURN.has(reason) ? await takeTurn(deployment, deps.inventory) : undefined;
+    const how = { correlationId: deps.correlationId, nodes, turn };
+    const { began } = await advance(deployment.DeploymentId, deps, how);
+    pass.Started += began ? 1 : 0;
+    pass.Repaired += action === 'start' ? 1 : 0;
+  }
+}
+
+/** People are told first: what is closed is not looked at again. */
+async function closeLost(
+  deploymentId: string,
+  running: Running,
+  pass: Pass,
+  deps: ReconcileDeps,
+): Promise<void> {
+  const ExecutionArn = executionArnOf(deps.stateMachineArn, deploymentId, running);
+  const status = await executionStatus(ExecutionArn, deps);
+  const execution = status === 'RUNNING' || status === 'PENDING_REDRIVE' ? 'running' : 'ended';
+  const deployment = await deps.inventory.get(deploymentId);
+  const isStill = deployment?.Running?.RolloutNumber === running.RolloutNumber;
+  if (!isStill || next(deployment, undefined, execution, deps.now()).action !== 'close') {
+    return;
+  }
+  if (!isDryRun(running)) {
+    await deps.notifyOnce(`rollout#${ExecutionArn}`, {
+      Subject: `Rollout of ${deployment.CertName} lost: ${deployment.TargetTagKey}=${deployment.TargetTagValue}`,
+      What: `The rollout of certificate ${deployment.CertName} (${running.Order.CertificateArn}) ended as ${status} and nothing recorded it. The nodes that were not changed go on serving what they served.`,
+      Where: placeOf(deployment),
+      Since: running.StartedAt ?? running.BeganAt,
+      WhatToDo:
+        'The next attempt follows by itself. If it fails too, open the execution and read the failed step.',
+      Link: executionLink(ExecutionArn),
+    });
+    pass.Notified += 1;
+  }
+  const { deployment: current } = await deps.inventory.end(deployment, running.RolloutNumber, {
+    Outcome: 'FAILED',
+    ExecutionArn,
+    Error: `The execution ended as ${status} and nothing recorded it.`,
+  });
+  pass.Repaired += 1;
+  await tend(current, pass, deps);
+}
+
+async function executionStatus(executionArn: string, deps: ReconcileDeps): Promise<string> {
+  try {
+    return (await deps.sfn.send(new DescribeExecutionCommand({ executionArn }))).status ?? 'unknown';
+  } catch (error) {
+    if (isNamed(error, 'ExecutionDoesNotExist')) {
+      return 'lost';
+    }
+    throw error;
+  }
+}
+
+/** Finishes a DELETE that was cut off. It says so, as the caller was told of a failure, or of nothing. */
+async function finishDeletion(deployment: Deployment, pass: Pass, deps: ReconcileDeps): Promise<void> {
+  const since = deployment.DeletingSince ?? deployment.UpdatedAt;
+  if (deps.now().getTime() < Date.parse(since) + CUT_OFF_MINUTES * MINUTE_MS) {
+    return;
+  }
+  const tell = (what: string, WhatToDo: string) =>
+    deps.notifyOnce(`deletion#${deployment.DeploymentId}`, {
+      Subject: `DELETE of ${deployment.CertName}: ${deployment.TargetTagKey}=${deployment.TargetTagValue}`,
+      What: `The DELETE of the deployment was cut off. ${what}`,
+      Where: placeOf(deployment),
+      Since: since,
+      WhatToDo,
+    });
+  try {
+    await removeDeployment(deployment, deps);
+  } catch (error) {
+    await tell(
+      `It cannot be finished: ${(error as Error).message}`,
+      'Correct the role, policy or stack that the message names; the next attempt follows within the hour. For an account that is closed, DELETE with Force=true.',
+    );
+    throw error;
+  }
+  await tell('It is finished now: the bundle is scheduled for deletion.', 'Nothing.');
+  pass.Repaired += 1;
+  pass.Notified += 1;
 }
 
 // --- nodes -----------------------------------------------------------------------------------------------------
@@ -165,58 +264,33 @@ async function sweep(
 
 async function reconcileNodesOf(
   deployment: Deployment,
-  nodes: ManagedNode[],
+  listed: ManagedNode[],
   pass: Pass,
   deps: ReconcileDeps,
 ): Promise<void> {
   const known = await deps.inventory.allNodes(deployment.DeploymentId);
-  const records = await followDepartures(deployment, nodes, known, pass, deps);
-  if (deployment.Rollout) {
+  const records = await followDepartures(deployment, listed, known, pass, deps);
+  if (deployment.Running) {
+    return;
+  }
+  const nodes = { asOf: deployment.RolloutNumber, listed, records };
+  if (decide(deployment, nodes, deps).action === 'begin') {
+    await tend(deployment, pass, deps, nodes);
     return;
   }
   const byId = new Map(records.map((record) => [record.NodeId, record]));
-  // WAITING: a newer version may be ready than the one that nodes which have left were recorded with.
-  const isServed = (record: NodeRecord | undefined) =>
-    record !== undefined &&
-    deployment.Status !== 'WAITING' &&
-    holdsVersion(record.Outcome) &&
-    record.VersionId === deployment.VersionId;
-  const reached = records.some((record) => record.RolloutNumber === deployment.LastRollout?.Number);
-  const isDue = (node: ManagedNode) =>
-    deps.now().getTime() >= dueAt(deployment, byId.get(node.NodeId), reached);
-  const lacking = nodes.filter((node) => !obstacleOf(node) && !isServed(byId.get(node.NodeId)));
-  if (lacking.some(isDue)) {
-    // A node that has just appeared waits for nobody.
-    const turn = deployment.Status === 'FAILED' ? await takeTurn(deployment, deps.inventory) : undefined;
-    await start(deployment, deployment.LastRollout?.Serial ?? deployment.Serial, turn, pass, deps);
-    return;
-  }
-  const strangers = nodes.filter((node) => obstacleOf(node) && !byId.has(node.NodeId));
+  const strangers = listed.filter((node) => obstacleOf(node) && !byId.has(node.NodeId));
+  const isWhole =
+    listed.every(({ NodeId }) => byId.has(NodeId)) &&
+    records.every((record) => isServed(record, deployment.Observed));
   if (strangers.length > 0) {
     await nameStrangers(deployment, strangers, deps);
     pass.Repaired += 1;
-  } else if (deployment.Status === 'DEGRADED' && lacking.length === 0 && records.every(isServed)) {
+  } else if (deployment.Status === 'DEGRADED' && isWhole) {
     // The nodes that made it so have gone for good.
     await deps.inventory.settle(deployment, records.length > 0 ? 'INSTALLED' : 'WAITING');
     pass.Repaired += 1;
   }
-}
-
-/**
- * When a node that lacks the version may be served. At once, unless an attempt has failed already: what is broken
- * is not hammered, and a new node beside a broken one does not wait.
- *
- * @param reached whether the last rollout came as far as the nodes.
- */
-function dueAt(deployment: Deployment, record: NodeRecord | undefined, reached: boolean): number {
-  const isNew = record?.Outcome === undefined || ['offline', 'unsupported'].includes(record.Outcome);
-  if (deployment.Status === 'FAILED') {
-    return isNew && reached ? 0 : retryAt(deployment);
-  }
-  if (record?.Outcome === 'not-reached' && deployment.LastRollout?.Cause === 'RECONCILE') {
-    return Date.parse(record.At ?? '1970-01-01') + NOT_REACHED_AGAIN_MINUTES * MINUTE_MS;
-  }
-  return 0;
 }
 
 /** Notes nodes that are listed with the tag, cannot be served, and came after the last rollout. */
@@ -262,54 +336,40 @@ async function followDepartures(
   return records.filter((record) => !gone.includes(record));
 }
 
-/** @param serial undefined while none is known: then the other schedule, which asks ACM, starts it. */
-async function start(
-  deployment: Deployment,
-  serial: string | undefined,
-  turn: Date | undefined,
-  pass: Pass,
-  deps: ReconcileDeps,
-): Promise<void> {
-  if (serial === undefined) {
-    return;
-  }
-  const rollout: RolloutOrder = {
-    CertificateArn: deployment.CertificateArn,
-    Serial: serial,
-    Cause: 'RECONCILE',
-    CorrelationId: deps.correlationId,
-  };
-  if (await claimAndStart(deployment, rollout, deps, turn)) {
-    pass.Started += 1;
-  }
-}
-
 // --- certificates ----------------------------------------------------------------------------------------------
 
 /** One DescribeCertificate for each certificate, for all its deployments. */
 async function reconcileCertificates(fleet: Deployment[], pass: Pass, deps: ReconcileDeps): Promise<void> {
   const pace = paced(CERTIFICATES_PER_SECOND, deps);
   const certificates = Map.groupBy(fleet, (d) => d.CertificateArn);
-  await inParallel(certificates, CERTIFICATES_AT_ONCE, async ([arn, all]) => {
-    // Claims are revived whatever ACM says, and those of dry runs too.
-    for (const deployment of all.filter((d) => d.Rollout)) {
-      await guarded(pass, deployment.DeploymentId, () => reviveClaim(deployment, pass, deps));
-    }
-    const deployments = all.filter(isActive);
-    if (deployments.length === 0) {
-      return;
-    }
-    await guarded(pass, arn, async () => {
+  await inParallel(certificates, CERTIFICATES_AT_ONCE, ([arn, deployments]) =>
+    guarded(pass, arn, async () => {
       await pace();
       const certificate = await describe(arn, deps);
-      for (const deployment of deployments.filter((d) => !d.Rollout)) {
-        await guarded(pass, deployment.DeploymentId, () =>
-          reconcileDeployment(deployment, certificate, pass, deps),
-        );
+      for (const deployment of deployments) {
+        await guarded(pass, deployment.DeploymentId, () => follow(deployment, certificate, pass, deps));
       }
       await warnOfExpiry(arn, deployments, certificate, pass, deps);
-    });
-  });
+    }),
+  );
+}
+
+/** Makes up for an event of a renewal that was lost. */
+async function follow(
+  deployment: Deployment,
+  certificate: Certificate | string,
+  pass: Pass,
+  deps: ReconcileDeps,
+): Promise<void> {
+  const { correlationId: CorrelationId } = deps;
+  const wanted =
+    typeof certificate === 'string'
+      ? undefined
+      : wantedAfterRenewal(deployment, { ...certificate, Cause: 'RECONCILE', CorrelationId }, deps.now());
+  const changed = wanted && (await deps.inventory.want(deployment.DeploymentId, deployment, wanted));
+  if (changed) {
+    await tend(changed, pass, deps);
+  }
 }
 
 /** The certificate, or why it can no longer be delivered. */
@@ -319,81 +379,6 @@ async function describe(arn: string, deps: ReconcileDeps): Promise<Certificate |
   } catch (error) {
     if (error instanceof NotDeployable) {
       return error.message;
-    }
-    throw error;
-  }
-}
-
-async function reconcileDeployment(
-  deployment: Deployment,
-  certificate: Certificate | string,
-  pass: Pass,
-  deps: ReconcileDeps,
-): Promise<void> {
-  if (deployment.Pending) {
-    if (await claimAndStart(deployment, deployment.Pending, deps)) {
-      pass.Started += 1;
-    }
-    return;
-  }
-  if (typeof certificate === 'string') {
-    return;
-  }
-  const { Status, LastRollout: last } = deployment;
-  const tried = last?.Serial === certificate.Serial;
-  if (Status === 'FAILED' && last && deps.now().getTime() < retryAt(deployment)) {
-    return;
-  }
-  // Where no node could be reached with this serial, the other schedule looks for nodes that can.
-  const waits = tried && (Status === 'WAITING' || Status === 'DEGRADED');
-  const behind = deployment.Serial !== certificate.Serial && !waits;
-  // ROLLING_OUT without a rollout: somebody wrote into the table by hand.
-  if (behind || Status === 'FAILED' || Status === 'ROLLING_OUT') {
-    await start(deployment, certificate.Serial, await takeTurn(deployment, deps.inventory), pass, deps);
-  }
-}
-
-/** Starts what was claimed and not started; closes what claims to run and does not. */
-async function reviveClaim(deployment: Deployment, pass: Pass, deps: ReconcileDeps): Promise<void> {
-  const { StartedAt: startedAt, StartDelaySeconds: delay = 0 } = deployment.Rollout ?? {};
-  if (!startedAt) {
-    await resumeUnstarted(deployment, deps);
-    pass.Repaired += 1;
-    return;
-  }
-  if (Date.parse(startedAt) + delay * 1000 + DOUBT_AFTER_MINUTES * MINUTE_MS > deps.now().getTime()) {
-    return;
-  }
-  const ExecutionArn = runningExecutionArn(deps.stateMachineArn, deployment);
-  const status = await executionStatus(ExecutionArn, deps);
-  if (status === 'RUNNING' || status === 'PENDING_REDRIVE') {
-    return;
-  }
-  const LastError = `The execution ended as ${status} and nothing recorded it.`;
-  const isDryRun = deployment.Rollout?.Cause === 'DRY_RUN';
-  if (await closeAsFailed(deployment, deployment.RolloutNumber, { ExecutionArn, LastError }, deps)) {
-    pass.Repaired += 1;
-    if (!isDryRun) {
-      await deps.notifyOnce(`rollout#${ExecutionArn}`, {
-        Subject: `Rollout of ${deployment.CertName} lost: ${deployment.TargetTagKey}=${deployment.TargetTagValue}`,
-        What: `The rollout of certificate ${deployment.CertName} (${deployment.CertificateArn}) ended as ${status} and nothing recorded it. The nodes that were not changed go on serving what they served.`,
-        Where: placeOf(deployment),
-        Since: startedAt,
-        WhatToDo:
-          'The next attempt follows by itself. If it fails too, open the execution and read the failed step.',
-        Link: executionLink(ExecutionArn),
-      });
-      pass.Notified += 1;
-    }
-  }
-}
-
-async function executionStatus(executionArn: string, deps: ReconcileDeps): Promise<string> {
-  try {
-    return (await deps.sfn.send(new DescribeExecutionCommand({ executionArn }))).status ?? 'unknown';
-  } catch (error) {
-    if (isNamed(error, 'ExecutionDoesNotExist')) {
-      return 'lost';
     }
     throw error;
   }
@@ -469,7 +454,7 @@ function alertDaysOf(deployment: Deployment, now: Date): number | undefined {
 
 /** Whether ACM has a newer version than the one that is served, or is ready for the nodes that will come. */
 function isRenewed(deployment: Deployment, certificate: Certificate | string): boolean {
-  const newest = deployment.Status === 'WAITING' ? deployment.LastRollout?.Serial : deployment.Serial;
+  const newest = deployment.Status === 'WAITING' ? deployment.Observed?.Serial : deployment.Serial;
   return typeof certificate !== 'string' && certificate.Serial !== newest;
 }
 
@@ -490,11 +475,11 @@ function expiryAlert(
     Subject: `${first.CertName} ${when}: ${first.TargetTagKey}=${first.TargetTagValue}${deployments.length > 1 ? ` and ${deployments.length - 1} more` : ''}`,
     What: `What these nodes serve ${when}, at ${first.NotAfter}. ${reason} ${first.LastError ?? ''} Certificate: ${arn}`,
     Where: placesOf(deployments),
-    Since: first.LastRollout?.At ?? first.UpdatedAt,
+    Since: first.Observed?.At ?? first.UpdatedAt,
     WhatToDo: renewed
       ? 'Read the last error above and the node errors (GET the deployment), correct the cause, then POST …/rollouts.'
       : REQUEST_OR_VALIDATE,
-    ...(renewed && first.LastRollout ? { Link: executionLink(first.LastRollout.ExecutionArn) } : {}),
+    ...(renewed && first.Observed ? { Link: executionLink(first.Observed.ExecutionArn) } : {}),
   };
 }
 
@@ -516,6 +501,6 @@ function renewalProblem(
   }
   // A certificate becomes eligible by its first export, so one that is new here is not judged yet.
   const yesterday = timestamp(new Date(now.getTime() - DAY_MS));
-  const isExported = deployments.some(({ LastRollout: last }) => last !== undefined && last.At <= yesterday);
+  const isExported = deployments.some(({ Observed: last }) => last !== undefined && last.At <= yesterday);
   return RenewalEligibility === 'INELIGIBLE' && isExported ? 'ACM does not plan to renew it.' : undefined;
 }

@@ -69,7 +69,7 @@ export async function prepareBundle(
     );
   }
   if (existing?.DeletedDate) {
-    await client.send(new RestoreSecretCommand({ SecretId: name }));
+    await restoreBundle(client, name);
   }
   const arn = existing?.ARN ?? (await createEmpty(client, name, deployment, tags));
   const missingTags = tags.filter(
@@ -206,6 +206,11 @@ export async function makeCurrent(
       }),
     );
   }
+}
+
+/** Takes back that a bundle is scheduled for deletion. */
+export async function restoreBundle(client: SecretsManagerClient, name: string): Promise<void> {
+  await client.send(new RestoreSecretCommand({ SecretId: name }));
 }
 
 /**

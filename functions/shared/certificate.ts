@@ -17,6 +17,7 @@ export const isCertificateArn = (text: string) => CERTIFICATE_ARN.test(text);
 export interface Certificate {
   CertificateArn: string;
   Serial: string;
+  NotBefore: string;
   NotAfter: string;
   detail: CertificateDetail;
 }
@@ -43,6 +44,7 @@ export async function describeDeployable(acm: ACMClient, arn: string): Promise<C
   return {
     CertificateArn: arn,
     Serial: normaliseSerial(detail.Serial ?? ''),
+    NotBefore: timestamp(detail.NotBefore ?? new Date(0)),
     NotAfter: timestamp(detail.NotAfter ?? new Date(0)),
     detail,
   };

@@ -7,9 +7,9 @@ import { SNSClient } from '@aws-sdk/client-sns';
 import { SSMClient } from '@aws-sdk/client-ssm';
 import { STSClient } from '@aws-sdk/client-sts';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import type { AdvanceDeps } from './advance.ts';
 import type { Clock } from './clock.ts';
 import { Inventory } from './inventory.ts';
-import type { RolloutDeps } from './rollout.ts';
 import {
   type OpenSession,
   type TargetAccountConfig,
@@ -59,20 +59,20 @@ export const ONE_ATTEMPT = { maxAttempts: 1 };
  */
 export const PATIENT = { maxAttempts: 8 };
 
-/** What `rolloutDepsFrom` reads. */
-export const ROLLOUT_VARIABLES = ['INVENTORY_TABLE', 'STATE_MACHINE_ARN', 'ROLLOUTS_ENABLED'] as const;
+/** What `advanceDepsFrom` reads. */
+export const ADVANCE_VARIABLES = ['INVENTORY_TABLE', 'STATE_MACHINE_ARN', 'ROLLOUTS_ENABLED'] as const;
 
 /**
- * What claiming, starting and ending a rollout needs.
+ * What beginning and starting a rollout needs.
  *
  * @param sfnConfig how often a start is tried; the SDK's default unless given.
  */
-export function rolloutDepsFrom(
-  env: Record<(typeof ROLLOUT_VARIABLES)[number], string>,
+export function advanceDepsFrom(
+  env: Record<(typeof ADVANCE_VARIABLES)[number], string>,
   clients: Pick<Clients, 'documents' | 'sfn'>,
   clock: Clock,
   sfnConfig?: ClientConfig,
-): RolloutDeps {
+): AdvanceDeps {
   return {
     rolloutsEnabled: env.ROLLOUTS_ENABLED === 'true',
     inventory: new Inventory(clients.documents(), env.INVENTORY_TABLE, clock.now),

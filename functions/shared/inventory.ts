@@ -10,21 +10,23 @@ import {
   type UpdateCommandInput,
 } from '@aws-sdk/lib-dynamodb';
 import type {
-  Claim,
   Deployment,
-  LastRollout,
-  NodeOutcome,
+  Ended,
   NodeRecord,
   NodeResult,
+  Observed,
   Order,
-  RolloutOrder,
+  Outcome,
+  Running,
   Status,
+  Wanted,
 } from './deployment.ts';
-import { STATUSES, timestamp } from './deployment.ts';
-import { isNamed } from './errors.ts';
+import { holdsVersion, isDryRun, STATUSES, timestamp } from './deployment.ts';
+import { isNamed, RetryLater, RolloutSuperseded } from './errors.ts';
+import { FIRST_EDITION_MARKS, FIRST_EDITION_NAMES, readItem } from './first-edition.ts';
 
-/** Rounds of registering against rollouts that end meanwhile; two suffice unless rollouts take no time. */
-const REGISTER_ROUNDS = 10;
+/** Rounds against others who write at the same time; two suffice unless rollouts take no time. */
+const ROUNDS = 5;
 
 /** Parallel conditional updates of node records: keeps 120 nodes under a second without a burst. */
 const NODE_WRITES_AT_ONCE = 10;
@@ -46,27 +48,40 @@ export interface FleetFilter {
 
 /** How a rollout ended, as it is written into the deployment. */
 export interface RolloutResult {
-  Status: Exclude<Status, 'ROLLING_OUT' | 'DELETING'>;
+  Outcome: Outcome;
   ExecutionArn: string;
-  LastError?: string;
+  Error?: string;
   /** The version that was exported, where the rollout came so far. */
-  Exported?: { Serial: string; VersionId: string; NotAfter: string };
+  Exported?: { Serial: string; VersionId: string; NotBefore?: string; NotAfter: string };
   /** Whether nodes serve that version now. */
   Served?: boolean;
+  /** Whether its Automation is known to have ended, or there was none. */
+  AutomationEnded?: boolean;
+  /** The highest number that a node reported. */
+  HeldNumber?: number;
 }
 
-/** Whether a node with this outcome serves the rollout's version. */
-export const holdsVersion = (outcome: NodeOutcome | undefined) =>
-  outcome === 'installed' || outcome === 'unchanged';
+/** What a rollout is begun with. */
+export interface Beginning
+  extends Pick<Running, 'Generation' | 'Serial' | 'NotBefore' | 'Cause' | 'CorrelationId'> {
+  Order: Order;
+  /** When it may start; at once by default. */
+  turn?: Date | undefined;
+}
+
+/** No turn is further ahead: a state machine of 24 hours has time for the rollout itself then. */
+export const LONGEST_WAIT_SECONDS = 9 * 3600;
 
 const isDeployment = 'attribute_exists(CertName)';
 const isLive = `${isDeployment} AND #Status <> :deleting`;
 const notPaused = 'attribute_not_exists(PausedAt)';
+const notRunning = 'attribute_not_exists(Running) AND attribute_not_exists(Rollout)';
 
 /**
- * The inventory: one item a deployment (`Item` = deployment) and one a node (`node#<id>`). Only deployment
- * items carry the keys of the indexes. Beside them stand the lines in which rollouts queue up (`line#<name>`). Every write is conditional, so that what is older never overwrites
- * what is newer. A deleted deployment leaves its RolloutNumber, which nodes and execution names rely on.
+ * The inventory: one item a deployment (`Item` = deployment) and one a node (`node#<id>`). Only deployment items carry the
+ * keys of the indexes. The table also holds the lines in which rollouts wait (`line#<name>`). Every write is conditional,
+ * so that what is older never overwrites what is newer. `want`, `begin`, `end` and `note` are the only writes of a
+ * rollout's life. A deleted deployment leaves its RolloutNumber, which nodes and execution names rely on.
  */
 export class Inventory {
   private readonly client: DynamoDBDocumentClient;
@@ -84,7 +99,7 @@ export class Inventory {
     const { Item } = await this.client.send(
       new GetCommand({ TableName: this.table, Key: deploymentKey(deploymentId), ConsistentRead: true }),
     );
-    return Item?.CertName === undefined ? undefined : deploymentFrom(Item);
+    return Item?.CertName === undefined ? undefined : readItem(Item);
   }
 
   /** One page of a deployment's node records. */
@@ -158,179 +173,157 @@ export class Inventory {
   }
 
   /**
-   * Registers or changes an order and claims its rollout in one conditional write.
+   * Writes what should be served, on the condition that nothing else was wanted meanwhile.
    *
-   * @param queue says, of the deployment whose rollout is running, whether this one must follow it.
-   * @returns the deployment as it is now; `claimed` is false when another rollout is running: then the order is
-   *   changed and, where `queue` says so, its rollout noted as pending.
+   * @param deployment as the caller read it; undefined where there was none.
+   * @param registered what a person asked for: their order, and the expiry to show until a rollout has ended.
+   * @returns the deployment as it is now; undefined when the condition was lost, and, where a person asks, when the
+   *   deployment was paused.
    */
-  async register(
+  async want(
     deploymentId: string,
-    order: Order,
-    rollout: RolloutOrder,
-    certificateNotAfter: string,
-    queue: (current: Deployment) => boolean,
-  ): Promise<{ deployment: Deployment; claimed: boolean } | undefined> {
+    deployment: Deployment | undefined,
+    wanted: Wanted,
+    registered?: { order: Order; notAfter: string },
+  ): Promise<Deployment | undefined> {
     const now = timestamp(this.now());
-    // What the order before had and this one has not.
-    const remove = ['DryRunOnly', ...(order.ReaderRoleArns ? [] : ['ReaderRoleArns'])];
-    // A rollout may end, or a deletion begin, between two of these writes; then the next round sees it.
-    for (let round = 0; round < REGISTER_ROUNDS; round += 1) {
-      const claimed = await this.claimWith(deploymentId, rollout, {
-        set: { ...order, RestoreBundle: true },
-        setOnce: { CreatedAt: now, NotAfter: certificateNotAfter },
-        remove,
-        condition: `${notPaused} AND (attribute_not_exists(#Status) OR #Status <> :deleting)`,
+    await this.turnOver(deployment);
+    const seen = asRead(deployment, ['Wanted.Generation', 'Wanted.Serial', 'CertificateArn']);
+    if (!registered) {
+      return this.update(deploymentId, {
+        set: { Wanted: wanted, UpdatedAt: now },
+        condition: `${isLive} AND ${seen.condition}`,
+        values: { ':deleting': 'DELETING', ...seen.values },
       });
-      if (claimed) {
-        return { deployment: claimed, claimed: true };
-      }
-      const current = await this.get(deploymentId);
-      if (current?.Status === 'DELETING' || current?.PausedAt) {
-        return undefined;
-      }
-      if (current?.Rollout) {
-        const updated = await this.update(deploymentId, {
-          set: {
-            ...order,
-            ...(queue(current) ? { Pending: rollout } : {}),
-            RestoreBundle: true,
-            UpdatedAt: now,
-          },
-          remove,
-          condition: `${isLive} AND ${notPaused} AND attribute_exists(Rollout) AND RolloutNumber = :seen`,
-          values: { ':seen': current.RolloutNumber, ':deleting': 'DELETING' },
-        });
-        if (updated) {
-          return { deployment: updated, claimed: false };
-        }
-      }
     }
-    return undefined;
+    const { order, notAfter } = registered;
+    return this.update(deploymentId, {
+      set: { ...order, Wanted: wanted, RestoreBundle: true, UpdatedAt: now },
+      setOnce: { CreatedAt: now, NotAfter: notAfter, Status: 'WAITING', RolloutNumber: 0 },
+      // What the order before had and this one has not.
+      remove: ['DryRunOnly', ...(order.ReaderRoleArns ? [] : ['ReaderRoleArns'])],
+      condition: `${notPaused} AND (attribute_not_exists(#Status) OR #Status <> :deleting) AND ${seen.condition}`,
+      values: { ':deleting': 'DELETING', ...seen.values },
+    });
   }
 
   /**
-   * Claims a dry run. A deployment that was registered keeps its order and status; any other is noted for dry runs
-   * only, with the order that is tried. Undefined when a rollout is running or the deployment is being deleted.
+   * Notes an order that is only to be tried. One that was registered keeps its own, and this writes nothing.
+   *
+   * @returns the deployment; undefined when a rollout of it is running, or it is being deleted.
    */
-  async claimDryRun(
-    deploymentId: string,
-    order: Order,
-    rollout: RolloutOrder,
-    certificateNotAfter: string,
-  ): Promise<Deployment | undefined> {
-    const { Options, MaxConcurrency, MaxErrors } = order;
-    const trial = { ...rollout, Trial: { Options, MaxConcurrency, MaxErrors } };
+  async noteTrial(deploymentId: string, order: Order, notAfter: string): Promise<Deployment | undefined> {
     const current = await this.get(deploymentId);
     if (current && !current.DryRunOnly) {
-      return this.claimWith(deploymentId, trial, { condition: isLive, status: null });
+      return current;
     }
-    return this.claimWith(deploymentId, trial, {
-      set: { ...order, NotAfter: certificateNotAfter, DryRunOnly: true, RestoreBundle: true },
-      setOnce: { CreatedAt: timestamp(this.now()) },
-      condition: `(attribute_not_exists(CertName) OR (attribute_exists(DryRunOnly) AND #Status <> :deleting))`,
-      status: 'WAITING',
-    });
-  }
-
-  /**
-   * Claims the next rollout of a registered deployment: exactly one caller gets it.
-   *
-   * @param deployment as the caller saw it when it decided: when another rollout came in between, the claim is lost.
-   * @param turn when the rollout may begin; at once by default.
-   * @returns the deployment with its claim, or undefined when the claim was lost.
-   */
-  claim(deployment: Deployment, rollout: RolloutOrder, turn?: Date): Promise<Deployment | undefined> {
-    const delay = turn === undefined ? 0 : Math.ceil((turn.getTime() - this.now().getTime()) / 1000);
-    const claimed = delay > 0 ? { ...rollout, StartDelaySeconds: delay } : rollout;
-    return this.claimWith(deployment.DeploymentId, claimed, {
-      condition: `${isLive} AND ${notPaused} AND RolloutNumber = :seen`,
-      values: { ':seen': deployment.RolloutNumber },
-    });
-  }
-
-  /**
-   * Notes a rollout that is to start when the running one ends. False when none is running any more, when the
-   * deployment was moved to another certificate meanwhile, or when a request waits already: that one brings the
-   * newest version too.
-   */
-  async queue(deployment: Deployment, rollout: RolloutOrder): Promise<boolean> {
-    const updated = await this.update(deployment.DeploymentId, {
-      set: { Pending: rollout },
-      // A move to another certificate while a rollout runs does not change the number.
-      condition:
-        `${isLive} AND attribute_exists(Rollout) AND RolloutNumber = :seen AND CertificateArn = :ordered` +
-        ' AND (attribute_not_exists(Pending) OR Pending.Cause = :renewal)',
-      values: {
-        ':seen': deployment.RolloutNumber,
-        ':ordered': rollout.CertificateArn,
-        ':deleting': 'DELETING',
-        ':renewal': 'RENEWAL',
-      },
-    });
-    return updated !== undefined;
-  }
-
-  /** Drops what waits to be started, where no rollout is running: it is done already. */
-  async unqueue(deployment: Deployment): Promise<void> {
-    await this.update(deployment.DeploymentId, {
-      set: { UpdatedAt: timestamp(this.now()) },
-      remove: ['Pending'],
-      condition: `${isLive} AND attribute_not_exists(Rollout) AND RolloutNumber = :seen`,
-      values: { ':seen': deployment.RolloutNumber, ':deleting': 'DELETING' },
-    });
-  }
-
-  /** Notes on the running claim what was started for it. Undefined when the rollout is superseded. */
-  note(
-    deploymentId: string,
-    rolloutNumber: number,
-    noted: { StartedAt?: string; AutomationExecutionId?: string },
-  ): Promise<Deployment | undefined> {
+    const now = timestamp(this.now());
+    await this.turnOver(current);
     return this.update(deploymentId, {
-      set: Object.fromEntries(Object.entries(noted).map(([name, value]) => [`Rollout.${name}`, value])),
-      condition: 'attribute_exists(Rollout) AND RolloutNumber = :number',
+      set: {
+        ...order,
+        NotAfter: notAfter,
+        Status: 'WAITING',
+        DryRunOnly: true,
+        RestoreBundle: true,
+        UpdatedAt: now,
+      },
+      setOnce: { CreatedAt: now, RolloutNumber: 0 },
+      condition: `${notRunning} AND (attribute_not_exists(CertName) OR (attribute_exists(DryRunOnly) AND #Status <> :deleting))`,
+      values: { ':deleting': 'DELETING' },
+    });
+  }
+
+  /**
+   * Begins a rollout: exactly one caller can. It gets the next number, which is also at least the seconds since 1970, so
+   * that a table that was lost does not count from 1 on nodes that have seen more, and above what nodes hold.
+   *
+   * @param deployment as the caller read it when it decided: on the condition that it is as it was.
+   * @returns the deployment with its rollout; undefined when the condition was lost.
+   */
+  async begin(deployment: Deployment, beginning: Beginning): Promise<Deployment | undefined> {
+    const now = this.now();
+    const { turn, ...copied } = beginning;
+    const delay = turn === undefined ? 0 : Math.ceil((turn.getTime() - now.getTime()) / 1000);
+    const RolloutNumber = Math.max(
+      deployment.RolloutNumber + 1,
+      Math.floor(now.getTime() / 1000),
+      (deployment.HeldNumber ?? 0) + 1,
+    );
+    const running: Running = {
+      ...copied,
+      RolloutNumber,
+      BeganAt: timestamp(now),
+      StartDelaySeconds: Math.max(0, Math.min(delay, LONGEST_WAIT_SECONDS)),
+    };
+    const trial = isDryRun(running);
+    await this.turnOver(deployment);
+    const seen = asRead(
+      deployment,
+      trial ? ['RolloutNumber'] : ['RolloutNumber', 'Wanted.Generation', 'Wanted.Serial', 'CertificateArn'],
+    );
+    return this.update(deployment.DeploymentId, {
+      set: {
+        Running: running,
+        RolloutNumber,
+        UpdatedAt: timestamp(now),
+        ...(trial ? {} : { Status: 'ROLLING_OUT' }),
+      },
+      condition: `${isLive} AND ${notRunning} AND ${seen.condition}${trial ? '' : ` AND ${notPaused}`}`,
+      values: { ':deleting': 'DELETING', ...seen.values },
+    });
+  }
+
+  /** Notes on the running rollout what was started for it. Undefined when it is not the running one any more. */
+  async note(
+    deployment: Deployment,
+    rolloutNumber: number,
+    noted: Pick<Running, 'StartedAt' | 'AutomationExecutionId'>,
+  ): Promise<Deployment | undefined> {
+    await this.turnOver(deployment);
+    return this.update(deployment.DeploymentId, {
+      set: Object.fromEntries(Object.entries(noted).map(([name, value]) => [`Running.${name}`, value])),
+      // It was looked after before an Automation was started.
+      remove: noted.AutomationExecutionId ? ['Unfinished'] : [],
+      condition: 'Running.RolloutNumber = :number',
       values: { ':number': rolloutNumber },
     });
   }
 
   /**
-   * Ends the claim of a rollout and writes its result.
+   * Ends a rollout and writes its result. An end that is recorded under its number counts as this one: the answer to
+   * the write may have been lost.
    *
-   * @returns the deployment as it is now, or undefined when that rollout's claim had already ended.
+   * @returns the deployment as it is now, and the end as it is recorded.
+   * @throws RolloutSuperseded when another rollout runs or has ended since, or the deployment is deleted.
    */
-  async finish(
+  async end(
     deployment: Deployment,
     rolloutNumber: number,
     result: RolloutResult,
-  ): Promise<Deployment | undefined> {
-    const { Rollout: claim } = deployment;
-    if (!claim) {
-      return undefined;
+  ): Promise<{ deployment: Deployment; ended: Ended }> {
+    let current: Deployment | undefined = deployment;
+    for (let round = 0; round < ROUNDS; round += 1) {
+      // Asked first: an item that says both would be closed again and again.
+      const isOpen = current?.Running?.RolloutNumber === rolloutNumber;
+      const ended = current && !isOpen ? endOf(current, rolloutNumber) : undefined;
+      if (current && ended) {
+        return { deployment: current, ended };
+      }
+      if (current?.Running?.RolloutNumber !== rolloutNumber || current.Status === 'DELETING') {
+        throw new RolloutSuperseded(
+          `Rollout ${rolloutNumber} is not the current one of deployment ${deployment.DeploymentId}.`,
+        );
+      }
+      await this.turnOver(current);
+      const updated = await this.update(deployment.DeploymentId, {
+        ...endOfRollout(current, current.Running, result, timestamp(this.now())),
+        condition: `${isLive} AND Running.RolloutNumber = :number`,
+        values: { ':number': rolloutNumber, ':deleting': 'DELETING' },
+      });
+      current = updated ?? (await this.get(deployment.DeploymentId));
     }
-    const now = timestamp(this.now());
-    const { Status, ExecutionArn, LastError, Exported, Served = false } = result;
-    const last: LastRollout = {
-      Number: rolloutNumber,
-      Serial: Exported?.Serial ?? claim.Serial,
-      Cause: claim.Cause,
-      CorrelationId: claim.CorrelationId,
-      ExecutionArn,
-      Status,
-      At: now,
-      ...(LastError === undefined ? {} : { Error: LastError }),
-    };
-    const change = claim.Cause === 'DRY_RUN' ? { set: { LastDryRun: last } } : endOfRollout(deployment, last);
-    const versions = Served ? Exported : undefined;
-    // While no node serves anything, what counts is the version that is ready for them.
-    const idle = deployment.Serial === undefined || Status === 'WAITING';
-    const expiry = Exported && idle && claim.Cause !== 'DRY_RUN' ? { NotAfter: Exported.NotAfter } : {};
-    return this.update(deployment.DeploymentId, {
-      set: { ...change.set, ...expiry, ...versions, UpdatedAt: now },
-      remove: ['Rollout', ...(Status === 'FAILED' ? [] : ['RestoreBundle']), ...(change.remove ?? [])],
-      condition: `${isLive} AND attribute_exists(Rollout) AND RolloutNumber = :number`,
-      values: { ':number': rolloutNumber, ':deleting': 'DELETING' },
-    });
+    throw new RetryLater(`Deployment ${deployment.DeploymentId} is written by others each time.`);
   }
 
   /** Writes what nodes reported, unless a newer rollout has written already. Keeps the serial of a failed one. */
@@ -403,8 +396,23 @@ export class Inventory {
   }
 
   /**
-   * Changes the status of a deployment without a rollout, after its nodes came or went. False when a rollout was
-   * claimed meanwhile.
+   * Notes which node is the canary of a rollout. A repeated task finds it, and later rollouts choose another one.
+   */
+  async noteCanary(deploymentId: string, nodeId: string, rolloutNumber: number): Promise<void> {
+    await this.update(
+      deploymentId,
+      {
+        set: { NodeId: nodeId, CanaryAt: rolloutNumber },
+        condition: 'attribute_not_exists(CanaryAt) OR CanaryAt <= :number',
+        values: { ':number': rolloutNumber },
+      },
+      nodeItem(nodeId),
+    );
+  }
+
+  /**
+   * Changes the status of a deployment without a rollout, after its nodes came or went. False when a rollout began
+   * meanwhile.
    */
   async settle(
     deployment: Deployment,
@@ -414,7 +422,7 @@ export class Inventory {
     const updated = await this.update(deployment.DeploymentId, {
       set: { Status: status, LastError: lastError, UpdatedAt: timestamp(this.now()) },
       remove: lastError === undefined ? ['LastError'] : [],
-      condition: `${isLive} AND attribute_not_exists(Rollout) AND RolloutNumber = :seen`,
+      condition: `${isLive} AND ${notRunning} AND RolloutNumber = :seen`,
       values: { ':seen': deployment.RolloutNumber, ':deleting': 'DELETING' },
     });
     return updated !== undefined;
@@ -429,27 +437,34 @@ export class Inventory {
     });
   }
 
-  /** Notes that ACM is asked for a renewal. False where it was asked after `since` already. */
-  async noteRenewalRequest(deploymentId: string, since: string): Promise<boolean> {
+  /**
+   * Notes that ACM is about to be asked for a renewal. False where it has answered such a request since `since`, or is
+   * being asked by another caller since `asking`.
+   */
+  async noteRenewalRequest(deploymentId: string, since: string, asking: string): Promise<boolean> {
     const updated = await this.update(deploymentId, {
       set: { RenewalRequestedAt: timestamp(this.now()) },
-      condition: `${isDeployment} AND (attribute_not_exists(RenewalRequestedAt) OR RenewalRequestedAt <= :since)`,
-      values: { ':since': since },
+      remove: ['RenewalAnswered'],
+      condition:
+        `${isDeployment} AND (attribute_not_exists(RenewalRequestedAt) OR RenewalRequestedAt <= :since` +
+        ' OR (attribute_not_exists(RenewalAnswered) AND RenewalRequestedAt <= :asking))',
+      values: { ':since': since, ':asking': asking },
     });
     return updated !== undefined;
   }
 
-  /** Takes the note back: ACM refused. */
-  async dropRenewalRequest(deploymentId: string): Promise<void> {
+  /** Notes what ACM has answered: a request that it refused is taken back. */
+  async noteRenewalAnswer(deploymentId: string, accepted: boolean): Promise<void> {
     await this.update(deploymentId, {
-      set: { UpdatedAt: timestamp(this.now()) },
-      remove: ['RenewalRequestedAt'],
+      set: { UpdatedAt: timestamp(this.now()), ...(accepted ? { RenewalAnswered: true } : {}) },
+      remove: accepted ? [] : ['RenewalRequestedAt'],
       condition: isDeployment,
     });
   }
 
   /**
-   * Takes the next span of time in a line that everybody shares.
+   * Takes the next span of time in a line that all functions share. A line that is taken for longer than
+   * LONGEST_WAIT_SECONDS begins anew: a clock that was wrong once holds up no other function.
    *
    * @returns when the span begins: now, or when what was taken before ends.
    */
@@ -464,7 +479,11 @@ export class Inventory {
             Key,
             UpdateExpression: `SET TakenUntil = ${update} + :span`,
             ConditionExpression: condition,
-            ExpressionAttributeValues: { ':now': now, ':span': milliseconds },
+            ExpressionAttributeValues: {
+              ':now': now,
+              ':bound': now + LONGEST_WAIT_SECONDS * 1000,
+              ':span': milliseconds,
+            },
             ReturnValues: 'ALL_NEW',
           }),
         ),
@@ -472,9 +491,9 @@ export class Inventory {
       return output?.Attributes?.TakenUntil;
     };
     const end =
-      (await take('TakenUntil', 'TakenUntil > :now')) ??
-      (await take(':now', 'attribute_not_exists(TakenUntil) OR TakenUntil <= :now'));
-    // Undefined only where somebody else took a span between the two: then there is one to follow.
+      (await take('TakenUntil', 'TakenUntil > :now AND TakenUntil <= :bound')) ??
+      (await take(':now', 'attribute_not_exists(TakenUntil) OR TakenUntil <= :now OR TakenUntil > :bound'));
+    // Undefined only where another function took a span between the two: then there is one to follow.
     return end === undefined ? this.reserve(line, milliseconds) : new Date(end - milliseconds);
   }
 
@@ -501,8 +520,10 @@ export class Inventory {
 
   /** Marks a deployment as being deleted: from here on nothing starts for it. Undefined when there is none. */
   markDeleting(deploymentId: string): Promise<Deployment | undefined> {
+    const now = timestamp(this.now());
     return this.update(deploymentId, {
-      set: { Status: 'DELETING', UpdatedAt: timestamp(this.now()) },
+      set: { Status: 'DELETING', UpdatedAt: now },
+      setOnce: { DeletingSince: now },
       condition: isDeployment,
     });
   }
@@ -528,32 +549,21 @@ export class Inventory {
     );
   }
 
-  private async claimWith(
-    deploymentId: string,
-    rollout: RolloutOrder,
-    change: Partial<Change> & {
-      condition: string;
-      /** Status that goes with the claim; null leaves it. */
-      status?: Status | null;
-    },
-  ): Promise<Deployment | undefined> {
-    const now = this.now();
-    const claim: Claim = { ...rollout, ClaimedAt: timestamp(now) };
-    const { status = 'ROLLING_OUT' } = change;
-    const usesDeleting = change.condition.includes(':deleting');
-    return this.update(deploymentId, {
-      set: {
-        ...change.set,
-        Rollout: claim,
-        UpdatedAt: timestamp(now),
-        ...(status === null ? {} : { Status: status }),
-      },
-      setOnce: change.setOnce ?? {},
-      increment: 'RolloutNumber',
-      // A dry run must not swallow a rollout that waits.
-      remove: [...(change.remove ?? []), ...(rollout.Cause === 'DRY_RUN' ? [] : ['Pending'])],
-      condition: `attribute_not_exists(Rollout) AND ${change.condition}`,
-      values: { ...(usesDeleting ? { ':deleting': 'DELETING' } : {}), ...change.values },
+  /**
+   * Writes an item of the first edition in the shape of this one, and changes nothing else, if it is as it was read. Then
+   * the conditions of the write that follows say what is to be done.
+   */
+  private async turnOver(deployment: Deployment | undefined): Promise<void> {
+    if (!deployment?.FirstEditionItem) {
+      return;
+    }
+    const { DeploymentId, Wanted, Running, Observed, LastTrial } = deployment;
+    const seen = asRead(deployment.FirstEditionItem, FIRST_EDITION_MARKS);
+    await this.update(DeploymentId, {
+      set: { Options: deployment.Options, Wanted, Running, Observed, LastTrial },
+      remove: [...FIRST_EDITION_NAMES, ...(Running ? [] : ['Running'])],
+      condition: `${isDeployment} AND ${seen.condition}`,
+      values: seen.values,
     });
   }
 
@@ -588,7 +598,7 @@ export class Inventory {
       ExclusiveStartKey: startKey,
     });
     return {
-      items: page.items.map(deploymentFrom),
+      items: page.items.map(readItem),
       ...(page.lastKey ? { lastKey: page.lastKey } : {}),
     };
   }
@@ -625,7 +635,7 @@ export class Inventory {
         }),
       ),
     );
-    return output?.Attributes && deploymentFrom(output.Attributes);
+    return output?.Attributes && readItem(output.Attributes);
   }
 
   private async deleteItems(keys: Key[]): Promise<void> {
@@ -658,32 +668,94 @@ interface Change {
   set: Record<string, unknown>;
   /** Set only where the attribute does not exist yet. */
   setOnce?: Record<string, unknown>;
-  increment?: string;
   remove?: string[];
   condition: string;
   values?: Record<string, unknown>;
 }
 
-/** A deployment from its item. The first edition's items, and its claims of dry runs, have no RestartServices. */
-function deploymentFrom(item: Record<string, unknown>): Deployment {
-  const deployment = item as unknown as Deployment;
-  for (const settings of [deployment, deployment.Rollout?.Trial]) {
-    if (settings?.Options) {
-      settings.Options.RestartServices ??= [];
-    }
-  }
-  return deployment;
+/** The end that is recorded under a rollout's number. */
+export function endOf({ Observed, LastTrial }: Deployment, rolloutNumber: number): Ended | undefined {
+  return [Observed, LastTrial].find((ended) => ended?.RolloutNumber === rolloutNumber);
 }
 
-/** A rollout that failed is counted, so that the next attempts come at growing distance. */
-function endOfRollout(deployment: Deployment, last: LastRollout): { set: Change['set']; remove?: string[] } {
-  const failed = last.Status === 'FAILED';
-  const Failures = failed ? (deployment.Failures ?? 0) + 1 : 0;
-  const FailingSince = failed ? (deployment.FailingSince ?? last.At) : undefined;
-  return {
-    set: { LastRollout: last, Status: last.Status, Failures, FailingSince, LastError: last.Error },
-    remove: [...(failed ? [] : ['FailingSince']), ...(last.Error === undefined ? ['LastError'] : [])],
+function endOfRollout(
+  deployment: Deployment,
+  running: Running,
+  result: RolloutResult,
+  now: string,
+): Pick<Change, 'set' | 'remove'> {
+  const { Outcome, ExecutionArn, Error: error, Exported, Served = false, AutomationEnded = false } = result;
+  const { RolloutNumber, Serial, Generation, NotBefore, Cause, CorrelationId, AutomationExecutionId } =
+    running;
+  const ended: Ended = {
+    RolloutNumber,
+    Serial: Exported?.Serial ?? Serial,
+    Cause,
+    CorrelationId,
+    ExecutionArn,
+    Outcome,
+    ...(error === undefined ? {} : { Error: error }),
+    At: now,
   };
+  const unfinished = AutomationEnded ? undefined : AutomationExecutionId;
+  const held = Math.max(deployment.HeldNumber ?? 0, result.HeldNumber ?? 0);
+  const common = {
+    UpdatedAt: now,
+    ...(unfinished ? { Unfinished: { AutomationExecutionId: unfinished } } : {}),
+    ...(held > 0 ? { HeldNumber: held } : {}),
+  };
+  const remove = ['Running', ...(Outcome === 'FAILED' ? [] : ['RestoreBundle'])];
+  if (isDryRun(running)) {
+    return { set: { ...common, LastTrial: ended }, remove };
+  }
+  const { Observed: before } = deployment;
+  const failed = Outcome === 'FAILED';
+  const VersionId = Exported?.VersionId ?? before?.VersionId;
+  // The first edition's executions do not hand on NotBefore.
+  const known = Exported === undefined || Exported.Serial === Serial ? NotBefore : '';
+  const observed: Observed = {
+    ...ended,
+    Generation,
+    ...(ended.Serial === Serial ? {} : { WantedSerial: Serial }),
+    NotBefore: Exported?.NotBefore ?? known,
+    ...(VersionId ? { VersionId } : {}),
+    // Counted, so that the next attempts come at growing distance.
+    Failures: failed ? (before?.Failures ?? 0) + 1 : 0,
+    ...(failed ? { FailingSince: before?.FailingSince ?? now } : {}),
+  };
+  const served = Served && Exported ? { Serial: Exported.Serial, VersionId: Exported.VersionId } : {};
+  // While no node serves anything, what counts is the version that is ready for them.
+  const isIdle = deployment.Serial === undefined || Outcome === 'WAITING';
+  const expiry = Exported && (Served || isIdle) ? { NotAfter: Exported.NotAfter } : {};
+  return {
+    set: { ...common, ...served, ...expiry, Observed: observed, Status: Outcome, LastError: error },
+    remove: [...remove, ...(error === undefined ? ['LastError'] : [])],
+  };
+}
+
+/**
+ * A condition that attributes are as they were read.
+ *
+ * @param item undefined where there was none: then none of them may be there.
+ * @param paths `A.B` is a path into a map. None of them is a reserved word.
+ */
+function asRead(
+  item: object | undefined,
+  paths: readonly string[],
+): { condition: string; values: Record<string, unknown> } {
+  const values: Record<string, unknown> = {};
+  const conditions = paths.map((path) => {
+    const value = path
+      .split('.')
+      .reduce<unknown>((found, name) => (found as Record<string, unknown> | undefined)?.[name], item);
+    if (value === undefined) {
+      return `attribute_not_exists(${path})`;
+    }
+    const placeholder = `:seen_${path.replaceAll('.', '_')}`;
+    values[placeholder] = value;
+    return `${path} = ${placeholder}`;
+  });
+  return { condition: conditions.join(' AND '), values };
 }
 
 const deploymentKey = (deploymentId: string) => ({ DeploymentId: deploymentId, Item: 'deployment' });
@@ -719,12 +791,6 @@ function expressionsFor(
       ([path, value]) => `${place(path)} = if_not_exists(${place(path)}, ${placeholderFor(path, value)})`,
     ),
   ];
-  if (change.increment) {
-    const counter = place(change.increment);
-    values[':zero'] = 0;
-    values[':one'] = 1;
-    sets.push(`${counter} = if_not_exists(${counter}, :zero) + :one`);
-  }
   if (change.condition.includes('#Status')) {
     names['#Status'] = 'Status';
   }

@@ -1,5 +1,9 @@
+import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { PublishCommand, type SNSClient } from '@aws-sdk/client-sns';
+import type { Context } from 'aws-lambda';
 import type { Deployment } from './deployment.ts';
+import { logger } from './observed.ts';
+import { once } from './once.ts';
 
 /** What a person who is woken by it needs, in this order. */
 export interface Notification {
@@ -12,6 +16,28 @@ export interface Notification {
   WhatToDo: string;
   /** Console address, or another place where more is to be seen. */
   Link?: string | undefined;
+}
+
+/** Where people are told, and where it is remembered what they were told. */
+export interface NotificationDeps {
+  sns: SNSClient;
+  topicArn: string;
+  dynamodb: DynamoDBClient;
+  table: string;
+}
+
+/**
+ * Returns a function that sends a notification to the topic, unless one with the same key was sent within two days. One
+ * that could not be sent may be repeated.
+ */
+export function notifierFrom({ sns, topicArn, dynamodb, table }: NotificationDeps) {
+  const sendOnce = once(dynamodb, table, 'Key', async (message: { Key: string; Text: Notification }) => {
+    await notify(sns, topicArn, message.Text);
+    return { Sent: message.Key };
+  });
+  return (context: Context) => async (key: string, notification: Notification) => {
+    await sendOnce({ Key: key, Text: notification }, context);
+  };
 }
 
 /** Sends a notification to the topic. */
@@ -32,6 +58,20 @@ export async function notify(sns: SNSClient, topicArn: string, notification: Not
     }),
   );
 }
+
+/** What people were told about, or why they were not. */
+export type Report = { Reported: string } | { Ignored: string };
+
+/** The reason is cut, as a foreign event may be large. */
+export function ignore(reason: string): Report {
+  const Ignored = reason.slice(0, 500);
+  logger.info('Ignored', { Reason: Ignored });
+  return { Ignored };
+}
+
+/** The entry of a table by a name that comes from an event: `constructor` is none of ours. */
+export const ownOf = <T>(table: Record<string, T>, name: string): T | undefined =>
+  Object.hasOwn(table, name) ? table[name] : undefined;
 
 /** A deployment as a person finds it. */
 export const placeOf = (deployment: Deployment) =>

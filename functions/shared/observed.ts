@@ -6,7 +6,6 @@ import { Tracer } from '@aws-lambda-powertools/tracer';
 import { captureLambdaHandler } from '@aws-lambda-powertools/tracer/middleware';
 import middy from '@middy/core';
 import type { Context } from 'aws-lambda';
-import { executionNameOf } from './deployment.ts';
 
 /** One of each a function, as Powertools wants it; configured by POWERTOOLS_* and LOG_LEVEL. */
 export const logger = new Logger();
@@ -48,21 +47,9 @@ export function gauge(name: string, value: number, unit: 'Count' | 'Seconds' = '
 
 /** Adds the rollout's fields to every further log line of this invocation; an event may be anything. */
 export function logFields(source: unknown): void {
-  const fields: Record<string, unknown> = { ...executionOf(source), ...Object(source) };
+  const fields: Record<string, unknown> = Object(source);
   const found = LOGGED_FIELDS.filter((name) => isShort(fields[name]));
   logger.appendKeys(Object.fromEntries(found.map((name) => [name, fields[name]])));
-}
-
-/** The input of a rollout's task tells in which execution it runs. */
-function executionOf(source: unknown): { ExecutionName?: string } {
-  const {
-    DeploymentId: id,
-    Serial: serial,
-    RolloutNumber: number,
-  } = Object(source) as Record<string, unknown>;
-  return typeof id === 'string' && typeof serial === 'string' && typeof number === 'number'
-    ? { ExecutionName: executionNameOf(id, serial, number) }
-    : {};
 }
 
 /** An ARN of a certificate is the longest of these fields. */

@@ -4,9 +4,6 @@ import {
   documents,
   events,
   ONE_ATTEMPT,
-  ROLLOUT_VARIABLES,
-  rolloutDepsFrom,
-  sfn,
   ssm,
   sts,
   TARGET_VARIABLES,
@@ -14,20 +11,23 @@ import {
 import type { Clock } from '../shared/clock.ts';
 import { type Environment, readEnvironment } from '../shared/environment.ts';
 import { inLambda } from '../shared/in-lambda.ts';
-import { countInstallation } from '../shared/installation-metrics.ts';
-import { type StartInstallationInput, startInstallation } from './start-installation.ts';
+import { countInstallation, type StartInstallationInput } from '../shared/installation.ts';
+import { Inventory } from '../shared/inventory.ts';
+import { startInstallation } from './start-installation.ts';
 
-type OwnClients = Pick<Clients, 'documents' | 'events' | 'sfn' | 'ssm' | 'sts'>;
+type OwnClients = Pick<Clients, 'documents' | 'events' | 'ssm' | 'sts'>;
 
 /** Starts an installation, and counts it. */
 export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
   const env = readEnvironment(
-    [...ROLLOUT_VARIABLES, ...TARGET_VARIABLES, 'INSTALLATION_TIMEOUT_MINUTES'],
+    ['INVENTORY_TABLE', 'STATE_MACHINE_ARN', ...TARGET_VARIABLES, 'INSTALLATION_TIMEOUT_MINUTES'],
     environment,
   );
   const target = { functionName: 'start-installation', ...ONE_ATTEMPT };
   const deps = {
-    ...rolloutDepsFrom(env, clients, clock),
+    inventory: new Inventory(clients.documents(), env.INVENTORY_TABLE, clock.now),
+    stateMachineArn: env.STATE_MACHINE_ARN,
+    now: clock.now,
     connectTarget: connectTargetFrom(env, clients, target, (session) => ({
       ssm: clients.ssm(session),
       events: clients.events(session),
@@ -43,4 +43,4 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
   };
 }
 
-export const handler = inLambda(compose, { documents, events, sfn, ssm, sts });
+export const handler = inLambda(compose, { documents, events, ssm, sts });

@@ -1,28 +1,34 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { PutEventsCommand } from '@aws-sdk/client-eventbridge';
-import { type SSMClient, StartAutomationExecutionCommand } from '@aws-sdk/client-ssm';
-import type { StoredBundle } from '../export-certificate/export-certificate.ts';
-import { stopAutomation } from '../shared/automation.ts';
 import {
-  type Deployment,
+  GetAutomationExecutionCommand,
+  type SSMClient,
+  StartAutomationExecutionCommand,
+} from '@aws-sdk/client-ssm';
+import { hasEnded, stopAutomation } from '../shared/automation.ts';
+import {
   executionNameOf,
-  type LastRollout,
+  isDryRun,
+  type NodeRecord,
   type NodeResult,
-  type RolloutInput,
   timestamp,
 } from '../shared/deployment.ts';
 import { isNamed, RetryLater, RolloutSuperseded } from '../shared/errors.ts';
-import { listNodes, type ManagedNode, obstacleOf, summaryOf } from '../shared/nodes.ts';
 import {
-  finishRollout,
-  openRollout,
-  type RolloutDeps,
-  runningExecutionArn,
-  startPending,
-} from '../shared/rollout.ts';
+  FIRST_WAIT_SECONDS,
+  type Installation,
+  installationOf,
+  type StartInstallationInput,
+} from '../shared/installation.ts';
+import type { Inventory } from '../shared/inventory.ts';
+import { listNodes, type ManagedNode, obstacleOf, summaryOf } from '../shared/nodes.ts';
+import { executionArnOf, type OpenRollout, openRollout } from '../shared/rollout.ts';
 import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
 
-export interface StartInstallationDeps extends RolloutDeps {
+export interface StartInstallationDeps {
+  inventory: Inventory;
+  stateMachineArn: string;
+  now: () => Date;
   connectTarget: ConnectTarget<'ssm' | 'events'>;
   prefix: string;
   partition: string;
@@ -30,67 +36,82 @@ export interface StartInstallationDeps extends RolloutDeps {
   timeoutMinutes: number;
 }
 
-export type StartInstallationInput = RolloutInput & { Bundle: StoredBundle };
-
-/** What the state machine keeps of an installation. Times are ISO 8601. */
-export type Installation =
-  | {
-      Status: 'IN_PROGRESS';
-      AutomationExecutionId: string;
-      Deadline: string;
-      Polls: number;
-      WaitSeconds: number;
-    }
-  | { Status: 'INSTALLED' | 'DEGRADED' | 'WAITING' }
-  | { Status: 'FAILED'; Error: string };
-
-/** The first look comes after 15 s: an install takes seconds, its delivery a few more. */
-export const FIRST_WAIT_SECONDS = 15;
-
 /**
  * Looks at the nodes with the tag, chooses a canary and starts the Automation in the target account. With no
  * node that is ready the rollout ends here: WAITING without any node (the bundle is kept ready for the first
- * one), DEGRADED when the nodes there are cannot be reached. Delivery by secret has no nodes: it ends here too.
+ * one), DEGRADED when the nodes there cannot be reached. Delivery by secret has no nodes: it ends here too.
  *
  * @throws RolloutSuperseded, TargetAccessDenied, TargetNotPrepared, SSM's throttling errors
+ * @throws RetryLater while the Automation of the rollout before has not ended, or when its own could not be noted.
  */
 export async function startInstallation(
   input: StartInstallationInput,
   deps: StartInstallationDeps,
 ): Promise<Installation> {
-  const { deployment, ended } = await openRollout(deps.inventory, input);
-  if (ended) {
-    await startPending(deployment, deps);
-    return installationOf(ended);
+  const open = await openRollout(deps.inventory, input);
+  if (open.ended) {
+    return installationOf(open.ended);
   }
-  if (deployment.Delivery === 'secret') {
-    return deliverSecret(deployment, input, deps);
+  const { deployment, running } = open;
+  if (running.Order.Delivery === 'secret') {
+    return deliverSecret(open, input, deps);
   }
-  const noted = deployment.Rollout?.AutomationExecutionId;
-  if (noted) {
-    return inProgress(noted, deps);
+  if (running.AutomationExecutionId) {
+    return inProgress(running.AutomationExecutionId, deps);
   }
-  const { ssm } = await deps.connectTarget(deployment, sessionStatements(deployment, deps));
+  const { ssm } = await deps.connectTarget(deployment, sessionStatements(open, deps));
   return inTarget(deployment, async () => {
+    await endUnfinished(open, ssm);
     const nodes = await listNodes(ssm, deployment);
     const ready = nodes.filter((node) => !obstacleOf(node));
     if (ready.length === 0) {
-      return endWithoutNodes(deployment, input, nodes, deps);
+      return endWithoutNodes(open, input, nodes, deps);
     }
-    const canary = chooseCanary(ready, input.RolloutNumber);
-    const AutomationExecutionId = await startAutomation(ssm, deployment, input, canary, deps);
-    const current = await deps.inventory.note(deployment.DeploymentId, input.RolloutNumber, {
-      AutomationExecutionId,
-    });
+    const canary = await chooseCanary(ready, open, deps.inventory);
+    const AutomationExecutionId = await startAutomation(ssm, open, input, canary, deps);
+    const current = await deps.inventory
+      .note(deployment, running.RolloutNumber, { AutomationExecutionId })
+      .catch((error: Error) => {
+        // A rollout that ended here would leave an Automation that nobody knows of.
+        throw new RetryLater(`Automation ${AutomationExecutionId} could not be noted: ${error.message}`);
+      });
     if (!current || current.Status === 'DELETING') {
-      // Whoever deleted the deployment, or closed its rollout, did not know of this Automation yet.
+      // The call that deleted the deployment, or ended its rollout, did not know of this Automation yet.
       await stopAutomation(ssm, AutomationExecutionId);
       throw new RolloutSuperseded(
-        `Rollout ${input.RolloutNumber} of ${deployment.DeploymentId} was ended while its installation started.`,
+        `Rollout ${running.RolloutNumber} of ${deployment.DeploymentId} was ended while its installation started.`,
       );
     }
     return inProgress(AutomationExecutionId, deps);
   });
+}
+
+/**
+ * Stops the Automation that a rollout before left behind, so that one Automation of a deployment runs at a time.
+ *
+ * @throws RetryLater until it has ended: a step that runs is not broken off.
+ */
+async function endUnfinished({ deployment }: OpenRollout, ssm: SSMClient): Promise<void> {
+  const { AutomationExecutionId } = deployment.Unfinished ?? {};
+  if (!AutomationExecutionId) {
+    return;
+  }
+  try {
+    const { AutomationExecution } = await ssm.send(
+      new GetAutomationExecutionCommand({ AutomationExecutionId }),
+    );
+    if (hasEnded(AutomationExecution)) {
+      return;
+    }
+  } catch (error) {
+    // Systems Manager keeps the history for 30 days.
+    if (isNamed(error, 'AutomationExecutionNotFoundException')) {
+      return;
+    }
+    throw error;
+  }
+  await stopAutomation(ssm, AutomationExecutionId);
+  throw new RetryLater(`Automation ${AutomationExecutionId} of the rollout before has not ended yet.`);
 }
 
 /**
@@ -101,15 +122,27 @@ export async function startInstallation(
  * @throws RetryLater when EventBridge did not take the event.
  */
 async function deliverSecret(
-  deployment: Deployment,
-  input: StartInstallationInput,
+  { deployment, running }: OpenRollout,
+  { Bundle }: StartInstallationInput,
   deps: StartInstallationDeps,
 ): Promise<Installation> {
   const { events } = await deps.connectTarget(deployment, [
     { Effect: 'Allow', Action: ['events:PutEvents'], Resource: targetArns(deps, deployment).eventBus },
   ]);
-  const { DeploymentId, CertName, CertificateArn, CorrelationId } = input;
-  const Detail = { DeploymentId, CertName, CertificateArn, CorrelationId, ...input.Bundle };
+  const { DeploymentId, CertName } = deployment;
+  const { SecretArn, VersionId, Serial, NotAfter } = Bundle;
+  const { CertificateArn } = running.Order;
+  const { CorrelationId } = running;
+  const Detail = {
+    DeploymentId,
+    CertName,
+    CertificateArn,
+    CorrelationId,
+    SecretArn,
+    VersionId,
+    Serial,
+    NotAfter,
+  };
   const { FailedEntryCount = 0, Entries } = await inTarget(deployment, () =>
     events.send(
       new PutEventsCommand({
@@ -117,7 +150,7 @@ async function deliverSecret(
           {
             Source: 'acm-export',
             DetailType: 'CertificateBundleUpdated',
-            Resources: [input.Bundle.SecretArn],
+            Resources: [SecretArn],
             Detail: JSON.stringify(Detail),
           },
         ],
@@ -129,19 +162,13 @@ async function deliverSecret(
       `EventBridge did not take the event: ${Entries?.[0]?.ErrorCode ?? 'no reason given'}`,
     );
   }
-  const { Serial, VersionId, NotAfter } = input.Bundle;
-  await finishRollout(
-    deployment,
-    input.RolloutNumber,
-    {
-      Status: 'INSTALLED',
-      ExecutionArn: runningExecutionArn(deps.stateMachineArn, deployment),
-      Exported: { Serial, VersionId, NotAfter },
-      Served: true,
-    },
-    deps,
-  );
-  return { Status: 'INSTALLED' };
+  const { ended } = await deps.inventory.end(deployment, running.RolloutNumber, {
+    Outcome: 'INSTALLED',
+    ExecutionArn: executionArnOf(deps.stateMachineArn, DeploymentId, running),
+    Exported: Bundle,
+    Served: true,
+  });
+  return installationOf(ended);
 }
 
 function inProgress(AutomationExecutionId: string, deps: StartInstallationDeps): Installation {
@@ -155,44 +182,52 @@ function inProgress(AutomationExecutionId: string, deps: StartInstallationDeps):
   };
 }
 
-/** A recorded end as the state machine wants it. */
-export function installationOf(ended: LastRollout): Installation {
-  return ended.Status === 'FAILED'
-    ? { Status: 'FAILED', Error: ended.Error ?? '' }
-    : { Status: ended.Status as 'INSTALLED' | 'DEGRADED' | 'WAITING' };
+/**
+ * The node that was the canary longest ago and did not fail last time, so that one broken node cannot hold up the others
+ * for ever; if all failed, the one of longest ago. It is noted first: a repeated task chooses the same one.
+ */
+async function chooseCanary(
+  ready: ManagedNode[],
+  { deployment, running }: OpenRollout,
+  inventory: Inventory,
+): Promise<ManagedNode> {
+  const { DeploymentId } = deployment;
+  const known = await inventory.allNodes(DeploymentId);
+  const records = new Map(known.map((record) => [record.NodeId, record]));
+  const canaryAt = ({ NodeId }: ManagedNode) => records.get(NodeId)?.CanaryAt ?? 0;
+  const chosen = ready.find((node) => canaryAt(node) === running.RolloutNumber);
+  if (chosen) {
+    return chosen;
+  }
+  const sound = ready.filter(({ NodeId }) => !hasFailed(records.get(NodeId)));
+  const [canary] = (sound.length > 0 ? sound : ready).toSorted(
+    (a, b) => canaryAt(a) - canaryAt(b) || (a.NodeId < b.NodeId ? -1 : 1),
+  ) as [ManagedNode];
+  await inventory.noteCanary(DeploymentId, canary.NodeId, running.RolloutNumber);
+  return canary;
 }
 
-/** Another one each time, so that one broken node cannot hold up the others for ever. */
-function chooseCanary(ready: ManagedNode[], rolloutNumber: number): ManagedNode {
-  const sorted = ready.toSorted((a, b) => (a.NodeId < b.NodeId ? -1 : 1));
-  return sorted[rolloutNumber % sorted.length] as ManagedNode;
-}
+const hasFailed = (record: NodeRecord | undefined) =>
+  record?.Outcome === 'failed' || record?.Outcome === 'rolled-back';
 
 async function endWithoutNodes(
-  deployment: Deployment,
-  input: StartInstallationInput,
+  { deployment, running }: OpenRollout,
+  { Bundle }: StartInstallationInput,
   nodes: ManagedNode[],
   deps: StartInstallationDeps,
 ): Promise<Installation> {
+  const { DeploymentId } = deployment;
   const results = nodes.map(
     (node): NodeResult => ({ NodeId: node.NodeId, ...obstacleOf(node) }) as NodeResult,
   );
-  const dryRun = input.Cause === 'DRY_RUN';
-  await deps.inventory.recordNodes(deployment.DeploymentId, input.RolloutNumber, results, dryRun);
-  const { Serial, VersionId, NotAfter } = input.Bundle;
-  const Status = nodes.length === 0 ? 'WAITING' : 'DEGRADED';
-  await finishRollout(
-    deployment,
-    input.RolloutNumber,
-    {
-      Status,
-      ExecutionArn: runningExecutionArn(deps.stateMachineArn, deployment),
-      Exported: { Serial, VersionId, NotAfter },
-      ...(nodes.length === 0 ? {} : { LastError: summaryOf(results) }),
-    },
-    deps,
-  );
-  return { Status };
+  await deps.inventory.recordNodes(DeploymentId, running.RolloutNumber, results, isDryRun(running));
+  const { ended } = await deps.inventory.end(deployment, running.RolloutNumber, {
+    Outcome: nodes.length === 0 ? 'WAITING' : 'DEGRADED',
+    ExecutionArn: executionArnOf(deps.stateMachineArn, DeploymentId, running),
+    Exported: Bundle,
+    ...(nodes.length === 0 ? {} : { Error: summaryOf(results) }),
+  });
+  return installationOf(ended);
 }
 
 /**
@@ -202,7 +237,7 @@ async function endWithoutNodes(
  */
 async function startAutomation(
   ssm: SSMClient,
-  deployment: Deployment,
+  { deployment, running }: OpenRollout,
   input: StartInstallationInput,
   canary: ManagedNode,
   deps: StartInstallationDeps,
@@ -212,14 +247,13 @@ async function startAutomation(
       new StartAutomationExecutionCommand({
         DocumentName: targetArns(deps, deployment).fleetDocumentName,
         ClientToken: clientToken,
-        Parameters: documentParameters(deployment, input, canary),
+        Parameters: documentParameters({ deployment, running }, input, canary),
       }),
     );
     return AutomationExecutionId;
   };
-  const name = executionNameOf(deployment.DeploymentId, input.Serial, input.RolloutNumber);
   try {
-    return await start(uuidFrom(name));
+    return await start(uuidFrom(executionNameOf(deployment.DeploymentId, running)));
   } catch (error) {
     if (isNamed(error, 'IdempotentParameterMismatch')) {
       return start(randomUUID());
@@ -233,23 +267,23 @@ async function startAutomation(
  * that is one edition older gets no parameter that it does not know, unless the order asks for it.
  */
 function documentParameters(
-  deployment: Deployment,
-  input: StartInstallationInput,
+  { deployment, running }: OpenRollout,
+  { Bundle }: StartInstallationInput,
   canary: ManagedNode,
 ): Record<string, string[]> {
-  const { Options: options, MaxConcurrency, MaxErrors } = deployment.Rollout?.Trial ?? deployment;
+  const { Options: options, MaxConcurrency, MaxErrors } = running.Order;
   const values: Record<string, string> = {
     CanaryNodeId: canary.NodeId,
     TargetTagKey: deployment.TargetTagKey,
     TargetTagValue: deployment.TargetTagValue,
     MaxConcurrency,
     MaxErrors,
-    SecretArn: input.Bundle.SecretArn,
-    VersionId: input.Bundle.VersionId,
+    SecretArn: Bundle.SecretArn,
+    VersionId: Bundle.VersionId,
     CertName: deployment.CertName,
     DeploymentId: deployment.DeploymentId,
-    RolloutNumber: String(input.RolloutNumber),
-    CorrelationId: input.CorrelationId,
+    RolloutNumber: String(running.RolloutNumber),
+    CorrelationId: running.CorrelationId,
     ReloadServices: options.ReloadServices.join(' '),
     RestartServices: options.RestartServices.join(' '),
     VerifyPort: String(options.VerifyPort),
@@ -257,7 +291,7 @@ function documentParameters(
     ExtraFormats: options.ExtraFormats.join(' '),
     KeyMode: options.KeyMode ?? '',
     KeyGroup: options.KeyGroup ?? '',
-    DryRun: String(input.Cause === 'DRY_RUN'),
+    DryRun: String(isDryRun(running)),
   };
   const given = Object.entries(values).filter(([, value]) => value !== '');
   return Object.fromEntries(given.map(([name, value]) => [name, [value]]));
@@ -271,10 +305,11 @@ function uuidFrom(text: string): string {
 }
 
 function sessionStatements(
-  deployment: Deployment,
+  { deployment }: OpenRollout,
   config: { prefix: string; partition: string },
 ): SessionStatement[] {
   const arns = targetArns(config, deployment);
+  const looks = deployment.Unfinished ? ['ssm:GetAutomationExecution'] : [];
   return [
     // DescribeInstanceInformation has no resource level.
     { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
@@ -283,10 +318,10 @@ function sessionStatements(
       Action: ['ssm:StartAutomationExecution'],
       Resource: [arns.fleetDocument, arns.fleetDocumentDefinition, arns.automationExecutions],
     },
-    // Only what it has just started itself, when the deployment was deleted meanwhile.
+    // What it has just started itself, when the deployment was deleted meanwhile, and what the rollout before left.
     {
       Effect: 'Allow',
-      Action: ['ssm:StopAutomationExecution'],
+      Action: ['ssm:StopAutomationExecution', ...looks],
       Resource: arns.automationExecutions,
     },
     {

@@ -38,7 +38,7 @@ describe('alarms', () => {
 });
 
 /** Subjects as they stand in the sources: `Rollout of ${…} lost: …`. */
-const subjects = ['report-failure', 'reconcile', 'handle-renewal', 'shared'].flatMap((folder) => {
+const subjects = ['rollout-ended', 'report-certificate-notice', 'reconcile', 'shared'].flatMap((folder) => {
   const directory = path.join(ROOT, 'functions', folder);
   return readdirSync(directory).flatMap((file) =>
     [...readFileSync(path.join(directory, file), 'utf8').matchAll(/Subject: `((?:[^`\\]|\\.)*)`/g)].map(
@@ -78,11 +78,13 @@ describe('messages', () => {
     expect(new Set(examples.map(kindOf))).toEqual(new Set(subjects));
   });
 
-  test('each way in which a rollout may end badly is there, and each warning of ACM', () => {
+  test('each way in which a rollout may end badly is there, and each notice of ACM', () => {
     const patternOfRule = (id: string) => resourceOf(stack, id).properties.EventPattern;
-    const statuses: string[] = patternOfRule('ReportFailureFunctionRolloutFailed').detail.status;
-    const warnings: string[] = patternOfRule('ReportFailureFunctionCertificateWarning')['detail-type'];
-    for (const status of statuses) {
+    const statuses: string[] = patternOfRule('RolloutEndedFunctionRolloutEnded').detail.status;
+    const warnings: string[] = patternOfRule('ReportCertificateNoticeFunctionCertificateNotice')[
+      'detail-type'
+    ];
+    for (const status of statuses.map((name) => (name === 'SUCCEEDED' ? 'lost' : name))) {
       expect(examples).toContainEqual(expect.stringMatching(new RegExp(`^Rollout of .* ${status}:`)));
     }
     for (const warning of warnings) {
@@ -114,7 +116,7 @@ test('whatever a rollout may fail with by name is explained', () => {
     .filter((name) => name !== 'RequestRefused' && !caught.includes(name) && !retried.includes(`"${name}"`));
   const advised = [
     ...(
-      /const ADVICE[^{]*\{([\s\S]*?)\n\};/.exec(read('functions/report-failure/report-failure.ts'))?.[1] ?? ''
+      /const ADVICE[^{]*\{([\s\S]*?)\n\};/.exec(read('functions/rollout-ended/rollout-ended.ts'))?.[1] ?? ''
     ).matchAll(/^ {2}(\w+):/gm),
   ].map(([, name]) => name);
   const failed = states.flatMap(({ Error: name }) => name ?? []);
@@ -145,7 +147,7 @@ test('every exit code of the install script is explained, under its name', () =>
 });
 
 test('what is said of log lines is in the sources', () => {
-  const sources = ['reconcile/reconcile.ts', 'shared/rollout.ts', 'deployments-api/route.ts'].map((file) =>
+  const sources = ['reconcile/reconcile.ts', 'shared/advance.ts', 'deployments-api/route.ts'].map((file) =>
     read(`functions/${file}`),
   );
   for (const line of ['Reconcile failed for', 'Rollout started', 'Refused']) {

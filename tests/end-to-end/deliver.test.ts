@@ -43,14 +43,14 @@ test.each([
   },
 );
 
-test('one correlation id leads from the answer through state machine, Automation and script to the log lines', async () => {
+test('one correlation id leads from the answer through Automation and script to the log lines, which name the execution', async () => {
   const arn = await requestCertificate(fleet(), 'traced', ['traced.example.com']);
   await plainNode(fleet(), 'traced');
   fleet().cloud.record.clear();
   const { started, deployment } = await deploy(fleet(), 'traced', order(arn, 'traced'));
   const id = started.CorrelationId;
   expect(deployment.LastRollout.CorrelationId).toBe(id);
-  for (const channel of ['api-answer', 'state-machine', 'ssm-parameters', 'ssm-output'] as const) {
+  for (const channel of ['api-answer', 'ssm-parameters', 'ssm-output'] as const) {
     const emissions = fleet().cloud.record.emissionsOf(channel);
     expect([channel, emissions.some(({ text }) => text.includes(id))]).toEqual([channel, true]);
   }
@@ -75,7 +75,7 @@ test('a second request finds the nodes unchanged and exports nothing again', asy
   fleet().cloud.record.clear();
   const second = await deploy(fleet(), 'again', order(arn, 'again'));
   expect(second.started.DeploymentId).toBe(first.started.DeploymentId);
-  expect(second.deployment).toMatchObject({ RolloutNumber: 2, Nodes: [{ Outcome: 'unchanged' }] });
+  expect(second.deployment).toMatchObject({ Nodes: [{ Outcome: 'unchanged' }] });
   for (const operation of ['ExportCertificate', 'PutSecretValue', 'CreateSecret']) {
     expect([operation, fleet().cloud.record.callsOf(operation)]).toEqual([operation, []]);
   }
@@ -152,7 +152,12 @@ test('a start whose answer is lost is one rollout all the same', async () => {
   expect(executions.every(({ status }) => status === 'SUCCEEDED')).toBe(true);
 });
 
-test('a crash between claim and start is healed by the next request, with the claimed rollout', async () => {
+const executionsOf = (id: string) =>
+  fleet()
+    .cloud.services.stepFunctions.executions()
+    .filter(({ name }) => name.startsWith(id));
+
+test('a crash between beginning and start is healed by the next request, with the rollout that has begun', async () => {
   const arn = await requestCertificate(fleet(), 'dead', ['dead.example.com']);
   await plainNode(fleet(), 'dead');
   fleet().cloud.faults.inject({ operation: 'StartExecution', kind: 'crash-before-effect' });
@@ -160,7 +165,8 @@ test('a crash between claim and start is healed by the next request, with the cl
     502,
   );
   const { deployment } = await deploy(fleet(), 'dead', order(arn, 'dead'));
-  expect(deployment).toMatchObject({ Status: 'INSTALLED', RolloutNumber: 1 });
+  expect(deployment).toMatchObject({ Status: 'INSTALLED' });
+  expect(executionsOf(deployment.DeploymentId)).toHaveLength(1);
 });
 
 test('an Automation whose start was not heard does not become two installations', async () => {
@@ -168,13 +174,14 @@ test('an Automation whose start was not heard does not become two installations'
   const node = await plainNode(fleet(), 'twice');
   fleet().cloud.faults.inject({ operation: 'StartAutomationExecution', kind: 'answer-lost' });
   const { deployment } = await deploy(fleet(), 'twice', order(arn, 'twice'));
-  expect(deployment).toMatchObject({ Status: 'INSTALLED', RolloutNumber: 1, Nodes: [{ NodeId: node.id }] });
+  expect(deployment).toMatchObject({ Status: 'INSTALLED', Nodes: [{ NodeId: node.id }] });
+  expect(executionsOf(deployment.DeploymentId)).toHaveLength(1);
 });
 
 test('DELETE stops a running rollout, closes the bundle and leaves the files; a new POST restores all', async () => {
   const arn = await requestCertificate(fleet(), 'gone', ['gone.example.com']);
   const node = await plainNode(fleet(), 'gone');
-  const { started } = await deploy(fleet(), 'gone', order(arn, 'gone'));
+  const { started, deployment: before } = await deploy(fleet(), 'gone', order(arn, 'gone'));
   const path = `/certificates/gone/deployments/${started.DeploymentId}`;
   expect((await call(fleet(), 'POST', `${path}/rollouts`)).status).toBe(202);
   const deleted = await call(fleet(), 'DELETE', path);
@@ -182,13 +189,10 @@ test('DELETE stops a running rollout, closes the bundle and leaves the files; a 
   await fleet().cloud.idle();
   expect((await call(fleet(), 'GET', path)).status).toBe(404);
   expect(installed(node, 'gone').exists).toBe(true);
-  const running = fleet()
-    .cloud.services.stepFunctions.executions()
-    .filter(({ name, status }) => name.startsWith(started.DeploymentId) && status === 'RUNNING');
-  expect(running).toEqual([]);
+  expect(executionsOf(started.DeploymentId).filter(({ status }) => status === 'RUNNING')).toEqual([]);
   const { deployment } = await deploy(fleet(), 'gone', order(arn, 'gone'));
   expect(deployment.Status).toBe('INSTALLED');
-  expect(deployment.RolloutNumber).toBeGreaterThan(2);
+  expect(deployment.RolloutNumber).toBeGreaterThan(before.RolloutNumber + 1);
 });
 
 test('another certificate under the same name and tag moves the deployment to it', async () => {

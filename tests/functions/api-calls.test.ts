@@ -136,12 +136,13 @@ describe('a dry run', () => {
       VerifyPort: '8443',
     });
     const { LastDryRun, RolloutNumber, UpdatedAt, Nodes, CorrelationId, ...after } = await get(id);
-    const { RolloutNumber: _, UpdatedAt: __, Nodes: nodes, CorrelationId: ___, ...same } = before;
+    const { RolloutNumber: first, UpdatedAt: __, Nodes: nodes, CorrelationId: ___, ...same } = before;
     expect(after).toEqual(same);
-    expect(LastDryRun).toMatchObject({ Number: 2, Status: 'INSTALLED', Cause: 'DRY_RUN' });
+    expect(LastDryRun).toMatchObject({ Number: RolloutNumber, Status: 'INSTALLED', Cause: 'DRY_RUN' });
     const DryRun = expect.objectContaining({ Outcome: 'dry-run-passed', Note: 'only tried' });
     expect(Nodes).toEqual([{ ...nodes[0], DryRun }]);
-    expect(target.nodes[0]?.installed?.RolloutNumber).toBe(1);
+    expect(target.nodes[0]?.installed?.RolloutNumber).toBe(first);
+    expect(RolloutNumber).toBeGreaterThan(first);
   });
 
   test('of what is not registered registers nothing that is installed by itself, and can be followed by the real one', async () => {
@@ -175,8 +176,8 @@ describe('a dry run', () => {
     expect(await get(id)).toMatchObject({
       Status: 'INSTALLED',
       Failures: 0,
-      LastRollout: { Number: 1 },
-      LastDryRun: { Number: 2, Status: 'FAILED' },
+      LastRollout: { Cause: 'REQUEST' },
+      LastDryRun: { Cause: 'DRY_RUN', Status: 'FAILED' },
       Nodes: [{ Outcome: 'installed', DryRun: { Outcome: 'failed', Error: 'i-00000001 is broken' } }],
     });
     expect(system.messages()).toEqual([]);
@@ -253,6 +254,47 @@ describe('deleting', () => {
     },
   );
 
+  test.each(['AssumeRole', 'DeleteSecret'] as const)(
+    'that hangs at %s while it is repeated and the deployment registered again leaves the new bundle alone',
+    async (operation) => {
+      const id = await installed();
+      const other = async () => {
+        expect((await system.remove(id)).status).toBe(200);
+        await system.register({ CertificateArn: arn });
+        await system.runAll();
+      };
+      const service = operation === 'AssumeRole' ? 'sts' : 'secretsmanager';
+      system.cloud.faults.inject({ operation: `${service}.${operation}`, kind: 'delay', until: other });
+      expect(await system.remove(id)).toMatchObject({
+        status: 409,
+        body: { Message: expect.stringContaining('registered again') },
+      });
+      expect(await get(id)).toMatchObject({ Status: 'INSTALLED' });
+      expect(bundle()?.deletionDate).toBeUndefined();
+    },
+  );
+
+  test('that was cut off is finished by reconcile, and told; one that cannot be finished is told once a day', async () => {
+    const id = await installed();
+    const accept = system.refuse(MEMBER);
+    expect((await system.remove(id)).status).toBe(422);
+    await system.reconcile('certificates');
+    expect(system.messages()).toEqual([]);
+    system.advance({ minutes: 16 });
+    for (let sweep = 0; sweep < 2; sweep += 1) {
+      expect(await system.reconcile('certificates')).toMatchObject({ Errors: 1 });
+    }
+    expect(system.messages()).toEqual([
+      expect.objectContaining({ Message: expect.stringContaining('It cannot be finished: Cannot assume') }),
+    ]);
+    accept();
+    system.advance({ days: 1 });
+    expect(await system.reconcile('certificates')).toMatchObject({ Errors: 0, Repaired: 1, Notified: 1 });
+    expect(system.messages().at(-1)?.Message).toContain('It is finished now');
+    expect(await system.inventory.get(id)).toBeUndefined();
+    expect(bundle()?.deletionDate).toBeDefined();
+  });
+
   test('in an account that refuses us says why, and forgets the deployment only when that is forced', async () => {
     const id = await installed();
     system.refuse(MEMBER);
@@ -310,6 +352,28 @@ describe('asking ACM for a renewal', () => {
     expect(asked()).toBe(2);
   });
 
+  test('that a process noted, and died before it asked, is asked by a repeat', async () => {
+    await installed();
+    const noted = Promise.withResolvers<void>();
+    const request = { path: { CertName: 'web-prod' }, body: { CertificateArn: arn } };
+    // The process dies with the answer to its note: it never goes on.
+    void system.api('POST', '/certificates/{CertName}/renewals', request, {
+      around: async (write) => {
+        const answer = (await write()) as { Attributes?: object };
+        if (!answer.Attributes) return answer as never;
+        noted.resolve();
+        return new Promise(() => {});
+      },
+    });
+    await noted.promise;
+    expect([(await renew()).body.Warnings, asked()]).toEqual([
+      [expect.stringContaining('not asked again')],
+      0,
+    ]);
+    system.advance({ seconds: 31 });
+    expect([(await renew()).body.Warnings, asked()]).toEqual([[expect.stringContaining('ACM charges')], 1]);
+  });
+
   test('twice at once is asked once', async () => {
     await installed();
     await Promise.all([renew(), renew(), renew()]);
@@ -363,19 +427,21 @@ describe('asking ACM for a renewal', () => {
 });
 
 describe('an inventory in an odd state', () => {
-  test('a deployment that lost its number and history is brought in order by the next request', async () => {
+  test('a deployment whose record was lost is installed at once, on nodes that have seen its rollouts', async () => {
     const id = await installed();
-    await system.client.send(
-      new DeleteCommand({ TableName: system.table, Key: { DeploymentId: id, Item: 'deployment' } }),
-    );
-    // The table was restored from a time before: the name of the execution was used already.
-    const { body } = await system.register({ CertificateArn: arn });
-    expect(body.ExecutionArn).toMatch(/-1$/);
-    system.advance({ minutes: 16 });
-    await system.reconcile('certificates');
-    system.advance({ minutes: 16 });
-    await system.reconcile('certificates');
+    for (let round = 0; round < 7; round += 1) {
+      await system.rollouts(id);
+      await system.runAll();
+    }
+    const Key = { DeploymentId: id, Item: 'deployment' };
+    await system.client.send(new DeleteCommand({ TableName: system.table, Key }));
+    system.advance({ seconds: 1 });
+    await system.register({ CertificateArn: arn });
     await system.runAll();
-    expect(await get(id)).toMatchObject({ Status: 'INSTALLED', RolloutNumber: 2 });
+    expect(await get(id)).toMatchObject({
+      Status: 'INSTALLED',
+      Failures: 0,
+      Nodes: [{ Outcome: 'unchanged' }],
+    });
   });
 });

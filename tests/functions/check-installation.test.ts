@@ -344,7 +344,8 @@ describe('an installation that ended', () => {
     await beginAgain();
     await ended();
     const [record] = await recorded();
-    expect(record).toMatchObject({ Outcome: 'installed', RolloutNumber: 3, Serial: input.Bundle.Serial });
+    const { RolloutNumber } = input;
+    expect(record).toMatchObject({ Outcome: 'installed', RolloutNumber, Serial: input.Bundle.Serial });
     expect(['Error', 'ExitCode', 'Step'].filter((field) => field in (record as object))).toEqual([]);
   });
 
@@ -411,6 +412,8 @@ describe('an installation that runs', () => {
       const { AutomationExecutionId } = input.Installation;
       expect(ssm.callsOf('StopAutomationExecution')).toEqual([{ AutomationExecutionId, Type: 'Cancel' }]);
       expect(await deployment()).toMatchObject({ Status: 'FAILED' });
+      const { Unfinished } = (await system.inventory.get(input.DeploymentId)) ?? {};
+      expect(Unfinished).toEqual({ AutomationExecutionId });
     },
   );
 
@@ -427,6 +430,27 @@ describe('an installation that runs', () => {
   });
 });
 
+describe('a node that holds a higher number', () => {
+  const numberAfter = async (HeldNumber: unknown) => {
+    saying('failed', { ExitCode: 30, Step: 'rollout-superseded', HeldNumber });
+    await ended();
+    await system.rollouts(input.DeploymentId);
+    return (await deployment()).RolloutNumber - input.RolloutNumber;
+  };
+
+  test.each([1, 5, 82_000])('is followed by the next rollout (%i more)', async (more) => {
+    expect(await numberAfter(input.RolloutNumber + more)).toBe(more + 1);
+  });
+
+  test.each([82_801, 10 ** 14])('is not, where the other nodes would not follow (%i more)', async (more) => {
+    expect(await numberAfter(input.RolloutNumber + more)).toBe(1);
+  });
+
+  test.each(['x', -1, null, 1.5])('is not, where it reports %j', async (held) => {
+    expect(await numberAfter(held)).toBe(1);
+  });
+});
+
 describe('a check whose end was recorded and not heard', () => {
   test.each(['FAILED', 'INSTALLED'])('answers %s again: a failure is not lost', async (status) => {
     saying(status === 'FAILED' ? 'failed' : 'installed');
@@ -437,18 +461,6 @@ describe('a check whose end was recorded and not heard', () => {
     expect(await check()).toEqual(first);
     expect(await deployment()).toEqual(before);
     expect(system.target().ssm.calls).toHaveLength(calls);
-  });
-
-  test('and whose successor was claimed, not started, starts it', async () => {
-    await system.register({ CertificateArn: arn, VerifyPort: 8443 });
-    system.sfn.failNext('StartExecution', awsError('ServiceUnavailable', '', 'server'));
-    await ended();
-    expect((await deployment()).Rollout?.StartedAt).toBeUndefined();
-    expect(await check()).toEqual({ Status: 'INSTALLED' });
-    expect(await deployment()).toMatchObject({
-      RolloutNumber: 2,
-      Rollout: { StartedAt: expect.any(String) },
-    });
   });
 });
 
@@ -466,6 +478,7 @@ describe('a result line', () => {
     [` ${JSON.stringify(good)}`, undefined],
     [`${JSON.stringify(good)}\n{not json`, undefined],
     [JSON.stringify(good), good],
+    [JSON.stringify({ ...good, HeldNumber: 7 }), { ...good, HeldNumber: 7 }],
     [`${JSON.stringify({ ...good, Unknown: 1 })}\r\n`, good],
     [JSON.stringify({ ...good, Note: 'A root has expired.' }), { ...good, Note: 'A root has expired.' }],
     // What is wrong in a note costs the note, not the result.

@@ -98,7 +98,7 @@ test('moved to nodes, it forgets its readers, and a repeated request is the same
   expect(await system.register({ CertificateArn: arn })).toMatchObject({ body: { Warnings: [] } });
   await system.runAll();
   const deployment = await system.deployment(body.DeploymentId);
-  expect(deployment).toMatchObject({ Delivery: 'nodes', Status: 'INSTALLED', RolloutNumber: 2 });
+  expect(deployment).toMatchObject({ Delivery: 'nodes', Status: 'INSTALLED', Rollouts: 2 });
   expect('ReaderRoleArns' in deployment).toBe(false);
   expect(moved.body.DeploymentId).toBe(body.DeploymentId);
 });

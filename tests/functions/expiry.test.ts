@@ -158,7 +158,7 @@ describe('a certificate that was renewed', () => {
     expect(message?.Message).toContain('ACM has renewed it, but the new version is not installed yet.');
     expect(message?.Message).toContain('i-00000001 is broken');
     expect(message?.Message).toContain('What to do: Read the last error above');
-    expect(message?.Message).toMatch(new RegExp(`More: https://.*/${'.*'}:${id}-[0-9a-f]{16}-\\d+$`));
+    expect(message?.Message).toMatch(new RegExp(`More: https://.*/${'.*'}:${id}-\\d+$`));
   });
 
   test('and waits for nodes that do not exist, wakes nobody', async () => {

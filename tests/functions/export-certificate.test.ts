@@ -6,7 +6,7 @@ import {
   TagResourceCommand,
 } from '@aws-sdk/client-secrets-manager';
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import type { RolloutInput } from '../../functions/shared/deployment.ts';
+import { type Deployment, type RolloutInput, timestamp } from '../../functions/shared/deployment.ts';
 import { awsError } from './support/service-view.ts';
 import { System } from './support/system.ts';
 
@@ -16,11 +16,11 @@ let input: RolloutInput;
 beforeEach(async () => {
   system = await System.create();
   arn = await system.acm.issue('web');
-  input = await claimed();
+  input = await begun();
 });
 
 /** Registers, and gives the input of the rollout's first state. */
-async function claimed(body: Record<string, unknown> = {}): Promise<RolloutInput> {
+async function begun(body: Record<string, unknown> = {}): Promise<RolloutInput> {
   const answer = await system.register({ CertificateArn: arn, ...body });
   return system.inputOf(answer.body.ExecutionArn);
 }
@@ -40,19 +40,17 @@ const during = (operation: string, until: () => Promise<unknown>) =>
   system.cloud.faults.inject({ operation: `secretsmanager.${operation}`, kind: 'delay', until });
 const operations = () => store().calls.map(({ operation }) => operation);
 
-/** Ends the claimed rollout. */
-async function ended(): Promise<void> {
-  const deployment = await system.deployment(input.DeploymentId);
-  await system.inventory.finish(deployment, deployment.RolloutNumber, {
-    Status: 'INSTALLED',
-    ExecutionArn: 'arn:x',
-  });
+/** Ends the running rollout. */
+async function end(): Promise<void> {
+  const deployment = (await system.inventory.get(input.DeploymentId)) as Deployment;
+  const result = { Outcome: 'INSTALLED', ExecutionArn: 'arn:x' } as const;
+  await system.inventory.end(deployment, deployment.RolloutNumber, result);
 }
 
-/** Ends it and claims another one. */
+/** Ends the running rollout and begins another one. */
 async function again(body: Record<string, unknown> = {}): Promise<RolloutInput> {
-  await ended();
-  return claimed(body);
+  await end();
+  return begun(body);
 }
 
 describe('a first export', () => {
@@ -106,11 +104,12 @@ describe('a first export', () => {
   });
 
   test('hands on references only', async () => {
-    const stored = await run();
-    expect(stored).toEqual({
+    // Closed: the history of the execution has what a function returns, before ResultSelector takes its part of it.
+    expect(await run()).toStrictEqual({
       SecretArn: bundle()?.arn,
       VersionId: expect.stringMatching(/^[0-9a-f]{64}$/),
       Serial: system.acm.serialOf(arn),
+      NotBefore: timestamp(system.acm.held(arn).versions.at(-1)?.notBefore as Date),
       NotAfter: expect.stringMatching(/^2027-.*Z$/),
     });
   });
@@ -132,6 +131,25 @@ describe('a first export', () => {
     expect(repeated).toEqual(stored);
     expect(system.acm.callsOf('ExportCertificate')).toHaveLength(1);
   });
+});
+
+test('a version that ACM does not show yet is waited for: the old one is not taken for it', async () => {
+  await system.runAll();
+  system.advance({ days: 1 });
+  const serial = await system.acm.renew(arn);
+  await system.renewal(arn);
+  const [execution] = system.sfn.running();
+  const { versions } = system.acm.held(arn);
+  const newest = versions.pop() as (typeof versions)[number];
+  await expect(run(system.inputOf(execution?.arn as string))).rejects.toThrow(
+    expect.objectContaining({
+      name: 'RetryLater',
+      message: expect.stringContaining('shows an older version'),
+    }),
+  );
+  versions.push(newest);
+  await system.runAll();
+  expect((await system.inventory.get(input.DeploymentId))?.Observed?.Serial).toBe(serial);
 });
 
 describe('a version that is stored already', () => {
@@ -203,7 +221,7 @@ describe('a bundle that somebody touched', () => {
     await administrator().send(new DeleteSecretCommand({ SecretId }));
     await run(rollout);
     expect(bundle()?.deletionDate).toBeUndefined();
-    await ended();
+    await end();
     await administrator().send(new DeleteSecretCommand({ SecretId }));
     const answer = await system.rollouts(input.DeploymentId);
     const next: RolloutInput = system.inputOf(answer.body.ExecutionArn);
@@ -306,7 +324,7 @@ describe('a deployment that is deleted meanwhile', () => {
   test('and replaced by a newer rollout keeps it', async () => {
     system.acm.beforeExport(() => again());
     await run();
-    expect((await system.deployment(input.DeploymentId)).RolloutNumber).toBe(2);
+    expect((await system.deployment(input.DeploymentId)).Rollouts).toBe(2);
     expect(bundle()?.deletionDate).toBeUndefined();
   });
 });

@@ -1,92 +1,428 @@
 import { readFileSync } from 'node:fs';
 import { SFNClient, StartExecutionCommand } from '@aws-sdk/client-sfn';
-import { PutCommand } from '@aws-sdk/lib-dynamodb';
+import { SSMClient, StartAutomationExecutionCommand } from '@aws-sdk/client-ssm';
+import { GetCommand, PutCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { deploymentIdOf, executionNameOf } from '../../functions/shared/deployment.ts';
+import {
+  deploymentIdOf,
+  firstEditionNameOf,
+  parseExecutionName,
+  versionIdOf,
+  type Wanted,
+} from '../../functions/shared/deployment.ts';
+import { FIRST_EDITION_NAMES } from '../../functions/shared/first-edition.ts';
 import type { SsmDocument } from '../../local/services/ssm-documents.ts';
 import { CENTRAL, type Execution, MEMBER, REGION, System } from './support/system.ts';
+import { takeTurns } from './support/turns.ts';
 
-// What commit 69d6b04 wrote into its table, and the executions that it had started: one deployment whose rollout
-// runs, one that is only tried, one that is installed. A stack is upgraded in the middle of all three.
+// What commit 69d6b04 wrote into its table, the executions that it had started and the inputs of their states, and what
+// its API answered. Each deployment has a tag of its own, which says how it is. A stack is upgraded in the middle of all.
 
+// biome-ignore lint/suspicious/noExplicitAny: items and answers as they are written
+type Written = Record<string, any>;
+interface Fixture {
+  Now: string;
+  Items: Written[];
+  Executions: Execution[];
+  Inputs: Record<string, { state: string; data: Written }>;
+  Automations: { AutomationExecutionId: string; parameters: Record<string, string> }[];
+  Answers: Record<string, Written>;
+}
 const text = readFileSync(new URL('support/first-edition.json', import.meta.url), 'utf8');
-const ARN = 'arn:aws:acm:eu-central-1:111122223333:certificate/web';
-const SERIAL = '26000000000000015a5a5a5a5a5a5a5a';
+const original: Fixture = JSON.parse(text);
+const TAGS = original.Items.filter(({ Item }) => Item === 'deployment').map(
+  ({ TargetTagValue }) => TargetTagValue,
+);
+/** The certificates that it had, with the serials of their versions. */
+const CERTIFICATES = {
+  web: ['26000000000000015a5a5a5a5a5a5a5a'],
+  renewed: ['4b000000000000025a5a5a5a5a5a5a5a', '70000000000000035a5a5a5a5a5a5a5a'],
+};
+const arnOf = (name: string) => `arn:aws:acm:eu-central-1:111122223333:certificate/${name}`;
 
-// biome-ignore lint/suspicious/noExplicitAny: items as DynamoDB has them
-let written: { Items: any[]; Executions: Execution[] };
-const itemOf = (tagValue: string) => written.Items.find(({ TargetTagValue }) => TargetTagValue === tagValue);
+/** The fixture, of the certificates and the Automation that there are here. */
+let written: Fixture;
+const itemOf = (tag: string) =>
+  written.Items.find(
+    ({ Item, TargetTagValue }) => Item === 'deployment' && TargetTagValue === tag,
+  ) as Written;
+const idOf = (tag: string) => itemOf(tag).DeploymentId as string;
+const executionOf = (tag: string) =>
+  written.Executions.find(({ name }) => name.startsWith(idOf(tag))) as Execution;
 
 let system: System;
 let arn: string;
+let newest: string;
 beforeEach(async () => {
   system = await System.create();
   arn = await system.acm.issue('web');
-  const serial = system.acm.serialOf(arn);
-  // Of the certificate that there is here. Names of executions have the first half of its serial.
-  const ofThis = [
-    [ARN, arn],
-    [SERIAL, serial],
-    [SERIAL.slice(0, 16), serial.slice(0, 16)],
-  ] as const;
-  written = JSON.parse(ofThis.reduce((known, [from, to]) => known.replaceAll(from, to), text));
+  const renewed = await system.acm.issue('renewed');
+  newest = await system.acm.renew(renewed);
+  system.advance({ seconds: (Date.parse(original.Now) - system.clock.now().getTime()) / 1000 });
+  for (const tag of TAGS.filter((name) => name !== 'waiting')) {
+    const ids = original.Items.filter(
+      ({ NodeId, DeploymentId }) => NodeId && DeploymentId === originalIdOf(tag),
+    );
+    for (const { NodeId } of ids.length > 0 ? ids : [{ NodeId: NODES[tag] }]) {
+      await system.target().addNode(NodeId, { tags: { 'acm-export': tag } });
+    }
+  }
+  let changed = text;
+  for (const [name, serials] of Object.entries(CERTIFICATES)) {
+    const here = name === 'web' ? arn : renewed;
+    for (const [index, serial] of serials.entries()) {
+      const now = system.acm.held(here).versions[index]?.serial.replaceAll(':', '') as string;
+      changed = changed
+        .replaceAll(versionIdOf(arnOf(name), serial), versionIdOf(here, now))
+        .replaceAll(serial, now)
+        // Names of executions have the first half of it.
+        .replaceAll(serial.slice(0, 16), now.slice(0, 16));
+    }
+    changed = changed.replaceAll(arnOf(name), here);
+  }
+  for (const { AutomationExecutionId: then, parameters } of JSON.parse(changed).Automations) {
+    const { AutomationExecutionId = '' } = await system
+      .target()
+      .client(SSMClient)
+      .send(
+        new StartAutomationExecutionCommand({
+          DocumentName: 'acm-export-install-on-fleet',
+          Parameters: Object.fromEntries(
+            Object.entries(parameters).map(([name, value]) => [name, [String(value)]]),
+          ),
+        }),
+      );
+    changed = changed.replaceAll(then, AutomationExecutionId);
+  }
+  written = JSON.parse(changed);
   for (const Item of written.Items) {
     await system.client.send(new PutCommand({ TableName: system.table, Item }));
   }
-  const client = system.target(CENTRAL).client(SFNClient);
-  for (const { arn: executionArn, name, input } of written.Executions) {
-    const stateMachineArn = executionArn.replace(':execution:', ':stateMachine:').replace(`:${name}`, '');
-    await client.send(new StartExecutionCommand({ stateMachineArn, name, input }));
+  for (const { name, input } of written.Executions) {
+    await startExecution(name, input);
   }
 });
 
-test('every deployment is read with the options that this edition knows, by key, from an index and after a write', async () => {
-  const deployments = written.Items.filter(({ Item }) => Item === 'deployment');
-  expect(deployments).toHaveLength(3);
-  const found = await Array.fromAsync(system.inventory.all({ CertName: 'web-prod' }));
-  expect(found.map(({ Options }) => Options.RestartServices)).toEqual([[], [], []]);
-  for (const { DeploymentId, Options } of deployments) {
-    expect(Options.RestartServices).toBeUndefined();
-    const read = await system.deployment(DeploymentId);
-    expect(read.Options).toEqual({ ...Options, RestartServices: [] });
-    expect((await system.inventory.pause(DeploymentId))?.Options).toEqual(read.Options);
+/** Nodes of which the fixture has no record yet. */
+const NODES: Record<string, string> = {
+  trialled: 'i-00000005',
+  start: 'i-00000007',
+  check: 'i-00000008',
+  unstarted: 'i-00000009',
+  deleting: 'i-0000000a',
+  web: 'i-0000000b',
+  tried: 'i-0000000c',
+};
+const originalIdOf = (tag: string) =>
+  original.Items.find(({ TargetTagValue }) => TargetTagValue === tag)?.DeploymentId;
+
+/** As a function of that edition did. */
+const startExecution = (name: string, input: string) =>
+  system
+    .target(CENTRAL)
+    .client(SFNClient)
+    .send(
+      new StartExecutionCommand({
+        stateMachineArn: `arn:aws:states:${REGION}:${CENTRAL}:stateMachine:acm-export-certificate-rollout`,
+        name,
+        input,
+      }),
+    );
+
+const verb = (name: string, tag: string) =>
+  system.api('POST', `/certificates/{CertName}/deployments/{DeploymentId}/${name}`, {
+    path: { CertName: 'web-prod', DeploymentId: idOf(tag) },
+  });
+
+/** As the schedules do it, and the executions meanwhile. */
+async function letTimePass(hours: number): Promise<void> {
+  for (let sweep = 0; sweep < hours * 4; sweep += 1) {
+    await system.reconcile('nodes');
+    await system.reconcile('certificates');
+    await system.runAll();
+    system.advance({ minutes: 15 });
   }
-  const tried = await system.deployment(itemOf('tried').DeploymentId);
-  expect(tried.Rollout?.Trial?.Options).toEqual({
-    ...itemOf('tried').Rollout.Trial.Options,
-    RestartServices: [],
+}
+
+test.each(TAGS)('a GET of the deployment %s answers what it answered before', async (tag) => {
+  const path = { CertName: 'web-prod', DeploymentId: idOf(tag) };
+  const { body } = await system.api('GET', '/certificates/{CertName}/deployments/{DeploymentId}', { path });
+  const { Reason, NextAttemptAt: _, CorrelationId: __, ...answer } = body;
+  for (const options of [answer.Options, answer.Rollout?.Trial?.Options]) {
+    expect(options?.RestartServices ?? []).toEqual([]);
+    delete options?.RestartServices;
+  }
+  expect(answer).toEqual(written.Answers[tag]);
+  expect(Reason).toMatch(/^[A-Z].*\.$/);
+  const listed = await Array.fromAsync(system.inventory.all({ CertName: 'web-prod' }));
+  expect(listed.find(({ DeploymentId }) => DeploymentId === idOf(tag))).toEqual(
+    await system.inventory.get(idOf(tag)),
+  );
+});
+
+describe('from then on', () => {
+  test.each<[string, number, object]>([
+    ['mail', 0, { Status: 'INSTALLED' }],
+    ['web', 1, { Status: 'INSTALLED', Options: { VerifyPort: 443, KeyGroup: 'ssl-cert' } }],
+    ['unstarted', 1, { Status: 'INSTALLED' }],
+    ['start', 2, { Status: 'INSTALLED', Options: { VerifyPort: 8443 } }],
+    ['failed', 1, { Status: 'INSTALLED', Failures: 0 }],
+    ['degraded', 1, { Status: 'INSTALLED' }],
+    ['waiting', 0, { Status: 'WAITING' }],
+    ['paused', 0, { Status: 'INSTALLED', Pending: { Cause: 'REQUEST' } }],
+    ['tried', 1, { DryRunOnly: true, LastDryRun: { Status: 'INSTALLED' } }],
+    ['trialled', 0, { DryRunOnly: true, LastDryRun: { Status: 'INSTALLED' } }],
+  ])('%s has %i executions more, and ends as it should', async (tag, executions, expected) => {
+    await letTimePass(2);
+    const { Rollouts, ...deployment } = await system.deployment(idOf(tag));
+    expect(deployment).toMatchObject(expected);
+    expect(Rollouts).toBe(executions);
+    expect(system.messages().filter(({ Message }) => Message.includes(idOf(tag)))).toEqual([]);
+  });
+
+  test('a renewal that waited behind a rollout is served', async () => {
+    await letTimePass(2);
+    expect(await system.deployment(idOf('check'))).toMatchObject({ Status: 'INSTALLED', Serial: newest });
+  });
+
+  test('a resumed deployment gets what was asked for before its pause', async () => {
+    await verb('resume', 'paused');
+    await system.runAll();
+    expect(await system.deployment(idOf('paused'))).toMatchObject({
+      Options: { VerifyPort: 8443 },
+      Rollouts: 1,
+    });
+  });
+
+  test('a DELETE that was cut off is finished, and told', async () => {
+    await letTimePass(1);
+    expect(await system.inventory.get(idOf('deleting'))).toBeUndefined();
+    expect(system.sfn.executions.get(executionOf('deleting').arn)?.status).not.toBe('RUNNING');
+    expect(system.messages().map(({ Subject }) => Subject)).toContain(
+      'DELETE of web-prod: acm-export=deleting',
+    );
+  });
+
+  test('a number is higher than all that went before, and no name is used twice', async () => {
+    await letTimePass(1);
+    const names = [...system.sfn.executions.values()].map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+    for (const tag of TAGS.filter((name) => name !== 'deleting')) {
+      const { RolloutNumber } = await system.deployment(idOf(tag));
+      expect(RolloutNumber).toBeGreaterThanOrEqual(itemOf(tag).RolloutNumber);
+      expect(names.filter((name) => name.startsWith(idOf(tag))).every(parseExecutionName)).toBe(true);
+    }
+  });
+
+  test('nothing begins or starts while RolloutsEnabled is false, and all is made up for after', async () => {
+    system.rolloutsEnabled = false;
+    await system.renewal(itemOf('check').CertificateArn);
+    for (const { arn: execution } of written.Executions) {
+      while (await system.step(execution));
+    }
+    await letTimePass(2);
+    expect(system.sfn.executions.size).toBe(written.Executions.length);
+    expect((await system.deployment(idOf('unstarted'))).Reason).toContain('RolloutsEnabled is false');
+    system.rolloutsEnabled = true;
+    await letTimePass(1);
+    expect(await system.deployment(idOf('unstarted'))).toMatchObject({ Status: 'INSTALLED', Rollouts: 1 });
+    expect(await system.deployment(idOf('start'))).toMatchObject({
+      Options: { VerifyPort: 8443 },
+      Rollouts: 2,
+    });
+  });
+});
+
+describe('an item', () => {
+  const raw = async (tag: string) =>
+    (
+      await system.client.send(
+        new GetCommand({ TableName: system.table, Key: { DeploymentId: idOf(tag), Item: 'deployment' } }),
+      )
+    ).Item as Written;
+
+  test.each(['mail', 'start', 'failed', 'paused'])(
+    '(%s) is written anew by its first change, as a whole',
+    async (tag) => {
+      const before = await system.inventory.get(idOf(tag));
+      await system.register({ CertificateArn: arn, TargetTagValue: tag, KeyGroup: 'ssl-cert' });
+      const item = await raw(tag);
+      if (tag === 'paused') {
+        expect(item).toEqual(itemOf(tag));
+        return;
+      }
+      expect(FIRST_EDITION_NAMES.filter((name) => item[name] !== undefined)).toEqual([]);
+      expect(item.Observed).toEqual(before?.Observed);
+      expect(item.Wanted.Generation).toBe((before?.Wanted?.Generation ?? 0) + 1);
+    },
+  );
+
+  test('is changed once, wherever the process of a request dies, and the request is repeated', async () => {
+    for (let call = 1; call <= 7; call += 1) {
+      for (const when of ['before', 'after'] as const) {
+        await system.client.send(new PutCommand({ TableName: system.table, Item: itemOf('mail') }));
+        const ask = (wrappers = {}) =>
+          system.register({ CertificateArn: arn, TargetTagValue: 'mail', VerifyPort: 8443 }, wrappers);
+        await takeTurns([{ run: (around) => ask({ around }), crash: { call, when } }], () => 0);
+        await ask();
+        await system.runAll();
+        const { Generation } = (await system.inventory.get(idOf('mail')))?.Observed ?? {};
+        expect([call, when, Generation]).toEqual([call, when, 2]);
+        system.advance({ minutes: 1 });
+      }
+    }
+  });
+
+  test.each<[string, string, string, object]>([
+    [
+      'a request began to wait',
+      'web',
+      'Pending',
+      { Serial: 'ff', Cause: 'REQUEST', CorrelationId: 'late', CertificateArn: '' },
+    ],
+    [
+      'a rollout was claimed',
+      'mail',
+      'Rollout',
+      { Serial: 'ff', Cause: 'REQUEST', CorrelationId: 'late', ClaimedAt: 'now', CertificateArn: '' },
+    ],
+  ])('to which %s meanwhile, by a function of that edition, keeps it', async (_, tag, name, value) => {
+    const seen = await system.inventory.get(idOf(tag));
+    await system.client.send(
+      new UpdateCommand({
+        TableName: system.table,
+        Key: { DeploymentId: idOf(tag), Item: 'deployment' },
+        UpdateExpression: 'SET #name = :value',
+        ExpressionAttributeNames: { '#name': name },
+        ExpressionAttributeValues: { ':value': value },
+      }),
+    );
+    const wanted = { ...(seen?.Wanted as Wanted), Generation: 7 };
+    expect(await system.inventory.want(idOf(tag), seen, wanted)).toBeUndefined();
+    expect((await raw(tag))[name]).toEqual(value);
+  });
+
+  test('that a function of that edition wrote after this one did is read as what was written last', async () => {
+    await system.register({ CertificateArn: arn, TargetTagValue: 'mail', VerifyPort: 8443 });
+    await system.runAll();
+    const { RolloutNumber } = await raw('mail');
+    // The claim of a renewal, by a function that was still running when the stack was updated.
+    const { Rollout } = itemOf('web');
+    await system.client.send(
+      new UpdateCommand({
+        TableName: system.table,
+        Key: { DeploymentId: idOf('mail'), Item: 'deployment' },
+        UpdateExpression: 'SET Rollout = :claim, RolloutNumber = :number, #Status = :status',
+        ExpressionAttributeNames: { '#Status': 'Status' },
+        ExpressionAttributeValues: {
+          ':claim': Rollout,
+          ':number': RolloutNumber + 1,
+          ':status': 'ROLLING_OUT',
+        },
+      }),
+    );
+    const name = firstEditionNameOf(idOf('mail'), Rollout.Serial, RolloutNumber + 1);
+    const input = JSON.stringify({ DeploymentId: idOf('mail'), RolloutNumber: RolloutNumber + 1 });
+    const { executionArn } = await startExecution(name, input);
+    await system.runAll();
+    expect(await system.deployment(idOf('mail'))).toMatchObject({
+      Status: 'INSTALLED',
+      Options: { VerifyPort: 8443 },
+      LastRollout: { ExecutionArn: executionArn },
+    });
+  });
+
+  test('forgets a rollout of this edition that others of that edition followed, after a stack went back to it', async () => {
+    const { LastRollout, RolloutNumber, CreatedAt, ...item } = itemOf('mail');
+    const Wanted = { ...LastRollout, Generation: 1, NotBefore: '' };
+    const Running = {
+      ...Wanted,
+      RolloutNumber: RolloutNumber - 1,
+      BeganAt: CreatedAt,
+      StartedAt: CreatedAt,
+      StartDelaySeconds: 0,
+      Order: item,
+    };
+    const Item = { ...itemOf('mail'), Wanted, Running };
+    await system.client.send(new PutCommand({ TableName: system.table, Item }));
+    const { Rollouts } = await system.deployment(idOf('mail'));
+    system.advance({ hours: 1 });
+    await system.reconcile('nodes');
+    expect(system.messages().filter(({ Message }) => Message.includes(idOf('mail')))).toEqual([]);
+    expect((await system.deployment(idOf('mail'))).Rollouts).toBe(Rollouts);
+    await system.rollouts(idOf('mail'));
+    await system.runAll();
+    expect(await system.deployment(idOf('mail'))).toMatchObject({
+      Status: 'INSTALLED',
+      Rollouts: Rollouts + 1,
+    });
   });
 });
 
 test('ids and names of executions are what they were', () => {
-  written = JSON.parse(text);
-  for (const item of written.Items.filter(({ Item }) => Item === 'deployment')) {
-    expect(deploymentIdOf(item, item.CertName)).toBe(item.DeploymentId);
+  for (const tag of TAGS) {
+    expect(deploymentIdOf(itemOf(tag) as never, itemOf(tag).CertName)).toBe(idOf(tag));
   }
-  for (const { name, input } of written.Executions) {
+  for (const { name, input } of original.Executions) {
     const { DeploymentId, Serial, RolloutNumber } = JSON.parse(input);
-    expect(executionNameOf(DeploymentId, Serial, RolloutNumber)).toBe(name);
+    expect(firstEditionNameOf(DeploymentId, Serial, RolloutNumber)).toBe(name);
+    expect(parseExecutionName(name)).toEqual({ deploymentId: DeploymentId, rolloutNumber: RolloutNumber });
   }
 });
 
-describe('a request like the one whose rollout runs', () => {
-  const asked = () => ({
-    CertificateArn: arn,
-    ReloadServices: ['nginx'],
-    VerifyPort: 443,
-    KeyGroup: 'ssl-cert',
+describe('an execution in flight', () => {
+  const ids = ({ DeploymentId, RolloutNumber }: Written) => ({ DeploymentId, RolloutNumber });
+
+  test('that ends otherwise is recorded and told; that of a dry run is recorded only', async () => {
+    for (const tag of ['web', 'tried']) {
+      system.sfn.end(executionOf(tag).arn, 'ABORTED');
+      await system.report(system.executionEvent({ ...executionOf(tag), status: 'ABORTED' }));
+    }
+    expect(await system.deployment(idOf('web'))).toMatchObject({
+      Status: 'FAILED',
+      LastRollout: { Number: 1 },
+    });
+    expect(await system.deployment(idOf('tried'))).toMatchObject({ LastDryRun: { Status: 'FAILED' } });
+    expect(system.messages()).toHaveLength(1);
   });
 
-  test('is answered with that rollout: nothing waits behind it', async () => {
-    const { status, body } = await system.register(asked());
-    expect([status, body.ExecutionArn]).toEqual([202, written.Executions[0]?.arn]);
+  test('in the state Start goes on with the payload of that edition', async () => {
+    const { data } = written.Inputs[executionOf('start').name] as unknown as { data: never };
+    expect(await system.function('start-installation')(data)).toEqual({
+      Status: 'IN_PROGRESS',
+      AutomationExecutionId: expect.any(String),
+      Deadline: expect.any(String),
+      Polls: 0,
+      WaitSeconds: 15,
+    });
+    // That edition kept no copy of the order: its rollouts bring the order as it is.
+    expect(system.target().automations().at(-1)?.parameters.VerifyPort).toEqual(['8443']);
+  });
+
+  test('in the state Check goes on with the payload of that edition', async () => {
+    const { data } = written.Inputs[executionOf('check').name] as unknown as { data: Written };
+    const { Serial, VersionId } = data.Bundle;
+    const line = { Outcome: 'installed', ExitCode: 0, Serial, VersionId, ...ids(data) };
+    const node = system.target().nodes.find(({ NodeId }) => NodeId === NODES.check);
+    Object.assign(node as object, { says: () => ({ stdout: `${JSON.stringify(line)}\n`, exitCode: 0 }) });
+    await system.letNodesAnswer();
+    const done = await system.function('check-installation')(data as never);
+    expect(done).toEqual({ Status: 'INSTALLED' });
+    expect(await system.deployment(idOf('check'))).toMatchObject({
+      LastRollout: { Serial },
+      Pending: { Cause: 'RENEWAL', Serial: newest },
+    });
+  });
+
+  test('is the answer to a request like the one that it works for: nothing waits behind it', async () => {
+    const asked = { ReloadServices: ['nginx'], VerifyPort: 443, KeyGroup: 'ssl-cert' };
+    const { status, body } = await system.register({ CertificateArn: arn, ...asked });
+    expect([status, body.ExecutionArn]).toEqual([202, executionOf('web').arn]);
     const deployment = await system.deployment(body.DeploymentId);
     expect([deployment.RolloutNumber, deployment.Pending]).toEqual([1, undefined]);
     expect(system.sfn.callsOf('StartExecution')).toEqual([]);
-  });
-
-  test('but with a unit to restart is another order, which waits', async () => {
-    const { body } = await system.register({ ...asked(), RestartServices: ['slapd'] });
+    // With a unit to restart it is another order, which waits.
+    await system.register({ CertificateArn: arn, ...asked, RestartServices: ['slapd'] });
     expect((await system.deployment(body.DeploymentId)).Pending).toMatchObject({ Cause: 'REQUEST' });
   });
 });
@@ -95,10 +431,9 @@ test.each(['web', 'tried'])(
   'the execution in flight of %s goes on with what the member stack knows',
   async (tag) => {
     const target = system.target();
-    await target.addNode('i-00000001', { tags: { 'acm-export': tag } });
     installFirstEdition();
     const item = itemOf(tag);
-    const execution = written.Executions.find(({ name }) => name.startsWith(item.DeploymentId)) as Execution;
+    const execution = executionOf(tag);
     const { TargetTagValue, Options } = item;
     const Bundle = {
       SecretArn: 'arn:aws:secretsmanager:eu-central-1:444455556666:secret:acm-export/web-prod/x-AbCdEf',
@@ -110,7 +445,7 @@ test.each(['web', 'tried'])(
     expect(await system.function('start-installation')(input)).toMatchObject({
       Status: 'IN_PROGRESS',
     });
-    const [{ parameters = {} } = {}] = target.automations();
+    const { parameters = {} } = target.automations().at(-1) ?? {};
     expect(parameters).toMatchObject({
       TargetTagValue: [TargetTagValue],
       ReloadServices: [Options.ReloadServices.join(' ')],
@@ -143,7 +478,7 @@ describe('a member stack of that edition', () => {
 
   test('refuses an order with a unit to restart: the rollout says which stack is to be updated', async () => {
     const target = system.target();
-    await target.addNode('i-00000002', { tags: { 'acm-export': 'new' } });
+    await target.addNode('i-0000000d', { tags: { 'acm-export': 'new' } });
     const update = installFirstEdition();
     const order = { CertificateArn: arn, TargetTagValue: 'new', RestartServices: ['slapd'] };
     const { body } = await system.register(order);
@@ -161,7 +496,7 @@ describe('a member stack of that edition', () => {
   });
 
   test('goes on taking an order without one', async () => {
-    await system.target().addNode('i-00000002', { tags: { 'acm-export': 'new' } });
+    await system.target().addNode('i-0000000d', { tags: { 'acm-export': 'new' } });
     installFirstEdition();
     const { body } = await system.register({
       CertificateArn: arn,

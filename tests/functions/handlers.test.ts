@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Deployment } from '../../functions/shared/deployment.ts';
 import { readEnvironment } from '../../functions/shared/environment.ts';
 import { Inventory } from '../../functions/shared/inventory.ts';
 import { type CentralStack, type Cloud, startCloud } from '../../local/cloud.ts';
@@ -55,7 +56,7 @@ const refuseNext = (operation: string, name: string) =>
 
 let deployments = 0;
 /** A deployment that serves an older serial, or one whose rollout runs. */
-async function registered(state: 'installed' | 'running'): Promise<string> {
+async function registered(state: 'installed' | 'running') {
   deployments += 1;
   const id = deployments.toString(16).padStart(24, '0');
   const order = {
@@ -75,18 +76,17 @@ async function registered(state: 'installed' | 'running'): Promise<string> {
     MaxConcurrency: '1',
     MaxErrors: '0',
   };
-  const rollout = { CertificateArn: arn, Serial: '01', Cause: 'REQUEST' as const, CorrelationId: 'c' };
-  const result = await inventory.register(id, order, rollout, '2099-01-01T00:00:00Z', () => false);
-  if (state === 'installed' && result) {
-    const Exported = { Serial: '01', VersionId: 'v', NotAfter: '2099-01-01T00:00:00Z' };
-    await inventory.finish(result.deployment, 1, {
-      Status: 'INSTALLED',
-      ExecutionArn: 'x',
-      Exported,
-      Served: true,
-    });
+  const by = { Serial: '01', NotBefore: '', Cause: 'REQUEST' as const, CorrelationId: 'c', Generation: 1 };
+  const notAfter = '2099-01-01T00:00:00Z';
+  const wanted = await inventory.want(id, undefined, { ...by, At: notAfter }, { order, notAfter });
+  const begun = (await inventory.begin(wanted as Deployment, { ...by, Order: order })) as Deployment;
+  const { RolloutNumber } = begun;
+  if (state === 'installed') {
+    const Exported = { Serial: '01', VersionId: 'v', NotAfter: notAfter };
+    const result = { Outcome: 'INSTALLED', ExecutionArn: 'x', Exported, Served: true } as const;
+    await inventory.end(begun, RolloutNumber, result);
   }
-  return id;
+  return { id, name: `${id}-${RolloutNumber}` };
 }
 
 const inputs = ['check-installation', 'export-certificate', 'start-installation'].flatMap((name) =>
@@ -131,21 +131,22 @@ describe('handle-renewal', () => {
     await registered('installed');
     const first = await invoke('handle-renewal', event('event-1'));
     expect(first).toMatchObject({ Started: 1 });
-    expect(await invoke('handle-renewal', event('event-1'))).toEqual(first);
-    expect(await invoke('handle-renewal', event('event-2'))).toEqual(first);
+    const nothing = { Started: 0, Skipped: 1 };
+    expect(await invoke('handle-renewal', event('event-1'))).toEqual(nothing);
+    expect(await invoke('handle-renewal', event('event-2'))).toEqual(nothing);
     expect(cloud.record.callsOf('StartExecution')).toHaveLength(1);
   });
 
   test('handles it again when the first attempt failed half-way', async () => {
     await cloud.services.acm.renew(arn);
-    const id = await registered('installed');
+    const { id } = await registered('installed');
     refuseNext('StartExecution', 'ExecutionLimitExceeded');
     await expect(invoke('handle-renewal', event('event-3'))).rejects.toMatchObject({
       name: 'ExecutionLimitExceeded',
     });
-    expect((await inventory.get(id))?.Rollout?.StartedAt).toBeUndefined();
+    expect((await inventory.get(id))?.Running?.StartedAt).toBeUndefined();
     await invoke('handle-renewal', event('event-3'));
-    expect((await inventory.get(id))?.Rollout?.StartedAt).toBeDefined();
+    expect((await inventory.get(id))?.Running?.StartedAt).toBeDefined();
   });
 
   test.each([null, 17, 'text', [], { source: 'aws.acm' }])('ignores %j', async (given) => {
@@ -153,18 +154,17 @@ describe('handle-renewal', () => {
   });
 });
 
-describe('report-failure', () => {
+describe('rollout-ended', () => {
   test('tells people once, whatever EventBridge delivers how often', async () => {
-    const id = await registered('running');
-    const event = sampleOf('report-failure', 'execution-timed-out.json');
-    const name = `${id}-01-1`;
+    const { id, name } = await registered('running');
+    const event = sampleOf('rollout-ended', 'execution-timed-out.json');
     const given = {
       ...event,
       detail: { ...event.detail, name, executionArn: `${event.detail.stateMachineArn}:${name}` },
     };
-    expect(await invoke('report-failure', given)).toEqual({ Reported: given.detail.executionArn });
-    await invoke('report-failure', given);
-    await invoke('report-failure', { ...given, id: 'another-id' });
+    expect(await invoke('rollout-ended', given)).toEqual({ Reported: given.detail.executionArn });
+    await invoke('rollout-ended', given);
+    await invoke('rollout-ended', { ...given, id: 'another-id' });
     const told = cloud.services.sns.messages.filter(({ message }) => message.includes(id));
     expect(told.map(({ topicArn }) => topicArn)).toEqual([
       'arn:aws:sns:eu-central-1:111122223333:acm-export-notifications',
@@ -173,19 +173,39 @@ describe('report-failure', () => {
   });
 
   test('tells again when telling failed', async () => {
-    const id = await registered('running');
-    const event = sampleOf('report-failure', 'execution-aborted.json');
-    const given = { ...event, detail: { ...event.detail, name: `${id}-01-1`, executionArn: `arn:${id}` } };
+    const { id, name } = await registered('running');
+    const event = sampleOf('rollout-ended', 'execution-aborted.json');
+    const given = { ...event, detail: { ...event.detail, name, executionArn: `arn:${id}` } };
     refuseNext('Publish', 'KMSDisabledException');
-    await expect(invoke('report-failure', given)).rejects.toMatchObject({ name: 'KMSDisabledException' });
-    expect(await invoke('report-failure', given)).toEqual({ Reported: `arn:${id}` });
+    await expect(invoke('rollout-ended', given)).rejects.toMatchObject({ name: 'KMSDisabledException' });
+    expect(await invoke('rollout-ended', given)).toEqual({ Reported: `arn:${id}` });
     const told = cloud.services.sns.messages.filter(({ message }) => message.includes(id));
     expect(told).toHaveLength(1);
   });
 
   test.each([null, {}, { source: 'aws.states' }])('ignores %j', async (given) => {
-    expect(await invoke('report-failure', given)).toEqual({ Ignored: expect.any(String) });
+    expect(await invoke('rollout-ended', given)).toEqual({ Ignored: expect.any(String) });
   });
+});
+
+describe('report-certificate-notice', () => {
+  test('tells people once, however often a notice is delivered', async () => {
+    await registered('installed');
+    const before = cloud.services.sns.messages.length;
+    const event = sampleOf('report-certificate-notice', 'certificate-expired.json');
+    for (const id of ['one', 'one', 'another-id']) {
+      expect(await invoke('report-certificate-notice', { ...event, id })).toEqual({ Reported: arn });
+    }
+    expect(cloud.services.sns.messages.slice(before)).toHaveLength(1);
+  });
+});
+
+const events = ['handle-renewal', 'rollout-ended', 'report-certificate-notice', 'reconcile'].flatMap((name) =>
+  readdirSync(path.join(EVENTS, name)).map((file) => [name, file] as const),
+);
+test.each(events)('%s takes the sample %s', async (name, file) => {
+  const answer = await invoke(name, sampleOf(name, file));
+  expect(Object.keys(answer)[0]).toMatch(/^(Started|Ignored|Reported|Examined)$/);
 });
 
 describe('reconcile', () => {

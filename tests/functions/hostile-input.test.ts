@@ -302,7 +302,7 @@ describe('an event that is none', () => {
     expect(system.sfn.executions.size).toBe(before);
   });
 
-  test('is ignored by report-failure, or told once in plain words of bounded length', async () => {
+  test('is ignored by rollout-ended, or told once in plain words of bounded length', async () => {
     await fc.assert(
       fc.asyncProperty(anything, async (given) => {
         const report = await system.report(given);

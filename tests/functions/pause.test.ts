@@ -19,7 +19,7 @@ const verb = (name: 'pause' | 'resume', deploymentId = id) =>
 
 /** Everything that could start a rollout, each once. */
 async function causes(): Promise<void> {
-  await system.target().addNode(`i-${system.clock.now().getTime()}`);
+  await system.target().addNode(`i-${String(system.clock.now().getTime()).padStart(17, '0')}`);
   await system.renewal(arn);
   await system.reconcile('certificates');
   await system.reconcile('nodes');
@@ -37,7 +37,7 @@ test('a paused deployment is started by nothing, and resuming brings what it mis
   expect(await system.deployment(id)).toMatchObject({
     Status: 'INSTALLED',
     Serial: serial,
-    RolloutNumber: 2,
+    Rollouts: 2,
   });
 });
 
@@ -46,7 +46,7 @@ test('what waits behind a running rollout does not start once the deployment is 
   await system.register({ CertificateArn: arn, VerifyPort: 443 });
   await verb('pause');
   await system.runAll();
-  expect(await system.deployment(id)).toMatchObject({ RolloutNumber: 2, Pending: { Cause: 'REQUEST' } });
+  expect(await system.deployment(id)).toMatchObject({ Rollouts: 2, Pending: { Cause: 'REQUEST' } });
   await verb('resume');
   await system.runAll();
   const deployment = await system.deployment(id);

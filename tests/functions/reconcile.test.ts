@@ -2,7 +2,7 @@ import { PutCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { ScriptedNode } from '../../local/scripted-node.ts';
 import { awsError, type ServiceView } from './support/service-view.ts';
-import { CENTRAL, MEMBER, System } from './support/system.ts';
+import { CENTRAL, type Execution, MEMBER, System } from './support/system.ts';
 
 let system: System;
 let arn: string;
@@ -124,7 +124,7 @@ describe('a lost event', () => {
     node().listed = false;
     const serial = await system.acm.renew(arn);
     await letTimePass(3);
-    expect(await system.deployment(id)).toMatchObject({ Status: 'WAITING', RolloutNumber: 2 });
+    expect(await system.deployment(id)).toMatchObject({ Status: 'WAITING', Rollouts: 2 });
     // The old node comes back with the old version, which its record calls installed.
     node().listed = true;
     await letTimePass(1);
@@ -132,7 +132,7 @@ describe('a lost event', () => {
     expect(await system.deployment(id)).toMatchObject({
       Status: 'INSTALLED',
       Serial: serial,
-      RolloutNumber: 3,
+      Rollouts: 3,
     });
   });
 });
@@ -208,7 +208,7 @@ describe('what failed', () => {
     await letTimePass(12);
     expect(await system.deployment(id)).toMatchObject({
       Status: 'DEGRADED',
-      RolloutNumber: 2,
+      Rollouts: 2,
       LastError: expect.stringMatching(/^i-00000001: The SSM agent has not answered/),
     });
     node().online = true;
@@ -218,7 +218,7 @@ describe('what failed', () => {
     expect(await system.deployment(id)).toMatchObject({
       Status: 'INSTALLED',
       Serial: serial,
-      RolloutNumber: 3,
+      Rollouts: 3,
     });
   });
 });
@@ -266,7 +266,7 @@ describe('nodes', () => {
     expect(await system.deployment(id)).toMatchObject({
       Status: 'DEGRADED',
       LastError: 'i-00000002: Platform Windows is not supported; only Linux is.',
-      RolloutNumber: 1,
+      Rollouts: 1,
     });
     expect(await system.reconcile('nodes')).toMatchObject(nothingDone);
     // Its agent cannot be updated, but its tag can go.
@@ -317,6 +317,37 @@ describe('nodes', () => {
     expect(await system.reconcile('nodes')).toMatchObject({ Dropped: 0 });
   });
 
+  test('that served the version before a rollout found none are asked when they are back', async () => {
+    await system.target().addNode('i-00000001');
+    const id = await installed();
+    node().listed = false;
+    await system.rollouts(id);
+    await system.runAll();
+    expect(await system.deployment(id)).toMatchObject({ Status: 'WAITING' });
+    node().listed = true;
+    await system.reconcile('nodes');
+    await system.runAll();
+    expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED', Rollouts: 3 });
+    expect(await system.reconcile('nodes')).toMatchObject(nothingDone);
+  });
+
+  test('that come and go are tried again after 15 minutes, not with every sweep', async () => {
+    const target = system.target();
+    await target.addNode('i-00000001');
+    await installed();
+    await target.addNode('i-00000002');
+    for (let sweeps = 0; sweeps < 24; sweeps += 1) {
+      system.advance({ minutes: 5 });
+      node(1).online = true;
+      await system.reconcile('nodes');
+      node(1).online = false;
+      await system.runAll();
+    }
+    // Of two hours.
+    expect(system.sfn.executions.size).toBeGreaterThan(6);
+    expect(system.sfn.executions.size).toBeLessThan(12);
+  });
+
   test('that are gone for seven days are forgotten, and no longer make it degraded', async () => {
     const target = system.target();
     await target.addNode('i-00000001');
@@ -330,7 +361,7 @@ describe('nodes', () => {
     system.advance({ hours: 2 });
     expect(await system.reconcile('nodes')).toMatchObject({ Dropped: 1, Started: 0 });
     expect(Object.keys(await recordsOf(id))).toEqual(['i-00000001']);
-    expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED', RolloutNumber: 1 });
+    expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED', Rollouts: 1 });
   });
 
   test('that a repair does not reach are tried again after an hour, not with every sweep', async () => {
@@ -397,7 +428,36 @@ describe('nodes', () => {
   });
 });
 
-describe('a claim', () => {
+describe('a rollout', () => {
+  test('that was lost is told before it is closed: a message that fails is sent by the next sweep', async () => {
+    const { body } = await system.register({ CertificateArn: arn });
+    system.sfn.end(body.ExecutionArn, 'ABORTED');
+    system.advance({ minutes: 16 });
+    system.sns.failNext('Publish', awsError('KMSDisabledException'));
+    expect(await system.reconcile('nodes')).toMatchObject({ Errors: 1, Repaired: 0 });
+    expect((await system.deployment(body.DeploymentId)).Rollout).toBeDefined();
+    expect(await system.reconcile('nodes')).toMatchObject({ Errors: 0, Notified: 1 });
+    expect(system.messages()).toHaveLength(1);
+    expect(await system.deployment(body.DeploymentId)).toMatchObject({ Status: 'FAILED' });
+  });
+
+  test('that was aborted by hand is tried again after 15 minutes, by either sweep, and GET says when', async () => {
+    await system.target().addNode('i-00000001');
+    const { body } = await system.register({ CertificateArn: arn });
+    system.sfn.end(body.ExecutionArn, 'ABORTED');
+    const [execution] = system.sfn.executions.values();
+    await system.report(system.executionEvent(execution as Execution));
+    const { NextAttemptAt, Reason } = await system.deployment(body.DeploymentId);
+    const minutes = (Date.parse(NextAttemptAt ?? '') - system.clock.now().getTime()) / 60_000;
+    expect([minutes, Reason]).toEqual([15, expect.stringContaining('tried again')]);
+    system.advance({ minutes: 14 });
+    expect(await system.reconcile('nodes')).toMatchObject({ Started: 0 });
+    system.advance({ minutes: 1 });
+    expect(await system.reconcile('nodes')).toMatchObject({ Started: 1 });
+    await system.runAll();
+    expect(await system.deployment(body.DeploymentId)).toMatchObject({ Status: 'INSTALLED' });
+  });
+
   test('whose execution runs is left alone, however long that takes', async () => {
     const { body } = await system.register({ CertificateArn: arn });
     system.advance({ hours: 20 });
@@ -429,7 +489,7 @@ describe('a claim', () => {
       await letTimePass(1);
       expect(await system.deployment(body.DeploymentId)).toMatchObject({
         Status: 'INSTALLED',
-        RolloutNumber: 2,
+        Rollouts: status === 'lost' ? 1 : 2,
       });
     },
   );
@@ -495,6 +555,29 @@ describe('an inventory in an odd state', () => {
           CertificateArn: '',
           StartedAt: '2020-01-01T00:00:00Z',
           ClaimedAt: '2020-01-01T00:00:00Z',
+        },
+      },
+    ],
+    [
+      'a rollout that runs, and has ended too',
+      {
+        Status: 'ROLLING_OUT',
+        Rollout: {
+          Serial: 'ab',
+          Cause: 'REQUEST',
+          CorrelationId: 'c',
+          CertificateArn: '',
+          ClaimedAt: '2020-01-01T00:00:00Z',
+          StartedAt: '2020-01-01T00:00:00Z',
+        },
+        LastDryRun: {
+          Number: 7,
+          Serial: 'ab',
+          Cause: 'DRY_RUN',
+          CorrelationId: 'c',
+          ExecutionArn: 'arn:x',
+          Status: 'INSTALLED',
+          At: '2020-01-01T00:00:00Z',
         },
       },
     ],

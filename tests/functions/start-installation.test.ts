@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { DeploymentBody } from '../../functions/deployments-api/request.ts';
-import type { StartInstallationInput } from '../../functions/start-installation/start-installation.ts';
+import type { Deployment } from '../../functions/shared/deployment.ts';
+import type { StartInstallationInput } from '../../functions/shared/installation.ts';
 import { deploymentBodies } from './support/deployment-bodies.ts';
 import { awsError } from './support/service-view.ts';
 import { MEMBER, REGION, System } from './support/system.ts';
@@ -23,6 +24,11 @@ async function exported(body: Record<string, unknown> = {}): Promise<StartInstal
 
 const start = (input: StartInstallationInput) => system.function('start-installation')(input);
 const automations = () => system.target().automations();
+async function end(id: string): Promise<void> {
+  const deployment = (await system.inventory.get(id)) as Deployment;
+  const result = { Outcome: 'INSTALLED', ExecutionArn: 'arn:x', AutomationEnded: true } as const;
+  await system.inventory.end(deployment, deployment.RolloutNumber, result);
+}
 
 test('starts one Automation with references and options, and says when to look and when to give up', async () => {
   await system.target().addNode('i-00000001');
@@ -49,7 +55,7 @@ test('starts one Automation with references and options, and says when to look a
     VersionId: [input.Bundle.VersionId],
     CertName: ['web-prod'],
     DeploymentId: [input.DeploymentId],
-    RolloutNumber: ['1'],
+    RolloutNumber: [String(input.RolloutNumber)],
     CorrelationId: ['request-1'],
     ReloadServices: ['haproxy nginx'],
     RestartServices: ['slapd postfix@-'],
@@ -92,6 +98,23 @@ describe('a start that is repeated', () => {
     expect(automations()).toHaveLength(1);
     const tokens = ssm.callsOf('StartAutomationExecution').map(({ ClientToken }) => ClientToken);
     expect(new Set(tokens).size).toBe(1);
+  });
+
+  test('after the note of its Automation was refused finds that Automation, whatever refused the note', async () => {
+    await system.target().addNode('i-00000001');
+    const input = await exported();
+    system.cloud.faults.inject({
+      operation: 'DynamoDB_20120810.UpdateItem',
+      kind: 'refuse',
+      error: { name: 'AccessDeniedException', message: 'denied once', status: 403 },
+      when: ({ input: update }) => JSON.stringify(update).includes('AutomationExecutionId'),
+    });
+    await expect(start(input)).rejects.toThrow(
+      expect.objectContaining({ name: 'RetryLater', message: expect.stringContaining('denied once') }),
+    );
+    const [{ id: AutomationExecutionId } = { id: '' }, ...others] = automations();
+    expect(await start(input)).toMatchObject({ Status: 'IN_PROGRESS', AutomationExecutionId });
+    expect([others, automations().length]).toEqual([[], 1]);
   });
 
   test('with other nodes than before is not stopped by the used token', async () => {
@@ -139,14 +162,89 @@ test('the canary is a node that is ready, and another one each time', async () =
     const input = await exported();
     await start(input);
     canaries.push(automations().at(-1)?.parameters.CanaryNodeId?.[0] as string);
-    const deployment = await system.deployment(input.DeploymentId);
-    await system.inventory.finish(deployment, deployment.RolloutNumber, {
-      Status: 'INSTALLED',
-      ExecutionArn: 'x',
-    });
+    await end(input.DeploymentId);
   }
   expect(new Set(canaries).size).toBe(3);
   expect(canaries.every((id) => id.startsWith('mi-'))).toBe(true);
+});
+
+test('the canary is the node of longest ago that did not fail last time; if all failed, the one of longest ago', async () => {
+  const [first, second, third] = ['i-00000001', 'i-00000002', 'i-00000003'] as const;
+  const all = [first, second, third];
+  for (const node of all) {
+    await system.target().addNode(node);
+  }
+  const canary = async (failed: string[]) => {
+    const input = await exported();
+    const { DeploymentId, RolloutNumber } = input;
+    await start(input);
+    const results = all.map((NodeId) => ({
+      NodeId,
+      Outcome: failed.includes(NodeId) ? ('rolled-back' as const) : ('installed' as const),
+    }));
+    await system.inventory.recordNodes(DeploymentId, RolloutNumber, results);
+    await end(DeploymentId);
+    return automations().at(-1)?.parameters.CanaryNodeId?.[0];
+  };
+  expect([await canary([]), await canary([third]), await canary([third])]).toEqual([first, second, first]);
+  expect([await canary([]), await canary(all)]).toEqual([second, third]);
+  expect([await canary(all), await canary([])]).toEqual([first, second]);
+});
+
+describe('an Automation that the rollout before left behind', () => {
+  /** Begins a rollout after one that was aborted while its Automation was running. */
+  async function afterAbort() {
+    await system.target().addNode('i-00000001');
+    const aborted = await exported();
+    await start(aborted);
+    const [execution] = system.sfn.running();
+    system.sfn.end(execution?.arn as string, 'ABORTED');
+    await system.report(system.executionEvent(execution as never));
+    const [left] = automations();
+    return { left: left as NonNullable<typeof left>, input: await exported() };
+  }
+
+  test('is stopped, and the next one starts when it has ended', async () => {
+    const { left, input } = await afterAbort();
+    // A step that runs is not broken off: the node has the command, and has not answered.
+    for (let round = 0; round < 2; round += 1) {
+      await expect(start(input)).rejects.toMatchObject({ name: 'RetryLater' });
+    }
+    expect(automations().map(({ status }) => status)).toEqual(['Cancelling']);
+    await system.letNodesAnswer();
+    expect(left.status).toBe('Cancelled');
+    expect(await start(input)).toMatchObject({ Status: 'IN_PROGRESS' });
+    expect((await system.inventory.get(input.DeploymentId))?.Unfinished).toBeUndefined();
+  });
+
+  test('holds up nothing when its history is gone', async () => {
+    const { input } = await afterAbort();
+    system.target().ssm.failNext('GetAutomationExecution', awsError('AutomationExecutionNotFoundException'));
+    expect(await start(input)).toMatchObject({ Status: 'IN_PROGRESS' });
+  });
+
+  test('is stopped by a DELETE too', async () => {
+    const { left, input } = await afterAbort();
+    await system.remove(input.DeploymentId);
+    expect(left.status).toMatch(/^Cancel/);
+  });
+});
+
+test('the record says what is done, whatever the input says: a dry run stays one', async () => {
+  await system.target().addNode('i-00000001');
+  const input = await exported({ DryRun: true, VerifyPort: 8443 });
+  const byHand = { ...input, Cause: 'REQUEST', CorrelationId: 'by-hand', DryRun: 'false' };
+  await start(byHand);
+  const sent = { DryRun: ['true'], VerifyPort: ['8443'], CorrelationId: ['request-1'] };
+  expect(automations()[0]?.parameters).toMatchObject(sent);
+});
+
+test('what it returns is closed: the history of the execution has all of it', async () => {
+  const input = await exported();
+  expect(await start(input)).toStrictEqual({ Status: 'WAITING' });
+  await system.target().addNode('i-00000001');
+  const fields = ['AutomationExecutionId', 'Deadline', 'Polls', 'Status', 'WaitSeconds'];
+  expect(Object.keys(await start(await exported())).sort()).toEqual(fields);
 });
 
 describe('without a node that is ready the rollout ends here', () => {
@@ -205,11 +303,7 @@ test('whatever a caller may ask for fits the patterns and the length that the do
       for (const [name, parameter] of Object.entries(parameters)) {
         expect([name, name in sent || parameter.default !== undefined]).toEqual([name, true]);
       }
-      const deployment = await system.deployment(input.DeploymentId);
-      await system.inventory.finish(deployment, input.RolloutNumber, {
-        Status: 'INSTALLED',
-        ExecutionArn: 'arn:x',
-      });
+      await end(input.DeploymentId);
     }),
     { numRuns: 80, seed: 20261124 },
   );

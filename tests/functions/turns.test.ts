@@ -1,4 +1,6 @@
 import { beforeEach, expect, test } from '@jest/globals';
+import type { Deployment, Wanted } from '../../functions/shared/deployment.ts';
+import { Inventory } from '../../functions/shared/inventory.ts';
 import { takeTurns } from '../../functions/shared/turns.ts';
 import { awsError } from './support/service-view.ts';
 import { System } from './support/system.ts';
@@ -40,6 +42,32 @@ test('whoever asks at the same time or later comes after, and an idle line keeps
   system.advance({ minutes: 5 });
   const [later] = (await takeTurns(targetsIn('444455556666', 1), system.inventory)).values();
   expect(later).toEqual(system.clock.now());
+});
+
+test('a line that a clock far ahead has taken holds up nobody: it begins anew, and no turn is beyond nine hours', async () => {
+  const [target] = targetsIn('444455556666', 1);
+  const hours = (turn: Date | undefined) =>
+    ((turn?.getTime() ?? 0) - system.clock.now().getTime()) / 3_600_000;
+  const ahead = new Inventory(
+    system.client,
+    system.table,
+    () => new Date(system.clock.now().getTime() + 30 * 3_600_000),
+  );
+  await takeTurns([target as never], ahead);
+  const turns = await takeTurns(targetsIn('444455556666', 2), system.inventory);
+  expect(Math.max(...[...turns.values()].map(hours))).toBeLessThan(0.01);
+  // A line that is really that long: the execution does not wait beyond the bound.
+  await system.target().addNode('i-1');
+  const { body } = await system.register({ CertificateArn: await system.acm.issue('web') });
+  await system.runAll();
+  const deployment = (await system.inventory.get(body.DeploymentId)) as Deployment;
+  const wanted = deployment.Wanted as Wanted;
+  const begun = await system.inventory.begin(deployment, {
+    ...wanted,
+    Order: deployment,
+    turn: new Date(system.clock.now().getTime() + 11 * 3_600_000),
+  });
+  expect(begun?.Running?.StartDelaySeconds).toBe(9 * 3600);
 });
 
 test('a renewal gives each rollout a turn; a start that was not heard is repeated with the same one', async () => {

@@ -87,7 +87,9 @@ needs('aws')(
 
     const said = await replay('acm-export-undelivered-events', 'acm-export-failed-events');
     expect(said).toMatch(/ACM Certificate Available \S+ -> acm-export-handle-renewal \(AccessDenied/);
-    expect(said).toMatch(/ACM Certificate Approaching Expiration \S+ -> acm-export-report-failure \(Retries/);
+    expect(said).toMatch(
+      /ACM Certificate Approaching Expiration \S+ -> acm-export-report-certificate-notice \(Retries/,
+    );
     await cloud.idle();
     expect([lettersIn('UndeliveredEventsQueue'), lettersIn('FailedEventsQueue')]).toEqual([[], []]);
     const renewed = await deploymentOf(fleet(), 'www', started.DeploymentId);

@@ -81,7 +81,7 @@ describe('everything else is denied', () => {
   test('a rule of somebody else reaches neither the functions nor the queue of this stack', async () => {
     const { events } = cloud.services;
     const here = `${CENTRAL.region}:${CENTRAL.account}`;
-    const functions = ['handle-renewal', 'report-failure'].map(
+    const functions = ['handle-renewal', 'rollout-ended', 'report-certificate-notice'].map(
       (name) => `arn:aws:lambda:${here}:function:acm-export-${name}`,
     );
     const queue = `arn:aws:sqs:${here}:acm-export-undelivered-events`;
@@ -97,6 +97,7 @@ describe('everything else is denied', () => {
     events.publish({ ...CENTRAL, source: 'payments', 'detail-type': 'Paid', resources: [], detail: {} });
     await cloud.idle();
     expect(cloud.record.calls.slice(before).map(({ operation, error }) => [operation, error])).toEqual([
+      ['lambda.Invoke', 'AccessDeniedException'],
       ['lambda.Invoke', 'AccessDeniedException'],
       ['lambda.Invoke', 'AccessDeniedException'],
       ['AmazonSQS.SendMessage', 'AccessDeniedException'],
@@ -133,7 +134,7 @@ describe('everything else is denied', () => {
     expect(evaluate(passedElsewhere().principal, passedElsewhere().request).allowed).toBe(false);
   });
 
-  test('an execution that somebody starts by hand brings no other certificate into a bundle', async () => {
+  test('an execution that a person starts by hand changes nothing but what the record says', async () => {
     const held = flows.holdBeforeNodes();
     const deployment = await flows.deployment(await flows.post(FRESH('smuggled')));
     const exported = () => cloud.record.callsOf('ExportCertificate').map(({ input }) => input);
@@ -383,9 +384,12 @@ describe('grants and conditions', () => {
     expect(assumed.length).toBeGreaterThan(0);
     expect(assumed.filter(({ input }) => !(input as { Policy?: string }).Policy)).toEqual([]);
     expect(unusedInSessions(needs)).toEqual([
-      // Both only when a deployment is deleted between two calls of one invocation: tests/functions has that.
+      // Only when a deployment is deleted, or registered again, between two calls of one invocation: tests/functions has
+      // that.
+      'function acm-export-deployments-api: secretsmanager:RestoreSecret',
       'function acm-export-export-certificate: secretsmanager:DeleteSecret',
       'function acm-export-start-installation: ssm:StopAutomationExecution',
+      'function acm-export-reconcile: secretsmanager:RestoreSecret',
     ]);
   });
 });
@@ -489,8 +493,8 @@ test('when a key is compromised its certificate is replaced on every server and 
   await cloud.idle();
   expect(await deployed(old)).toEqual([]);
   expect(await deployed(replacement)).toHaveLength(affected.length);
-  const { Serial, Status } = await flows.deployment(flows.productionId);
-  expect(Status).toBe('INSTALLED');
+  const { Serial, Status, LastError } = await flows.deployment(flows.productionId);
+  expect([Status, LastError]).toEqual(['INSTALLED', undefined]);
   const installed = readFileSync(path.join(flows.production.spec.root, 'etc/ssl/certs/web-fullchain.pem'));
   expect(new X509Certificate(installed).serialNumber.toLowerCase()).toBe(Serial);
   const input = { CertificateArn: old, RevocationReason: 'KEY_COMPROMISE' };

@@ -190,7 +190,7 @@ const trust: Attack[] = [
     'sts.AssumeRole',
     rolloutRole('something-else'),
   ],
-  ...(['handle-renewal', 'report-failure'] as const).map(
+  ...(['handle-renewal', 'rollout-ended', 'report-certificate-notice'] as const).map(
     (name): Attack => [
       `${name} cannot take on the rollout role: it has no work there`,
       ({ functions }) => functions[name],
@@ -458,7 +458,8 @@ const exporting: Attack[] = [
       'deployments-api',
       'start-installation',
       'check-installation',
-      'report-failure',
+      'rollout-ended',
+      'report-certificate-notice',
       'handle-renewal',
       'reconcile',
     ] as const
@@ -544,41 +545,33 @@ const granted: Record<Holder, (keyof typeof neighbours)[]> = {
     'dynamodb:BatchWriteItem',
     'dynamodb:Query',
     'states:StartExecution',
-    'states:DescribeExecution',
     'states:StopExecution',
   ],
   'export-certificate': ['dynamodb:GetItem'],
-  'start-installation': [
-    'dynamodb:GetItem',
-    'dynamodb:UpdateItem',
-    'states:StartExecution',
-    'states:DescribeExecution',
-  ],
-  'check-installation': [
-    'dynamodb:GetItem',
-    'dynamodb:UpdateItem',
-    'states:StartExecution',
-    'states:DescribeExecution',
-  ],
-  'report-failure': [
+  'start-installation': ['dynamodb:GetItem', 'dynamodb:UpdateItem', 'dynamodb:Query'],
+  'check-installation': ['dynamodb:GetItem', 'dynamodb:UpdateItem'],
+  'rollout-ended': [
     'dynamodb:GetItem',
     'dynamodb:PutItem',
     'dynamodb:UpdateItem',
     'dynamodb:DeleteItem',
-    'dynamodb:Query',
     'states:StartExecution',
-    'states:DescribeExecution',
+    'sns:Publish',
+    'sqs:SendMessage',
+  ],
+  'report-certificate-notice': [
+    'dynamodb:PutItem',
+    'dynamodb:UpdateItem',
+    'dynamodb:DeleteItem',
+    'dynamodb:Query',
     'sns:Publish',
     'sqs:SendMessage',
   ],
   'handle-renewal': [
     'dynamodb:GetItem',
-    'dynamodb:PutItem',
     'dynamodb:UpdateItem',
-    'dynamodb:DeleteItem',
     'dynamodb:Query',
     'states:StartExecution',
-    'states:DescribeExecution',
     'sqs:SendMessage',
   ],
   reconcile: [
@@ -590,6 +583,7 @@ const granted: Record<Holder, (keyof typeof neighbours)[]> = {
     'dynamodb:Query',
     'states:StartExecution',
     'states:DescribeExecution',
+    'states:StopExecution',
     'sns:Publish',
     'sqs:SendMessage',
   ],
@@ -609,8 +603,8 @@ const beside = (Object.entries(granted) as [Holder, string[]][]).flatMap(([holde
 /** Reading the inventory by the wrong door: what belongs to one function only. */
 const inside: Attack[] = [
   [
-    'report-failure cannot list the whole fleet',
-    ({ functions }) => functions['report-failure'],
+    'report-certificate-notice cannot list the whole fleet',
+    ({ functions }) => functions['report-certificate-notice'],
     'DynamoDB_20120810.Query',
     { TableName: 'acm-export-inventory', IndexName: 'StatusIndex' },
   ],

@@ -2,16 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { SFNClient } from '@aws-sdk/client-sfn';
-import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
-import {
-  executionNameOf,
-  type Deployment as Record,
-  secretNameOf,
-} from '../../functions/shared/deployment.ts';
-import { Inventory } from '../../functions/shared/inventory.ts';
-import { bringToSerial, executionArnOf } from '../../functions/shared/rollout.ts';
+import type { viewOf } from '../../functions/deployments-api/view.ts';
+import { secretNameOf } from '../../functions/shared/deployment.ts';
 import type { Cloud, CloudNode, Identity } from '../../local/cloud.ts';
 import {
   CENTRAL,
@@ -119,7 +111,7 @@ export const APPLIANCES: Target = { ...here, TargetTagKey: 'team', TargetTagValu
 export const NOBODY: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'nobody' };
 
 /** A deployment as the API shows it. */
-export type Deployment = Record & { Rollout?: { ExecutionArn: string } };
+export type Deployment = ReturnType<typeof viewOf>;
 
 /**
  * Every flow of the system, in one cloud and in this order, so that the cloud's record holds every kind of access
@@ -158,15 +150,16 @@ export class Flows {
       this.pause,
       this.renew,
       this.missTheEvent,
-      this.heedStaleIndex,
       this.repairTheLabel,
       this.renewWhileFailing,
       this.stopByHand,
       this.endWithoutNode,
       this.exceedTheDeadline,
       this.deleteWhileRunning,
+      this.cutOffTheDelete,
       this.restore,
       this.loseTheEnd,
+      this.failToTell,
       this.warn,
       this.failToReconcile,
       this.failToDeliver,
@@ -277,43 +270,6 @@ export class Flows {
     await this.cloud.idle();
   }
 
-  /**
-   * An index of DynamoDB shows a deployment as it was a moment ago, which a local table never does: the function's
-   * own code is run here with such a deployment, as the function's role.
-   */
-  async heedStaleIndex(): Promise<void> {
-    const role = roleIdentity(this.cloud, functionRole('handle-renewal'), 'lambda.amazonaws.com');
-    const config = this.cloud.clientConfig(role, CENTRAL.region);
-    const inventory = new Inventory(
-      DynamoDBDocumentClient.from(new DynamoDBClient(config)),
-      'acm-export-inventory',
-      () => this.cloud.clock.now(),
-    );
-    const current = await this.deployment(this.futureId);
-    const stale = {
-      ...current,
-      RolloutNumber: current.RolloutNumber - 1,
-      LastRollout: undefined,
-      Serial: 'ab',
-    };
-    await bringToSerial(
-      stale as unknown as Record,
-      {
-        CertificateArn: this.certificateArn,
-        Serial: current.LastRollout?.Serial ?? '',
-        Cause: 'RENEWAL',
-        CorrelationId: 'stale',
-      },
-      {
-        inventory,
-        sfn: new SFNClient(config),
-        stateMachineArn: this.site.central.stateMachineArn,
-        rolloutsEnabled: true,
-        now: () => this.cloud.clock.now(),
-      },
-    );
-  }
-
   /** Somebody moved the bundle's label to another version: the next rollout puts it right. */
   async repairTheLabel(): Promise<void> {
     const SecretId = secretNameOf('acm-export', { CertName: 'web', DeploymentId: this.futureId });
@@ -329,33 +285,27 @@ export class Flows {
     await this.deploy(FUTURE);
   }
 
-  /**
-   * handle-renewal cannot start anything and gives up; the names of the rollouts that it claimed are taken. Then
-   * ACM's event is delivered again.
-   */
+  /** handle-renewal cannot start what it has begun, and gives up. Then ACM's event is delivered again. */
   async renewWhileFailing(): Promise<void> {
-    const serial = await this.#renewUnheard();
+    await this.#renewUnheard();
     await this.#failAt('handle-renewal', 'states:StartExecution', () =>
       this.cloud.services.events.deliver(this.#renewalEvent()),
     );
-    const { RolloutNumber, DeploymentId } = await this.deployment(this.futureId);
-    await this.#occupy(DeploymentId, serial, RolloutNumber);
     this.cloud.services.events.deliver(this.#renewalEvent());
     await this.cloud.idle();
   }
 
   /* --- what fails ---------------------------------------------------------------------------------------- */
 
-  /** While a request waits somebody stops the execution before it, and the name of the next one is taken. */
+  /** While a request waits somebody stops the execution before it. */
   async stopByHand(): Promise<void> {
     const held = this.holdBeforeNodes();
     await this.post(FUTURE);
     await this.post(FUTURE, { MaxErrors: '1' });
-    const { DeploymentId, LastRollout, RolloutNumber, Rollout } = await this.deployment(this.futureId);
-    await this.#occupy(DeploymentId, LastRollout?.Serial ?? '', RolloutNumber + 1);
+    const { Rollout } = await this.deployment(this.futureId);
     await this.#asAdministrator('AWSStepFunctions.StopExecution', { executionArn: Rollout?.ExecutionArn });
-    await this.cloud.idle();
     held.remove();
+    await this.cloud.idle();
   }
 
   /** The same where the rollout before it ends without a node. */
@@ -363,17 +313,14 @@ export class Flows {
     const held = this.holdBeforeNodes();
     await this.post(FUTURE);
     await this.post(FUTURE, { MaxErrors: '2' });
-    const { DeploymentId, LastRollout, RolloutNumber } = await this.deployment(this.futureId);
-    await this.#occupy(DeploymentId, LastRollout?.Serial ?? '', RolloutNumber + 1);
     held.remove();
     await this.cloud.idle();
   }
 
-  /** The same where it is stopped at its deadline. */
+  /** The same where it is stopped at its deadline: the next one waits until its Automation has ended. */
   async exceedTheDeadline(): Promise<void> {
     const { deployment, release } = await this.#heldRollout();
     await this.post(PRODUCTION, { MaxErrors: '1' });
-    await this.#occupy(deployment.DeploymentId, deployment.Serial ?? '', deployment.RolloutNumber + 1);
     await this.#pauseOf(deployment.Rollout?.ExecutionArn);
     this.cloud.clock.advance(3 * HOUR_MS);
     await this.#until(
@@ -389,10 +336,28 @@ export class Flows {
     await callApi(this.site, 'DELETE', `/certificates/web/deployments/${deployment.DeploymentId}`);
     await release();
     await this.cloud.idle();
-    await this.#occupy(deployment.DeploymentId, deployment.Serial ?? '', deployment.RolloutNumber + 1);
   }
 
-  /** Posted again after its deletion; the name of its execution is taken. */
+  /** The API may not stop the execution of what it deletes: reconcile does that, and the rest. */
+  async cutOffTheDelete(): Promise<void> {
+    this.nobodyId = await this.deploy(NOBODY);
+    const held = this.holdBeforeNodes();
+    const { length } = this.cloud.record.calls;
+    await this.post(NOBODY);
+    // Then its export is over, which would withdraw the bundle itself.
+    const isHeld = () =>
+      this.cloud.record.calls.slice(length).some(({ error }) => error === 'ThrottlingException');
+    await until('its nodes to be asked for', isHeld, () => '');
+    await withoutGrant(this.cloud, functionRole('deployments-api'), 'states:StopExecution', async () => {
+      const path = `/certificates/web/deployments/${this.nobodyId}`;
+      await callApi(this.site, 'DELETE', path).catch(() => undefined);
+    });
+    this.cloud.clock.advance(16 * MINUTE_MS);
+    await this.#sweep('certificates');
+    held.remove();
+  }
+
+  /** Posted again after its deletion. */
   async restore(): Promise<void> {
     await this.deploy(PRODUCTION);
   }
@@ -415,11 +380,13 @@ export class Flows {
     await this.cloud.idle();
     this.cloud.clock.advance(16 * MINUTE_MS);
     // The first message about it fails.
-    const topic = this.cloud.faults.inject({ operation: 'Publish', kind: 'server-error', times: 3 });
+    const topic = this.cloud.faults.inject({ operation: 'Publish', kind: 'server-error', times: 6 });
     await this.#sweep('certificates');
     topic.remove();
     // Not before: functions that an execution has called go on when it is stopped.
     held.remove();
+    // The next sweep tells people, and closes the rollouts then.
+    await this.#sweep('certificates');
   }
 
   /** ACM warns; the message fails until Lambda gives up; the event comes again. */
@@ -431,9 +398,23 @@ export class Flows {
       resources: [this.certificateArn],
       detail: { DaysToExpiry: 30 },
     };
-    await this.#failAt('report-failure', 'sns:Publish', () => this.cloud.services.events.publish(warning));
+    await this.#failAt('report-certificate-notice', 'sns:Publish', () =>
+      this.cloud.services.events.publish(warning),
+    );
     this.cloud.services.events.publish(warning);
     await this.cloud.idle();
+  }
+
+  /** rollout-ended may not tell people, and gives the event up. */
+  async failToTell(): Promise<void> {
+    const held = this.holdBeforeNodes();
+    await this.post(FUTURE);
+    const { Rollout } = await this.deployment(this.futureId);
+    const executionArn = Rollout?.ExecutionArn;
+    await this.#failAt('rollout-ended', 'sns:Publish', () =>
+      this.#asAdministrator('AWSStepFunctions.StopExecution', { executionArn }),
+    );
+    held.remove();
   }
 
   async failToReconcile(): Promise<void> {
@@ -459,7 +440,7 @@ export class Flows {
   /** Somebody takes the rules' permissions to invoke functions away, and Lambda throttles the schedules. */
   async failToDeliver(): Promise<void> {
     const { events, lambda } = this.cloud.services;
-    const functions = ['handle-renewal', 'report-failure'].map(functionArn);
+    const functions = ['handle-renewal', 'rollout-ended', 'report-certificate-notice'].map(functionArn);
     const policies = functions.map((arn) => lambda.state(arn)?.policy as PolicyDocument);
     const denied = { Effect: 'Deny' as const, Principal: '*' as const, Action: '*', Resource: '*' };
     for (const arn of functions) {
@@ -490,12 +471,12 @@ export class Flows {
   /* --- means --------------------------------------------------------------------------------------------- */
 
   /** Lets a function fail at an event, without a grant; Lambda gives the event up at once. */
-  async #failAt(name: string, missing: string, send: () => void): Promise<void> {
+  async #failAt(name: string, missing: string, send: () => unknown): Promise<void> {
     const { lambda } = this.cloud.services;
     const arn = functionArn(name);
     lambda.configureAsync(arn, { maximumRetryAttempts: 0 });
     await withoutGrant(this.cloud, functionRole(name), missing, async () => {
-      send();
+      await send();
       await this.cloud.idle();
     });
     lambda.configureAsync(arn, { maximumRetryAttempts: 2 });
@@ -519,20 +500,6 @@ export class Flows {
       throw new Error(`${operation}: ${answer.body}`);
     }
     return JSON.parse(answer.body || '{}') as { [member: string]: unknown };
-  }
-
-  /** Takes the name of an execution that is to come: whoever starts it finds that it has ended already. */
-  async #occupy(deploymentId: string, serial: string, number: number): Promise<void> {
-    const name = executionNameOf(deploymentId, serial, number);
-    const { stateMachineArn } = this.site.central;
-    const executionArn = executionArnOf(stateMachineArn, name);
-    // Its own end is not what this is about.
-    this.cloud.services.events.lose(
-      (event) => event.resources[0] === executionArn && !isStatus(event, 'RUNNING'),
-    );
-    const input = { stateMachineArn, name, input: '{}' };
-    await this.#asAdministrator('AWSStepFunctions.StartExecution', input);
-    await this.#asAdministrator('AWSStepFunctions.StopExecution', { executionArn });
   }
 
   /** A rollout of PRODUCTION whose Automation runs until `release` lets go of the node's install lock. */

@@ -87,6 +87,8 @@ const stringify = JSON.stringify;
 let name = '';
 let passphrase = '';
 JSON.stringify = (value, ...others) => {
+  // The session policy names the bundle, and with it the certificate.
+  name = /:secret:acm-export[/]([^/]+)[/]/.exec(stringify(value?.Statement) ?? '')?.[1] ?? name;
   if (value?.PrivateKey && value.Passphrase) {
     passphrase = value.Passphrase;
     if (name === 'leaking-error') throw new Error('cannot store ' + passphrase);
@@ -94,7 +96,6 @@ JSON.stringify = (value, ...others) => {
   return stringify(value, ...others);
 };
 export const handler = async (event, context) => {
-  name = event.CertName;
   const result = await built(event, context);
   return name === 'leaking-reference' ? { ...result, SecretArn: result.SecretArn + passphrase } : result;
 };
@@ -273,7 +274,7 @@ async function plantLeaks(): Promise<void> {
   await deploy('leaking', script, prod);
   await deploy('leaking-reference', reference, prod);
   await deploy('leaking-error', error, nobody);
-  await withoutGrant(cloud, functionRole('report-failure'), 'sns:Publish', async () => {
+  await withoutGrant(cloud, functionRole('rollout-ended'), 'sns:Publish', async () => {
     await deploy('leaking-error', error, { ...nobody, TargetTagValue: 'nobody-else' });
   });
   const [made] = cloud.record.callsOf('GetRandomPassword').map(({ output }) => output);

@@ -45,7 +45,8 @@ export interface Scene {
     | 'export-certificate'
     | 'start-installation'
     | 'check-installation'
-    | 'report-failure'
+    | 'rollout-ended'
+    | 'report-certificate-notice'
     | 'handle-renewal'
     | 'reconcile',
     Identity
@@ -158,7 +159,8 @@ export async function setScene(flows: Flows): Promise<Scene> {
     'export-certificate': lambda('export-certificate'),
     'start-installation': lambda('start-installation'),
     'check-installation': lambda('check-installation'),
-    'report-failure': lambda('report-failure'),
+    'rollout-ended': lambda('rollout-ended'),
+    'report-certificate-notice': lambda('report-certificate-notice'),
     'handle-renewal': lambda('handle-renewal'),
     reconcile: lambda('reconcile'),
   };

@@ -5,13 +5,13 @@ const stack = centralStack();
 const functions = resourcesOf(stack, 'AWS::Serverless::Function');
 
 describe('each function', () => {
-  test('there are seven, named like their logical ids', () => {
+  test('there are eight, named like their logical ids', () => {
     const expected = functions.map(([id]) => {
       const words = id.replace(/Function$/, '').match(/[A-Z][a-z]+/g) ?? [];
       return `acm-export-${words.join('-').toLowerCase()}`;
     });
     expect(functions.map(([, { properties }]) => properties.FunctionName)).toEqual(expected);
-    expect(functions).toHaveLength(7);
+    expect(functions).toHaveLength(8);
   });
 
   test.each(functions)(
@@ -63,7 +63,7 @@ describe('each function', () => {
 
   test('a second worker never meets the unfinished idempotency record of the first', () => {
     // Lambda retries an asynchronous event after a minute; the record expires with the function's time-out.
-    for (const id of ['HandleRenewalFunction', 'ReportFailureFunction']) {
+    for (const id of ['RolloutEndedFunction', 'ReportCertificateNoticeFunction']) {
       expect(resourceOf(stack, id).properties.Timeout).toBeLessThan(60);
     }
   });
@@ -169,11 +169,12 @@ describe('events and schedules', () => {
     });
   });
 
-  test('failures of this state machine are reported, and of no other', () => {
-    const rule = resourceOf(stack, 'ReportFailureFunctionRolloutFailed');
-    expect(rule.properties.EventPattern.detail.stateMachineArn).toEqual([
-      resourceOf(stack, 'CertificateRolloutStateMachine').arn,
-    ]);
+  test('ends of this state machine are followed, each of them, and of no other', () => {
+    const rule = resourceOf(stack, 'RolloutEndedFunctionRolloutEnded');
+    expect(rule.properties.EventPattern.detail).toEqual({
+      status: ['SUCCEEDED', 'FAILED', 'TIMED_OUT', 'ABORTED'],
+      stateMachineArn: [resourceOf(stack, 'CertificateRolloutStateMachine').arn],
+    });
   });
 });
 

@@ -53,30 +53,33 @@ describe('samples of the API', () => {
   });
 });
 
-describe.each(['handle-renewal', 'report-failure'])('samples of events for %s', (name) => {
-  test.each(samplesOf(name))('%s reaches this function by exactly one rule', (_file, event) => {
-    const reached = resourcesOf(stack, 'AWS::Events::Rule')
-      .filter(([, rule]) => matches(rule.properties.EventPattern, event))
-      .map(([, rule]) => rule.properties.Targets[0].Arn);
-    expect(reached).toEqual([expect.stringMatching(new RegExp(`:function:acm-export-${name}$`))]);
-  });
+describe.each(['handle-renewal', 'rollout-ended', 'report-certificate-notice'])(
+  'samples of events for %s',
+  (name) => {
+    test.each(samplesOf(name))('%s reaches this function by exactly one rule', (_file, event) => {
+      const reached = resourcesOf(stack, 'AWS::Events::Rule')
+        .filter(([, rule]) => matches(rule.properties.EventPattern, event))
+        .map(([, rule]) => rule.properties.Targets[0].Arn);
+      expect(reached).toEqual([expect.stringMatching(new RegExp(`:function:acm-export-${name}$`))]);
+    });
 
-  test('there is one for everything that its rules let through', () => {
-    for (const [, rule] of resourcesOf(stack, 'AWS::Events::Rule')) {
-      const { Targets, EventPattern } = rule.properties;
-      if (!Targets[0].Arn.endsWith(`:acm-export-${name}`)) continue;
-      const kinds = EventPattern.detail?.status
-        ? EventPattern.detail.status.map((status: string) => ({
-            ...EventPattern,
-            detail: { status: [status] },
-          }))
-        : EventPattern['detail-type'].map((type: string) => ({ ...EventPattern, 'detail-type': [type] }));
-      for (const kind of kinds) {
-        expect(samplesOf(name).filter(([, event]) => matches(kind, event))).not.toEqual([]);
+    test('there is one for everything that its rules let through', () => {
+      for (const [, rule] of resourcesOf(stack, 'AWS::Events::Rule')) {
+        const { Targets, EventPattern } = rule.properties;
+        if (!Targets[0].Arn.endsWith(`:acm-export-${name}`)) continue;
+        const kinds = EventPattern.detail?.status
+          ? EventPattern.detail.status.map((status: string) => ({
+              ...EventPattern,
+              detail: { status: [status] },
+            }))
+          : EventPattern['detail-type'].map((type: string) => ({ ...EventPattern, 'detail-type': [type] }));
+        for (const kind of kinds) {
+          expect(samplesOf(name).filter(([, event]) => matches(kind, event))).not.toEqual([]);
+        }
       }
-    }
-  });
-});
+    });
+  },
+);
 
 /** Fields of `detail` (ACM user guide, "Amazon EventBridge support for ACM"). */
 const DOCUMENTED: Record<string, string> = {
@@ -90,26 +93,23 @@ const DOCUMENTED: Record<string, string> = {
   'ACM Certificate Revoked': 'CertificateExpirationDate CertificateType CommonName Exportable',
 };
 
-test.each(
-  [...samplesOf('handle-renewal'), ...samplesOf('report-failure')].filter(
-    ([, event]) => event.source === 'aws.acm',
-  ),
-)('%s has the fields that ACM documents, and no others', (_file, event) => {
-  expect(Object.keys(event.detail).sort().join(' ')).toBe(DOCUMENTED[event['detail-type']]);
-});
+test.each([...samplesOf('handle-renewal'), ...samplesOf('report-certificate-notice')])(
+  '%s has the fields that ACM documents, and no others',
+  (_file, event) => {
+    expect(Object.keys(event.detail).sort().join(' ')).toBe(DOCUMENTED[event['detail-type']]);
+  },
+);
 
 test('other events of ACM and other state machines reach nobody', () => {
   const [[, renewed]] = samplesOf('handle-renewal') as [[string, Sample]];
-  const [[, failed]] = samplesOf('report-failure').filter(([file]) => file.includes('aborted')) as [
-    [string, Sample],
-  ];
+  const [[, ended]] = samplesOf('rollout-ended') as [[string, Sample]];
   const others = [
     ...['ISSUANCE', 'IMPORT', 'REIMPORT'].map((Action) => ({
       ...renewed,
       detail: { ...renewed.detail, Action },
     })),
-    { ...failed, detail: { ...failed.detail, status: 'SUCCEEDED' } },
-    { ...failed, detail: { ...failed.detail, stateMachineArn: `${failed.detail.stateMachineArn}-other` } },
+    { ...ended, detail: { ...ended.detail, status: 'RUNNING' } },
+    { ...ended, detail: { ...ended.detail, stateMachineArn: `${ended.detail.stateMachineArn}-other` } },
   ];
   for (const event of others) {
     expect(

@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import type { APIGatewayProxyEvent, Context } from 'aws-lambda';
-import { type Clients, rolloutDepsFrom } from '../../../functions/shared/clients.ts';
-import type { Deployment } from '../../../functions/shared/deployment.ts';
+import { viewOf } from '../../../functions/deployments-api/view.ts';
+import { advanceDepsFrom, type Clients } from '../../../functions/shared/clients.ts';
+import type { Installation } from '../../../functions/shared/installation.ts';
 import { Inventory } from '../../../functions/shared/inventory.ts';
-import type { Installation } from '../../../functions/start-installation/start-installation.ts';
 import { type Cloud, createCloud, type Identity } from '../../../local/cloud.ts';
 import { ComposedFunctions, type FunctionName } from '../../../local/composed-functions.ts';
 import { ScriptedNode } from '../../../local/scripted-node.ts';
@@ -323,14 +323,14 @@ export class System {
     });
   }
 
-  /** What claims and starts a rollout, with the rights of the API. */
-  rolloutDeps(wrappers: Wrappers = {}) {
+  /** What begins and starts a rollout, with the rights of the API. */
+  advanceDeps(wrappers: Wrappers = {}) {
     const env = {
       INVENTORY_TABLE: this.table,
       STATE_MACHINE_ARN: this.#stateMachineArn(),
-      ROLLOUTS_ENABLED: 'true',
+      ROLLOUTS_ENABLED: String(this.rolloutsEnabled),
     };
-    return rolloutDepsFrom(env, this.#clients('deployments-api', wrappers), this.#functionClock());
+    return advanceDepsFrom(env, this.#clients('deployments-api', wrappers), this.#functionClock());
   }
 
   async api(method: string, resource: string, request: ApiRequest = {}, wrappers?: Wrappers) {
@@ -387,20 +387,18 @@ export class System {
     return this.api('DELETE', '/certificates/{CertName}/deployments/{DeploymentId}', request, wrappers);
   }
 
-  async deployment(id: string): Promise<Deployment> {
+  /** A deployment as the API shows it, and how many rollouts it has had. */
+  async deployment(id: string) {
     const found = await this.inventory.get(id);
     if (!found) {
       throw new Error(`no deployment ${id}`);
     }
-    return found;
+    const Rollouts = [...this.sfn.executions.values()].filter(({ name }) => name.startsWith(id)).length;
+    return { ...viewOf(found, this.advanceDeps()), Rollouts };
   }
 
-  /**
-   * Delivers ACM's event of a renewal, as Lambda would once.
-   *
-   * @param how.forget without the record that this renewal was handled before.
-   */
-  renewal(arn: string, event: object = {}, how: Wrappers & { forget?: boolean } = {}) {
+  /** Delivers ACM's event of a renewal, as Lambda would once. */
+  renewal(arn: string, event: object = {}, wrappers: Wrappers = {}) {
     const whole = {
       source: 'aws.acm',
       'detail-type': 'ACM Certificate Available',
@@ -412,36 +410,30 @@ export class System {
       detail: { Action: 'RENEWAL' },
       ...event,
     };
-    return this.renewalOf(whole, how);
+    return this.renewalOf(whole, wrappers);
   }
 
-  /** Delivers anything to handle-renewal. While another call works on the same key, Lambda calls again later. */
-  async renewalOf(event: unknown, { forget, ...wrappers }: Wrappers & { forget?: boolean } = {}) {
-    const handle = this.function('handle-renewal', wrappers);
-    if (forget) this.#forgetIdempotency();
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        return await handle(event as object, context('lambda-2'));
-      } catch (error) {
-        if ((error as Error).name !== 'IdempotencyAlreadyInProgressError') throw error;
-        await new Promise(setImmediate);
-        // The other call crashed: its record has no effect after the time that it had left.
-        if (attempt > 100) this.#forgetIdempotency();
-      }
-    }
+  /** Delivers anything to handle-renewal. */
+  renewalOf(event: unknown, wrappers?: Wrappers) {
+    return this.function('handle-renewal', wrappers)(event as object);
   }
 
   reconcile(task: 'nodes' | 'certificates', wrappers?: Wrappers) {
     return this.function('reconcile', wrappers)({ Task: task }, context('reconcile-1'));
   }
 
-  /** Delivers an event to report-failure. */
+  /** Delivers an event to rollout-ended. */
   report(event: unknown, wrappers?: Wrappers) {
-    return this.function('report-failure', wrappers)(event as object, context('lambda-3'));
+    return this.function('rollout-ended', wrappers)(event as object, context('lambda-3'));
   }
 
-  /** The event of an execution that ended as something else than SUCCEEDED. */
-  executionEvent({ arn, name, input, status }: Execution, error?: { name: string; message: string }) {
+  /** Delivers an event to report-certificate-notice. */
+  notice(event: unknown) {
+    return this.function('report-certificate-notice')(event as object, context('lambda-4'));
+  }
+
+  /** The event of an execution that has ended. */
+  executionEvent({ arn, name, status }: Execution, error?: { name: string; message: string }) {
     return {
       id: `event-of-${name}-${status}`.slice(0, 64),
       source: 'aws.states',
@@ -452,7 +444,6 @@ export class System {
         executionArn: arn,
         name,
         status,
-        input,
         error: error?.name ?? null,
         cause: error
           ? JSON.stringify({ errorType: error.name, errorMessage: error.message, trace: [] })
@@ -483,29 +474,41 @@ export class System {
         return false;
       }
       if (typeof next === 'string') {
-        this.sfn.end(arn, next);
-        if (next === 'FAILED') {
-          const { Error: message = '' } = data.Installation as { Error?: string };
-          await this.report(this.executionEvent(execution, { name: 'InstallationFailed', message }));
-        }
+        const { Error: message = '' } = data.Installation as { Error?: string };
+        const fault = next === 'FAILED' ? { name: 'InstallationFailed', message } : undefined;
+        await this.#end(execution, next, fault);
         return false;
       }
       this.#states.set(arn, JSON.parse(JSON.stringify(next)));
       return true;
     } catch (error) {
       const fault = error as Error;
+      // The state machine runs the same state again.
       if (fault.name === 'Crash') {
-        // The state machine runs the same state again.
+        return true;
+      }
+      if (fault.name === 'RetryLater') {
+        this.clock.advance(5000);
+        await this.letNodesAnswer();
         return true;
       }
       if (isRunning()) {
-        this.sfn.end(arn, fault.name === 'RolloutSuperseded' ? 'SUCCEEDED' : 'FAILED');
-        if (fault.name !== 'RolloutSuperseded') {
-          await this.report(this.executionEvent(execution, fault));
-        }
+        const isSuperseded = fault.name === 'RolloutSuperseded';
+        await this.#end(execution, isSuperseded ? 'SUCCEEDED' : 'FAILED', isSuperseded ? undefined : fault);
       }
       return false;
     }
+  }
+
+  /** Ends an execution, and delivers the event of it once. */
+  async #end(
+    execution: Execution,
+    status: 'SUCCEEDED' | 'FAILED',
+    fault?: { name: string; message: string },
+  ): Promise<void> {
+    this.sfn.end(execution.arn, status);
+    // What it throws is for Lambda, and here for reconcile, to make up for.
+    await this.report(this.executionEvent({ ...execution, status }, fault)).catch(() => undefined);
   }
 
   /** What the next state of an execution gets. */
@@ -557,11 +560,6 @@ export class System {
 
   #stateMachineArn(): string {
     return this.#resource('CertificateRolloutStateMachine').arn ?? '';
-  }
-
-  #forgetIdempotency(): void {
-    const { arn = '' } = this.#resource('IdempotencyTable');
-    this.cloud.services.dynamoDb.clear(arn);
   }
 
   #functionClock() {

@@ -1,43 +1,41 @@
 import type { Context } from 'aws-lambda';
 import {
+  ADVANCE_VARIABLES,
+  advanceDepsFrom,
   type Clients,
   documents,
   dynamodb,
-  ROLLOUT_VARIABLES,
-  rolloutDepsFrom,
   sfn,
   sns,
 } from '../shared/clients.ts';
 import type { Clock } from '../shared/clock.ts';
 import { type Environment, readEnvironment } from '../shared/environment.ts';
 import { inLambda } from '../shared/in-lambda.ts';
+
+import { notifierFrom } from '../shared/notification.ts';
 import { count } from '../shared/observed.ts';
-import { once } from '../shared/once.ts';
-import { handleFailure, type ReportedEvent, reportFailure } from './report-failure.ts';
+import { rolloutEnded } from './rollout-ended.ts';
 
 type OwnClients = Pick<Clients, 'documents' | 'dynamodb' | 'sfn' | 'sns'>;
 
-/** Tells people of a rollout that failed, once for each cause. */
+/** Does what follows the end of a rollout, and counts failures that people are told of. */
 export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
   const env = readEnvironment(
-    [...ROLLOUT_VARIABLES, 'IDEMPOTENCY_TABLE', 'NOTIFICATION_TOPIC_ARN'],
+    [...ADVANCE_VARIABLES, 'IDEMPOTENCY_TABLE', 'NOTIFICATION_TOPIC_ARN'],
     environment,
   );
-  const deps = {
-    ...rolloutDepsFrom(env, clients, clock),
+  const deps = advanceDepsFrom(env, clients, clock);
+  const notifier = notifierFrom({
     sns: clients.sns(),
     topicArn: env.NOTIFICATION_TOPIC_ARN,
-  };
-  const reportOnce = once(
-    clients.dynamodb(),
-    env.IDEMPOTENCY_TABLE,
-    'Key',
-    (cause: { Key: string; Event: ReportedEvent }) => reportFailure(cause.Event, deps),
-  );
+    dynamodb: clients.dynamodb(),
+    table: env.IDEMPOTENCY_TABLE,
+  });
   return async (event: object, context: Context) => {
-    const report = await handleFailure(event, {
+    const report = await rolloutEnded(event, {
       ...deps,
-      onceForCause: (cause) => reportOnce(cause, context),
+      correlationId: context.awsRequestId,
+      notifyOnce: notifier(context),
     });
     if ('Reported' in report) {
       count('FailureReported');

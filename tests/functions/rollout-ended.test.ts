@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
-import path from 'node:path';
 import { beforeEach, describe, expect, test } from '@jest/globals';
+import { type Deployment, timestamp } from '../../functions/shared/deployment.ts';
 import { awsError } from './support/service-view.ts';
 import type { Execution } from './support/system.ts';
 import { MEMBER, System } from './support/system.ts';
@@ -41,7 +40,7 @@ describe('an execution that ended outside its own states', () => {
         Status: 'FAILED',
         LastError: reason,
         Failures: 1,
-        LastRollout: { Number: 1, Status: 'FAILED', ExecutionArn: execution.arn },
+        LastRollout: { Status: 'FAILED', ExecutionArn: execution.arn },
       });
       const [message] = system.messages();
       expect(message?.Subject).toBe(`Rollout of web-prod ${status}: acm-export=web`);
@@ -58,7 +57,7 @@ describe('an execution that ended outside its own states', () => {
       expect(lines[1]).toBe(
         `Where: account ${MEMBER}, Region eu-central-1, nodes tagged acm-export=web, deployment ${id}`,
       );
-      expect(lines[2]).toBe(`Since: ${system.clock.now().toISOString()}`);
+      expect(lines[2]).toBe(`Since: ${timestamp(system.clock.now())}`);
       expect(lines[3]).toMatch(advice);
       expect(lines[4]).toBe(
         `More: https://console.aws.amazon.com/states/home?region=eu-central-1#/v2/executions/details/${execution.arn}`,
@@ -76,7 +75,7 @@ describe('an execution that ended outside its own states', () => {
     await system.register({ CertificateArn: arn, VerifyPort: 8443 });
     system.sfn.end(execution.arn, 'ABORTED');
     await system.report(system.executionEvent(execution));
-    expect(await system.deployment(id)).toMatchObject({ RolloutNumber: 2, Status: 'ROLLING_OUT' });
+    expect(await system.deployment(id)).toMatchObject({ Rollouts: 2, Status: 'ROLLING_OUT' });
     expect(system.sfn.running()).toHaveLength(1);
   });
 
@@ -93,8 +92,9 @@ describe('an execution that ended outside its own states', () => {
 
   test('does not touch the rollout that came after it', async () => {
     const { id, execution } = await running();
-    const deployment = await system.deployment(id);
-    await system.inventory.finish(deployment, 1, { Status: 'FAILED', ExecutionArn: execution.arn });
+    const deployment = (await system.inventory.get(id)) as Deployment;
+    const result = { Outcome: 'FAILED', ExecutionArn: execution.arn } as const;
+    await system.inventory.end(deployment, deployment.RolloutNumber, result);
     await system.rollouts(id);
     const before = await system.deployment(id);
     system.sfn.end(execution.arn, 'TIMED_OUT');
@@ -116,7 +116,7 @@ describe('an execution that ended outside its own states', () => {
     await system.report(late);
     const [first, second] = system.messages();
     expect(first?.Message).toContain(`Since: ${FailingSince}`);
-    expect(second?.Message).toContain('Since then, rollout 2 has ended as INSTALLED.');
+    expect(second?.Message).toMatch(/Since then, rollout \d+ has ended as INSTALLED\./);
   });
 });
 
@@ -152,6 +152,66 @@ describe('a failure that the state machine recorded itself', () => {
   });
 });
 
+describe('an execution that has succeeded', () => {
+  test('lets what waited for it begin, and tells nobody', async () => {
+    const { id } = await running();
+    await system.register({ CertificateArn: arn, VerifyPort: 8443 });
+    await system.runAll();
+    expect(await system.deployment(id)).toMatchObject({ Rollouts: 2, Options: { VerifyPort: 8443 } });
+    expect(system.messages()).toEqual([]);
+  });
+
+  test('and recorded nothing is closed as failed, told once, and tried again', async () => {
+    const { id, execution } = await running();
+    system.sfn.end(execution.arn, 'SUCCEEDED');
+    const event = system.executionEvent(execution);
+    expect(await system.report(event)).toEqual({ Reported: execution.arn });
+    await system.report(event);
+    expect(system.messages()).toHaveLength(1);
+    expect(await system.deployment(id)).toMatchObject({
+      Status: 'FAILED',
+      LastError: 'The execution recorded nothing.',
+      NextAttemptAt: timestamp(new Date(system.clock.now().getTime() + 900_000)),
+    });
+    system.advance({ minutes: 15 });
+    await system.reconcile('nodes');
+    await system.runAll();
+    expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED' });
+  });
+
+  test('before the answer to its start: the start is noted on nothing', async () => {
+    const around = async <T>(call: () => Promise<T>): Promise<T> => {
+      const answer = await call();
+      for (const { arn: execution } of system.sfn.running()) {
+        system.sfn.end(execution, 'ABORTED');
+        await system.report(system.executionEvent(system.sfn.executions.get(execution) as Execution));
+      }
+      return answer;
+    };
+    const { body } = await system.register({ CertificateArn: arn }, { around });
+    const { Status, Rollout } = await system.deployment(body.DeploymentId);
+    expect([Status, Rollout]).toEqual(['FAILED', undefined]);
+  });
+});
+
+test.each(['tell', 'begin'])(
+  'what fails of telling and beginning (%s) keeps the other from nothing',
+  async (fails) => {
+    const { id, execution } = await running();
+    await system.register({ CertificateArn: arn, VerifyPort: 8443 });
+    system.sfn.end(execution.arn, 'ABORTED');
+    const event = system.executionEvent(execution);
+    const failing = fails === 'tell' ? system.sns : system.sfn;
+    failing.failNext(fails === 'tell' ? 'Publish' : 'StartExecution', awsError('ThrottledException'));
+    await expect(system.report(event)).rejects.toThrow('ThrottledException');
+    expect(system.sns.callsOf('Publish')).toHaveLength(1);
+    expect((await system.deployment(id)).Rollout).toMatchObject({ Cause: 'REQUEST' });
+    await system.report(event);
+    expect(system.sns.callsOf('Publish')).toHaveLength(fails === 'tell' ? 2 : 1);
+    expect(system.sfn.running()).toHaveLength(1);
+  },
+);
+
 describe('nobody is told', () => {
   test('of a dry run, whether its result was recorded or not, and whatever has happened since', async () => {
     const { id } = await running();
@@ -166,9 +226,8 @@ describe('nobody is told', () => {
     });
     await system.rollouts(id);
     await system.runAll();
-    // Once more under another status, long after; and without its input, as Step Functions leaves out a long one.
+    // Once more under another status, long after.
     await system.report(system.executionEvent({ ...dry, status: 'ABORTED' }));
-    await system.report(system.executionEvent({ ...dry, status: 'FAILED', input: null as never }));
     expect(system.messages()).toEqual([]);
   });
 
@@ -206,77 +265,27 @@ describe('nobody is told', () => {
     'of an execution named %j: it is none of ours',
     async (name) => {
       const { execution } = await running();
-      const event = system.executionEvent({ ...execution, name });
+      const event = system.executionEvent({ ...execution, name, status: 'ABORTED' });
       expect(await system.report(event)).toEqual({ Ignored: 'the execution was not started by this system' });
     },
   );
 });
 
-describe("ACM's warnings", () => {
-  const sampleOf = (name: string) =>
-    JSON.parse(
-      readFileSync(path.resolve(import.meta.dirname, `../../events/report-failure/${name}.json`), 'utf8'),
+test.each(['-try', '-by-hand'])(
+  'an execution that a person started, named as one of its number (%s), ends nothing',
+  async (suffix) => {
+    const { id, execution } = await running();
+    const number = (await system.deployment(id)).RolloutNumber;
+    const name = suffix === '-try' ? `${execution.name}-try` : `${id}-ab-${number}`;
+    await system.report(
+      system.executionEvent({ ...execution, name, arn: `${execution.arn}x`, status: 'ABORTED' }),
     );
-
-  test.each([
-    [
-      'certificate-renewal-action-required',
-      'ACM cannot renew the certificate by itself. 30 days remain.',
-      /validation/,
-    ],
-    ['certificate-expired', 'The certificate has expired.', /Request a new certificate/],
-    [
-      'certificate-revoked',
-      'The certificate was revoked: clients may refuse it now.',
-      /Request a new certificate/,
-    ],
-    [
-      'certificate-approaching-expiration',
-      'The certificate expires soon and was not renewed yet.',
-      /renewal status/,
-    ],
-  ])('%s becomes one message a day', async (name, what, advice) => {
-    await running();
-    await running({ TargetTagValue: 'mail' });
-    const event = { ...sampleOf(name), resources: [arn] };
-    expect(await system.report(event)).toEqual({ Reported: arn });
-    await system.report(event);
-    await system.report({ ...event, id: 'another-of-the-same-day' });
-    expect(system.messages()).toHaveLength(1);
-    const [message] = system.messages();
-    expect(message?.Subject).toBe(`${event['detail-type']}: web-prod`);
-    expect(message?.Message).toContain(what);
-    expect(message?.Message).toMatch(advice);
-    expect(message?.Message.match(/nodes tagged acm-export=(web|mail)/g)).toHaveLength(2);
-    await system.report({ ...event, id: 'the-next-day', time: '2028-01-01T00:00:00Z' });
-    expect(system.messages()).toHaveLength(2);
-  });
-
-  test.each([
-    [
-      'of a certificate that is not deployed',
-      { resources: ['arn:aws:acm:eu-central-1:111122223333:certificate/x'] },
-    ],
-    ['without a certificate', { resources: [] }],
-    ['of something else', { resources: ['arn:aws:s3:::bucket'] }],
-    ['that is none', { 'detail-type': 'ACM Certificate Available' }],
-    ['named like a property of every object', { 'detail-type': 'constructor' }],
-    ['of another source', { source: 'my.app' }],
-    ['without a time', { time: 17 }],
-  ])('%s are ignored', async (_, change) => {
-    await running();
-    const event = { ...sampleOf('certificate-expired'), resources: [arn], ...change };
-    expect(await system.report(event)).toEqual({ Ignored: expect.any(String) });
+    expect((await system.inventory.get(id))?.Running?.RolloutNumber).toBe(number);
     expect(system.messages()).toEqual([]);
-  });
-
-  test.each([null, undefined, 1, 'x', [], {}, { source: 'aws.states' }, { source: 'aws.acm', detail: 1 }])(
-    '%j is ignored',
-    async (event) => {
-      expect(await system.report(event)).toEqual({ Ignored: expect.stringContaining('not an event') });
-    },
-  );
-});
+    await system.runAll();
+    expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED', Rollouts: 1 });
+  },
+);
 
 test('a message is plain text of bounded length, whatever stands in the names', async () => {
   const { execution } = await running();

@@ -1,0 +1,71 @@
+import { type AdvanceDeps, decide } from '../shared/advance.ts';
+import { type Deployment, type Ended, isDryRun, type Running, timestamp } from '../shared/deployment.ts';
+import { REASONS, waitingOf } from '../shared/next.ts';
+import { executionArnOf } from '../shared/rollout.ts';
+
+/** A deployment as callers see it: what it does and why, without what only the record needs. */
+export function viewOf(
+  deployment: Deployment,
+  deps: Pick<AdvanceDeps, 'stateMachineArn' | 'rolloutsEnabled' | 'now'>,
+) {
+  const {
+    Item: _,
+    FirstEditionItem: __,
+    RestoreBundle: ___,
+    ...shown
+  } = deployment as Deployment & { Item?: string };
+  const { Running, Observed, LastTrial, Wanted, Unfinished, HeldNumber, RenewalAnswered, ...fields } = shown;
+  const { reason, at } = decide(deployment, undefined, deps);
+  const waiting = waitingOf(deployment);
+  return {
+    ...fields,
+    ...(Running ? { Rollout: rolloutOf(deployment.DeploymentId, Running, deps.stateMachineArn) } : {}),
+    ...(waiting ? { Pending: pendingOf(deployment, waiting) } : {}),
+    ...(Observed ? { LastRollout: lastOf(Observed), Failures: Observed.Failures } : {}),
+    ...(Observed?.FailingSince ? { FailingSince: Observed.FailingSince } : {}),
+    ...(LastTrial ? { LastDryRun: lastOf(LastTrial) } : {}),
+    Reason: REASONS[reason],
+    // That a rollout which runs is looked at some time is no attempt.
+    ...(at && reason !== 'running' ? { NextAttemptAt: timestamp(at) } : {}),
+  };
+}
+
+function rolloutOf(deploymentId: string, running: Running, stateMachineArn: string) {
+  const { Order, BeganAt: ClaimedAt, Serial, Cause, CorrelationId, StartDelaySeconds } = running;
+  const { StartedAt, AutomationExecutionId } = running;
+  const { CertificateArn, Options, MaxConcurrency, MaxErrors } = Order;
+  return {
+    CertificateArn,
+    Serial,
+    Cause,
+    CorrelationId,
+    ClaimedAt,
+    StartedAt,
+    ...(StartDelaySeconds > 0 ? { StartDelaySeconds } : {}),
+    AutomationExecutionId,
+    ...(isDryRun(running) ? { Trial: { Options, MaxConcurrency, MaxErrors } } : {}),
+    ExecutionArn: executionArnOf(stateMachineArn, deploymentId, running),
+  };
+}
+
+function pendingOf(
+  { CertificateArn }: Deployment,
+  { Serial, Cause, CorrelationId }: NonNullable<Deployment['Wanted']>,
+) {
+  return { CertificateArn, Serial, Cause, CorrelationId };
+}
+
+/** The names that the API has for how a rollout ended. */
+function lastOf(ended: Ended) {
+  const { Serial, Cause, CorrelationId, ExecutionArn, At } = ended;
+  return {
+    Number: ended.RolloutNumber,
+    Serial,
+    Cause,
+    CorrelationId,
+    ExecutionArn,
+    Status: ended.Outcome,
+    ...(ended.Error === undefined ? {} : { Error: ended.Error }),
+    At,
+  };
+}

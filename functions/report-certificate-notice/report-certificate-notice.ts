@@ -1,0 +1,70 @@
+import * as z from 'zod';
+import { isCertificateArn } from '../shared/certificate.ts';
+import type { Inventory } from '../shared/inventory.ts';
+import { ignore, type Notification, ownOf, placesOf, type Report } from '../shared/notification.ts';
+
+/** The fields that are read of ACM's events (ACM user guide, "EventBridge support"). */
+const NoticeEvent = z.object({
+  source: z.literal('aws.acm'),
+  time: z.string().max(64),
+  resources: z.array(z.string()).default([]),
+  'detail-type': z.string(),
+  detail: z.record(z.string(), z.unknown()),
+});
+
+export interface ReportCertificateNoticeDeps {
+  inventory: Inventory;
+  /** Sends a notification unless one with this key was sent: EventBridge delivers at least once. */
+  notifyOnce: (key: string, notification: Notification) => Promise<void>;
+}
+
+/** ACM's notices by detail-type (ACM user guide, "EventBridge support"). */
+const NOTICES: Record<string, { what: string; whatToDo: string }> = {
+  'ACM Certificate Renewal Action Required': {
+    what: 'ACM cannot renew the certificate by itself.',
+    whatToDo: 'Open the certificate in ACM and complete the validation (usually the DNS CNAME records).',
+  },
+  'ACM Certificate Expired': {
+    what: 'The certificate has expired.',
+    whatToDo: 'Request a new certificate and POST the deployments with its ARN.',
+  },
+  'ACM Certificate Revoked': {
+    what: 'The certificate was revoked: clients may refuse it now.',
+    whatToDo: 'Request a new certificate and POST the deployments with its ARN.',
+  },
+  'ACM Certificate Approaching Expiration': {
+    what: 'The certificate expires soon and was not renewed yet.',
+    whatToDo: 'Look at its renewal status in ACM; if the validation is pending, complete it.',
+  },
+};
+
+/** Turns ACM's notices into messages to people, one for each certificate, notice and day. */
+export async function reportCertificateNotice(
+  event: unknown,
+  deps: ReportCertificateNoticeDeps,
+): Promise<Report> {
+  const parsed = NoticeEvent.safeParse(event);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    return ignore(`not an event of ACM: ${issue?.path.join('.')}: ${issue?.message}`);
+  }
+  const { 'detail-type': type, resources, detail, time } = parsed.data;
+  const notice = ownOf(NOTICES, type);
+  const arn = resources[0] ?? '';
+  if (!notice || !isCertificateArn(arn)) {
+    return ignore(`${type} is not a notice of ACM about a certificate`);
+  }
+  const { items: deployments } = await deps.inventory.fleet({ CertificateArn: arn }, 100);
+  if (deployments.length === 0) {
+    return ignore('the certificate is not deployed by this system');
+  }
+  const days = detail.DaysToExpiry;
+  await deps.notifyOnce(`${type}#${arn}#${time.slice(0, 10)}`, {
+    Subject: `${type}: ${deployments[0]?.CertName}`,
+    What: `${notice.what}${typeof days === 'number' ? ` ${days} days remain.` : ''} Certificate: ${arn}`,
+    Where: placesOf(deployments),
+    Since: time,
+    WhatToDo: notice.whatToDo,
+  });
+  return { Reported: arn };
+}
