@@ -19,7 +19,7 @@ export type FaultKind =
   | 'crash-after-effect';
 
 export interface Fault {
-  /** As in `RecordedCall.operation`, or its last part: `ExportCertificate`. */
+  /** As in `RecordedCall.operation`, or its last part: `ExportCertificate`; `*` is any. */
   operation: string;
   kind: FaultKind;
   /** Of kind refuse: what the service answers. `status` is 400 by default. */
@@ -87,7 +87,8 @@ export class FaultPlan implements Faults {
   take(operation: string, input: unknown, { account, region, source }: Caller): FaultMet | undefined {
     const call = { operation, input, account, region, source };
     for (const entry of this.#planned) {
-      const named = entry.fault.operation === operation || operation.endsWith(`.${entry.fault.operation}`);
+      const { operation: wanted } = entry.fault;
+      const named = wanted === '*' || wanted === operation || operation.endsWith(`.${wanted}`);
       if (!named || entry.fault.when?.(call) === false) continue;
       entry.left -= 1;
       if (entry.left <= 0) this.#planned.delete(entry);
