@@ -1,9 +1,13 @@
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import {
+  CreateSecretCommand,
+  PutSecretValueCommand,
+  SecretsManagerClient,
+} from '@aws-sdk/client-secrets-manager';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { mockClient } from 'aws-sdk-client-mock';
+import { ACCOUNT, allow, REGION, testCloud } from '../local/services/test-cloud.ts';
 
 interface Received {
   method: string | undefined;
@@ -12,6 +16,7 @@ interface Received {
   body: any;
 }
 
+const cloud = testCloud();
 const received: Received[] = [];
 let answer = 200;
 const appliance = createServer(async (request, response) => {
@@ -26,7 +31,6 @@ const appliance = createServer(async (request, response) => {
 beforeAll(async () => {
   await new Promise<void>((listening) => appliance.listen(0, '127.0.0.1', listening));
   process.env.APPLIANCE_URL = `http://127.0.0.1:${(appliance.address() as AddressInfo).port}`;
-  process.env.AWS_REGION = 'eu-west-1';
 });
 afterAll(() => {
   appliance.close();
@@ -40,15 +44,28 @@ const bundle = {
   PrivateKey: privateKey.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase }),
   Passphrase: passphrase,
 };
-const event = { detail: { SecretArn: 'arn', VersionId: 'version-1', CertName: 'shop', Serial: 'ab12' } };
 
 test('the example reads the version that the event names, and sends it with the key decrypted', async () => {
-  const secrets = mockClient(SecretsManagerClient);
-  secrets
-    .on(GetSecretValueCommand, { SecretId: 'arn', VersionId: 'version-1' })
-    .resolves({ SecretString: JSON.stringify(bundle) });
+  const secrets = cloud().client(SecretsManagerClient, cloud().clientConfig(cloud.administrator(), REGION));
+  const { ARN: SecretArn, VersionId } = await secrets.send(
+    new CreateSecretCommand({ Name: 'shop', SecretString: JSON.stringify(bundle) }),
+  );
+  const newer = JSON.stringify({ ...bundle, Certificate: 'a newer leaf' });
+  await secrets.send(new PutSecretValueCommand({ SecretId: SecretArn, SecretString: newer }));
+
+  const reader = cloud().createUser(ACCOUNT, 'push-to-appliance', [
+    allow('secretsmanager:GetSecretValue', SecretArn),
+  ]);
+  Object.assign(process.env, {
+    AWS_ENDPOINT_URL: cloud().endpoint,
+    AWS_REGION: REGION,
+    AWS_ACCESS_KEY_ID: reader.credentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: reader.credentials.secretAccessKey,
+    AWS_SESSION_TOKEN: '',
+  });
   // @ts-expect-error The example is JavaScript, as Lambda runs it.
   const { handler } = await import('../../docs/examples/push-to-appliance.mjs');
+  const event = { detail: { SecretArn, VersionId, CertName: 'shop', Serial: 'ab12' } };
   expect(await handler(event)).toEqual({ CertName: 'shop', Serial: 'ab12' });
   const { method, url, body } = received[0] as Received;
   expect([method, url, body.certificate, body.chain]).toEqual(['PUT', '/certificates/shop', 'leaf', 'chain']);
