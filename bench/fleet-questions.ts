@@ -11,7 +11,7 @@ import {
   timestamp,
   versionIdOf,
 } from '../functions/shared/deployment.ts';
-import { writeItems } from './fleet.ts';
+import { OPTIONS, writeItems } from './fleet.ts';
 import type { Table } from './report.ts';
 import { seeded, virtualWorld } from './world.ts';
 
@@ -238,13 +238,7 @@ function deploymentAt(index: number, now: Date): Deployment {
     ...target,
     CertName,
     CertificateArn,
-    Options: {
-      ReloadServices: ['nginx'],
-      RestartServices: [],
-      VerifyPort: 443,
-      KeyFormat: 'decrypted',
-      ExtraFormats: [],
-    },
+    Options: OPTIONS,
     MaxConcurrency: '10%',
     MaxErrors: '0',
   };

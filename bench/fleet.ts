@@ -15,6 +15,14 @@ import { administratorOf, CENTRAL, deployMember, MEMBERS, REGION, type World } f
 
 /** Any date before the measurement: when the fleet was installed. */
 const INSTALLED_AT = '2026-06-01T00:00:00Z';
+/** What a POST that names a service and a port is completed to. */
+export const OPTIONS: Deployment['Options'] = {
+  ReloadServices: ['nginx'],
+  RestartServices: [],
+  VerifyPort: 443,
+  KeyFormat: 'decrypted',
+  ExtraFormats: [],
+};
 /** Calls at once while a fleet is made. */
 const AT_ONCE = 64;
 
@@ -189,13 +197,7 @@ function healthyDeployment(
     DeploymentId,
     CertName,
     CertificateArn,
-    Options: {
-      ReloadServices: ['nginx'],
-      RestartServices: [],
-      VerifyPort: 443,
-      KeyFormat: 'decrypted',
-      ExtraFormats: [],
-    },
+    Options: OPTIONS,
     MaxConcurrency: '50',
     MaxErrors: '0',
     Status: 'INSTALLED',

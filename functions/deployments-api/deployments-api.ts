@@ -4,7 +4,7 @@ import { type AdvanceDeps, advance, beginDryRun } from '../shared/advance.ts';
 import { allowsName, type Certificate, describeDeployable, NotDeployable } from '../shared/certificate.ts';
 import { type Deployment, deploymentIdOf, type Order, orderOf, timestamp } from '../shared/deployment.ts';
 import { isNamed, RequestRefused } from '../shared/errors.ts';
-import { InvalidToken } from '../shared/inventory.ts';
+import { InvalidToken, ROUNDS } from '../shared/inventory.ts';
 import { type Noticed, waitingOf, wantedAfterRequest } from '../shared/next.ts';
 import { listNodes, obstacleOf } from '../shared/nodes.ts';
 import { logger } from '../shared/observed.ts';
@@ -88,9 +88,6 @@ export async function createDeployment(
   const wanted = await want(deploymentId, existing, order, certificate, correlationId, deps);
   return started(wanted, certificate, correlationId, warnings, deps);
 }
-
-/** Rounds against others who write at the same time. */
-const ROUNDS = 5;
 
 /**
  * Writes what a person wants.

@@ -18,7 +18,7 @@ import {
 import type { Clock } from '../shared/clock.ts';
 import { type Environment, readEnvironment } from '../shared/environment.ts';
 import { inLambda } from '../shared/in-lambda.ts';
-import { notifierFrom } from '../shared/notification.ts';
+import { NOTIFIER_VARIABLES, notifierFrom } from '../shared/notification.ts';
 import { count } from '../shared/observed.ts';
 import { showHealth } from './fleet-health.ts';
 import { ReconcileEvent, reconcile } from './reconcile.ts';
@@ -31,13 +31,7 @@ type OwnClients = Pick<
 /** Repairs what events missed, and shows how the fleet is. */
 export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
   const env = readEnvironment(
-    [
-      ...ADVANCE_VARIABLES,
-      ...TARGET_VARIABLES,
-      'IDEMPOTENCY_TABLE',
-      'NOTIFICATION_TOPIC_ARN',
-      'NODE_RETENTION_DAYS',
-    ],
+    [...ADVANCE_VARIABLES, ...TARGET_VARIABLES, ...NOTIFIER_VARIABLES, 'NODE_RETENTION_DAYS'],
     environment,
   );
   const target = { functionName: 'reconcile' };
@@ -53,12 +47,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     partition: env.PARTITION,
     nodeRetentionDays: Number(env.NODE_RETENTION_DAYS),
   };
-  const notifier = notifierFrom({
-    sns: clients.sns(),
-    topicArn: env.NOTIFICATION_TOPIC_ARN,
-    dynamodb: clients.dynamodb(),
-    table: env.IDEMPOTENCY_TABLE,
-  });
+  const notifier = notifierFrom(env, clients);
   return async (event: object, context: Context) => {
     const { Task } = ReconcileEvent.parse(event);
     const pass = await reconcile(Task, {

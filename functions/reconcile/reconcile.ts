@@ -83,6 +83,8 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
     }
   }
   const fleet = [...found.values()].filter(({ Status }) => Status !== 'DELETING');
+  // What is only tried out is not registered.
+  const registered = fleet.filter(({ Wanted }) => Wanted);
   const pass: Pass = {
     Examined: fleet.length,
     Started: 0,
@@ -90,25 +92,17 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
     Dropped: 0,
     Notified: 0,
     Errors: 0,
-    // What is only tried out is no part of the fleet.
-    Health: healthOf(
-      fleet.filter(({ Wanted }) => Wanted),
-      deps.now(),
-    ),
+    Health: healthOf(registered, deps.now()),
   };
   await inParallel(fleet, TENDED_AT_ONCE, (deployment) =>
     guarded(pass, deployment.DeploymentId, () => tend(deployment, pass, deps)),
   );
   if (task === 'nodes') {
-    const idle = fleet.filter((d) => d.Wanted && !d.PausedAt && d.Delivery !== 'secret');
-    await reconcileNodes(idle, pass, deps);
+    const onNodes = registered.filter((d) => !d.PausedAt && d.Delivery !== 'secret');
+    await reconcileNodes(onNodes, pass, deps);
     return pass;
   }
-  await reconcileCertificates(
-    fleet.filter(({ Wanted }) => Wanted),
-    pass,
-    deps,
-  );
+  await reconcileCertificates(registered, pass, deps);
   for (const deployment of found.values()) {
     if (deployment.Status === 'DELETING') {
       await guarded(pass, deployment.DeploymentId, () => finishDeletion(deployment, pass, deps));

@@ -11,8 +11,7 @@ import {
 import type { Clock } from '../shared/clock.ts';
 import { type Environment, readEnvironment } from '../shared/environment.ts';
 import { inLambda } from '../shared/in-lambda.ts';
-
-import { notifierFrom } from '../shared/notification.ts';
+import { NOTIFIER_VARIABLES, notifierFrom } from '../shared/notification.ts';
 import { count } from '../shared/observed.ts';
 import { rolloutEnded } from './rollout-ended.ts';
 
@@ -20,17 +19,9 @@ type OwnClients = Pick<Clients, 'documents' | 'dynamodb' | 'sfn' | 'sns'>;
 
 /** Does what follows the end of a rollout, and counts failures that people are told of. */
 export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
-  const env = readEnvironment(
-    [...ADVANCE_VARIABLES, 'IDEMPOTENCY_TABLE', 'NOTIFICATION_TOPIC_ARN'],
-    environment,
-  );
+  const env = readEnvironment([...ADVANCE_VARIABLES, ...NOTIFIER_VARIABLES], environment);
   const deps = advanceDepsFrom(env, clients, clock);
-  const notifier = notifierFrom({
-    sns: clients.sns(),
-    topicArn: env.NOTIFICATION_TOPIC_ARN,
-    dynamodb: clients.dynamodb(),
-    table: env.IDEMPOTENCY_TABLE,
-  });
+  const notifier = notifierFrom(env, clients);
   return async (event: object, context: Context) => {
     const report = await rolloutEnded(event, {
       ...deps,

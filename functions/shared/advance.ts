@@ -11,12 +11,9 @@ import {
   type Wanted,
 } from './deployment.ts';
 import { isNamed, RetryLater } from './errors.ts';
-import type { Inventory } from './inventory.ts';
+import { type Inventory, ROUNDS } from './inventory.ts';
 import { type Decision, type Nodes, next, REASONS } from './next.ts';
 import { logger } from './observed.ts';
-
-/** Rounds against rollouts that begin or end meanwhile; two suffice unless rollouts take no time. */
-const ROUNDS = 5;
 
 export interface AdvanceDeps {
   /** False while the whole stack is switched off (parameter RolloutsEnabled): then no rollout begins or starts. */

@@ -26,7 +26,7 @@ import { isNamed, RetryLater, RolloutSuperseded } from './errors.ts';
 import { FIRST_EDITION_MARKS, FIRST_EDITION_NAMES, readItem } from './first-edition.ts';
 
 /** Rounds against others who write at the same time; two suffice unless rollouts take no time. */
-const ROUNDS = 5;
+export const ROUNDS = 5;
 
 /** Parallel conditional updates of node records: keeps 120 nodes under a second without a burst. */
 const NODE_WRITES_AT_ONCE = 10;

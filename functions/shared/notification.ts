@@ -1,6 +1,6 @@
-import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { PublishCommand, type SNSClient } from '@aws-sdk/client-sns';
 import type { Context } from 'aws-lambda';
+import type { Clients } from './clients.ts';
 import type { Deployment } from './deployment.ts';
 import { logger } from './observed.ts';
 import { once } from './once.ts';
@@ -18,23 +18,23 @@ export interface Notification {
   Link?: string | undefined;
 }
 
-/** Where people are told, and where it is remembered what they were told. */
-export interface NotificationDeps {
-  sns: SNSClient;
-  topicArn: string;
-  dynamodb: DynamoDBClient;
-  table: string;
-}
+/** What `notifierFrom` reads: where people are told, and where it is remembered what they were told. */
+export const NOTIFIER_VARIABLES = ['NOTIFICATION_TOPIC_ARN', 'IDEMPOTENCY_TABLE'] as const;
 
 /**
  * Returns a function that sends a notification to the topic, unless one with the same key was sent within two days. One
  * that could not be sent may be repeated.
  */
-export function notifierFrom({ sns, topicArn, dynamodb, table }: NotificationDeps) {
-  const sendOnce = once(dynamodb, table, 'Key', async (message: { Key: string; Text: Notification }) => {
-    await notify(sns, topicArn, message.Text);
+export function notifierFrom(
+  env: Record<(typeof NOTIFIER_VARIABLES)[number], string>,
+  clients: Pick<Clients, 'dynamodb' | 'sns'>,
+) {
+  const sns = clients.sns();
+  const send = async (message: { Key: string; Text: Notification }) => {
+    await notify(sns, env.NOTIFICATION_TOPIC_ARN, message.Text);
     return { Sent: message.Key };
-  });
+  };
+  const sendOnce = once(clients.dynamodb(), env.IDEMPOTENCY_TABLE, 'Key', send);
   return (context: Context) => async (key: string, notification: Notification) => {
     await sendOnce({ Key: key, Text: notification }, context);
   };

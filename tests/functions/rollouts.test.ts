@@ -511,13 +511,19 @@ describe('what an index shows late', () => {
 });
 
 describe('a deployment that is deleted', () => {
+  /** The answer to its POST, when its rollout has come so far. */
+  async function registeredFor(states: number) {
+    const { body } = await system.register({ CertificateArn: arn });
+    for (let state = 0; state < states; state += 1) {
+      await system.step(body.ExecutionArn);
+    }
+    return body;
+  }
+
   test.each([0, 1, 2])(
     'after %d states of its rollout: the rollout stops, nothing is left behind',
     async (states) => {
-      const { body } = await system.register({ CertificateArn: arn });
-      for (let state = 0; state < states; state += 1) {
-        await system.step(body.ExecutionArn);
-      }
+      const body = await registeredFor(states);
       expect((await system.remove(body.DeploymentId)).status).toBe(200);
       expect(system.sfn.executions.get(body.ExecutionArn)?.status).toBe('ABORTED');
       await system.letNodesAnswer();
@@ -568,10 +574,7 @@ describe('a deployment that is deleted', () => {
   test.each([0, 1, 2])(
     'from its mark on nothing more is done in the target account (state %d)',
     async (states) => {
-      const { body } = await system.register({ CertificateArn: arn });
-      for (let state = 0; state < states; state += 1) {
-        await system.step(body.ExecutionArn);
-      }
+      const body = await registeredFor(states);
       await system.inventory.markDeleting(body.DeploymentId);
       const { ssm, secretsManager } = system.target();
       const before = [ssm.calls.length, secretsManager.calls.length];

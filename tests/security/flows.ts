@@ -297,7 +297,7 @@ export class Flows {
 
   /* --- what fails ---------------------------------------------------------------------------------------- */
 
-  /** While a request waits somebody stops the execution before it. */
+  /** While a request waits a person stops the execution before it. */
   async stopByHand(): Promise<void> {
     const held = this.holdBeforeNodes();
     await this.post(FUTURE);
