@@ -62,8 +62,8 @@ build: node_modules/.installed ## layer and functions into build/
 	@echo 'Building layer and functions ...'
 	@flock scripts/build.ts $(NODE) scripts/build.ts
 
-render: node_modules/.installed ## writes the SSM documents into member-account.yaml
-	@$(NODE) scripts/render-member-account.ts
+render: node_modules/.installed ## writes what is made from other files: SSM documents, API description, tables of the docs
+	@$(NODE) scripts/render.ts
 
 bench: build ## measures; BENCH=<name> for one of bench/. The figures stand in docs/performance.md
 	@$(NODE) bench/main.ts $(BENCH)

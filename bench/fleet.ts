@@ -1,5 +1,6 @@
 import { CreateSecretCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { BatchWriteCommand } from '@aws-sdk/lib-dynamodb';
+import { InstallOptions } from '../functions/domain/order.ts';
 import {
   type Deployment,
   deploymentIdOf,
@@ -16,13 +17,7 @@ import { administratorOf, CENTRAL, deployMember, MEMBERS, REGION, type World } f
 /** Any date before the measurement: when the fleet was installed. */
 const INSTALLED_AT = '2026-06-01T00:00:00Z';
 /** What a POST that names a service and a port is completed to. */
-export const OPTIONS: Deployment['Options'] = {
-  ReloadServices: ['nginx'],
-  RestartServices: [],
-  VerifyPort: 443,
-  KeyFormat: 'decrypted',
-  ExtraFormats: [],
-};
+export const OPTIONS = InstallOptions.parse({ ReloadServices: ['nginx'], VerifyPort: 443 });
 /** Calls at once while a fleet is made. */
 const AT_ONCE = 64;
 

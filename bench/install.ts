@@ -17,7 +17,8 @@ import { type Cloud, startCloud } from '../local/cloud.ts';
 import { installShims } from '../local/node/install-shims.ts';
 import { isInstalled, startTlsServer } from '../local/node/tls-server.ts';
 import { CertificateAuthority, encryptPrivateKey } from '../local/services/certificate-authority.ts';
-import { loadDocuments } from '../scripts/render-member-account.ts';
+import { nodeParameters, variablesOf } from '../scripts/parameters.ts';
+import { loadDocuments } from '../scripts/render.ts';
 import { median, type Table } from './report.ts';
 import { administratorOf } from './world.ts';
 
@@ -136,7 +137,7 @@ async function makeRuns(
   authorities: string,
   ends: (() => Promise<unknown>)[],
 ): Promise<Run[]> {
-  const { installOnNode } = await loadDocuments();
+  const { installOnNode } = loadDocuments();
   const script = path.join(folder, 'install-certificate.sh');
   await writeFile(script, String(installOnNode.mainSteps[0]?.inputs.runCommand), { mode: 0o700 });
 
@@ -190,14 +191,7 @@ async function measure(run: Run, bundle: Bundle, environment: Record<string, str
       SSM_CertName: 'web',
       SSM_DeploymentId: '0123456789abcdef01234567',
       SSM_CorrelationId: 'bench',
-      SSM_ReloadServices: '',
-      SSM_RestartServices: '',
-      SSM_VerifyPort: '0',
-      SSM_KeyFormat: 'decrypted',
-      SSM_ExtraFormats: '',
-      SSM_KeyMode: '',
-      SSM_KeyGroup: '',
-      SSM_DryRun: 'false',
+      ...variablesOf(nodeParameters()),
       ...environment,
       ...run.environment,
     },

@@ -1,4 +1,5 @@
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { INSTALL_OPTIONS } from '../functions/domain/order.ts';
 import type { Cloud, CloudNode } from './cloud.ts';
 import type { AgentAnswer, NodeAgent } from './services/managed-nodes.ts';
 
@@ -104,13 +105,9 @@ export class ScriptedNode {
       .send(new GetSecretValueCommand({ SecretId: SecretArn, VersionId }))
       .catch(() => undefined);
     const { Serial } = JSON.parse(bundle?.SecretString ?? '{}');
-    const { ReloadServices = '', VerifyPort = '', KeyFormat = '', RestartServices = '' } = parameters;
-    const options = [
-      ReloadServices,
-      VerifyPort,
-      KeyFormat,
-      ...(RestartServices ? [RestartServices] : []),
-    ].join('|');
+    const options = Object.keys(INSTALL_OPTIONS)
+      .flatMap((name) => (parameters[name] ? [`${name}=${parameters[name]}`] : []))
+      .join(' ');
     const before = this.installed?.DeploymentId === DeploymentId ? this.installed : undefined;
     const isOld = number < (before?.RolloutNumber ?? 0);
     const same = before?.VersionId === VersionId && before.options === options;

@@ -7,7 +7,7 @@ import aslValidator from 'asl-validator';
 import { parse } from 'yaml';
 import { resolveTemplate } from '../local/templates/resolve-template.ts';
 import { audit, dependencyFaults } from './dependencies.ts';
-import { installScript, renderMemberAccount } from './render-member-account.ts';
+import { installScript, RENDERED, rendered } from './render.ts';
 
 const root = path.dirname(import.meta.dirname);
 const read = (file: string) => readFileSync(path.join(root, file), 'utf8');
@@ -90,10 +90,14 @@ function checkTemplates(): string[] {
   });
 }
 
-async function checkRendering(): Promise<string[]> {
-  const template = read('member-account.yaml');
-  const fresh = (await renderMemberAccount(template)) === template;
-  return fresh ? [] : ['member-account.yaml is older than ssm-documents/: run `make render`'];
+function checkRendering(): string[] {
+  const isStale = (file: string) => {
+    const { is, shouldBe } = rendered(file);
+    return is !== shouldBe;
+  };
+  return Object.keys(RENDERED)
+    .filter(isStale)
+    .map((file) => `${file} is older than what it is made from: run \`make render\``);
 }
 
 function checkDependencies(): string[] {
@@ -114,7 +118,7 @@ const faults = [
   ...checkTests(),
   ...checkStateMachine(),
   ...checkTemplates(),
-  ...(await checkRendering()),
+  ...checkRendering(),
   ...checkDependencies(),
   ...checkVulnerabilities(),
 ];

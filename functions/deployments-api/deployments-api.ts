@@ -1,5 +1,6 @@
 import { type ACMClient, RenewCertificateCommand } from '@aws-sdk/client-acm';
 import type * as z from 'zod';
+import type { DeploymentRequest } from '../domain/order.ts';
 import { type AdvanceDeps, advance, beginDryRun } from '../shared/advance.ts';
 import { allowsName, type Certificate, describeDeployable, NotDeployable } from '../shared/certificate.ts';
 import { type Deployment, deploymentIdOf, type Order, orderOf, timestamp } from '../shared/deployment.ts';
@@ -11,13 +12,7 @@ import { logger } from '../shared/observed.ts';
 import { type RemovalDeps, removeDeployment } from '../shared/removal.ts';
 import { executionArnOf } from '../shared/rollout.ts';
 import { type ConnectTarget, inTarget } from '../shared/target-account.ts';
-import {
-  type DeploymentRequest,
-  type FleetQuery,
-  orderFrom,
-  type PageQuery,
-  type RenewalBody,
-} from './request.ts';
+import { type FleetQuery, orderFrom, type PageQuery, type RenewalBody } from './request.ts';
 import { viewOf } from './view.ts';
 
 export interface DeploymentsApiDeps extends AdvanceDeps, RemovalDeps {

@@ -1,132 +1,14 @@
 import * as z from 'zod';
-import { CERTIFICATE_ARN } from '../shared/certificate.ts';
-import { type Order, STATUSES } from '../shared/deployment.ts';
+import {
+  account,
+  certificateArn,
+  certName,
+  type DeploymentRequest,
+  deploymentId,
+  type Order,
+} from '../domain/order.ts';
+import { STATUSES } from '../shared/deployment.ts';
 import { type Fault, RequestRefused } from '../shared/errors.ts';
-
-// The bounds are those of the services behind: ACM and SSM tags, Run Command, systemd, useradd(8).
-// docs/openapi.yaml describes them to callers; a test holds it against these schemas.
-
-const TAG_CHARACTERS = /^[A-Za-z0-9 _.:/=+@-]+$/;
-const trimmed = (value: string) => value.trim() === value;
-
-const tagKey = z
-  .string()
-  .min(1)
-  .max(128)
-  .regex(TAG_CHARACTERS, 'only letters, digits, spaces and _ . : / = + - @')
-  .refine(trimmed, 'no space at either end')
-  .refine((key) => !/^aws:/i.test(key), 'aws: tag keys are reserved by AWS');
-
-const tagValue = z
-  .string()
-  .min(1, 'must not be empty')
-  .max(256)
-  .regex(TAG_CHARACTERS, 'only letters, digits, spaces and _ . : / = + - @')
-  .refine(trimmed, 'no space at either end');
-
-const certName = z
-  .string()
-  .regex(
-    /^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/,
-    'up to 64 letters, digits, dots, dashes and underscores, with a letter or digit at both ends',
-  )
-  .refine((name) => !name.includes('..'), 'no two dots together');
-
-const certificateArn = z.string().regex(CERTIFICATE_ARN, 'not the ARN of an ACM certificate');
-
-const account = z.string().regex(/^[0-9]{12}$/, 'not an account id of 12 digits');
-const region = z.string().regex(/^[a-z]{2}(-[a-z]{1,10}){1,3}-[0-9]{1,2}$/, 'not a Region');
-const unique = (values: string[]) => new Set(values).size === values.length;
-
-const units = z
-  .array(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9:_.@-]{0,63}$/, 'not the name of a systemd unit'))
-  .max(5)
-  .refine(unique, 'each unit once')
-  .default([]);
-
-/** systemd reads a name without a suffix as that of a service. */
-const unitOf = (name: unknown) => String(name).replace(/\.service$/, '');
-
-const installSettings = {
-  ReloadServices: units,
-  RestartServices: units,
-  VerifyPort: z.int().min(0).max(65535).default(0),
-  KeyFormat: z.enum(['decrypted', 'encrypted']).default('decrypted'),
-  ExtraFormats: z
-    .array(z.enum(['combined-pem', 'pkcs12']))
-    .refine(unique, 'each format once')
-    .default([]),
-  KeyMode: z.enum(['0400', '0440', '0600', '0640']).optional(),
-  KeyGroup: z
-    .string()
-    .regex(/^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,30}[A-Za-z0-9_.$-]?$/, 'not the name of a Unix group')
-    // Neither does useradd take these; chgrp would read digits as a group id.
-    .refine((name) => !/^([0-9]+|\.\.?)$/.test(name), 'not only digits, and not . or ..')
-    .optional(),
-};
-
-// Patterns of SendCommand (SSM API reference).
-const maxConcurrency = z
-  .string()
-  .regex(/^([1-9][0-9]{0,6}|[1-9][0-9]?%|100%)$/, 'a number or a percentage from 1');
-const maxErrors = z
-  .string()
-  .regex(/^(0|[1-9][0-9]{0,6}|[0-9]%|[1-9][0-9]%|100%)$/, 'a number or a percentage');
-
-const roleArn = z
-  .string()
-  .regex(
-    /^arn:aws[a-z-]{0,20}:iam::[0-9]{12}:role\/([A-Za-z0-9+=,.@_/-]{1,512}\/)?[A-Za-z0-9+=,.@_-]{1,64}$/,
-    'not the ARN of a role',
-  );
-
-/** Body of POST …/deployments. */
-const DeploymentFields = z.strictObject({
-  CertName: z.string().optional(),
-  CertificateArn: certificateArn,
-  TargetTagKey: tagKey,
-  TargetTagValue: tagValue,
-  TargetAccount: account.optional(),
-  TargetRegion: region.optional(),
-  ...installSettings,
-  // Ten at once keeps a fleet of web servers serving; one node in ten may fail before the rest is left alone.
-  MaxConcurrency: maxConcurrency.default('10'),
-  MaxErrors: maxErrors.default('10%'),
-  DryRun: z.boolean().default(false),
-  Delivery: z.enum(['nodes', 'secret']).default('nodes'),
-  // A resource policy holds 20,480 characters; ten ARNs of the longest names fit many times.
-  ReaderRoleArns: z.array(roleArn).min(1).max(10).refine(unique, 'each role once').optional(),
-});
-
-/** A rule over several fields; it is checked beside faults of single ones, so that all are named at once. */
-const rule = (path: string, message: string) => ({
-  path: [path],
-  message,
-  when: ({ value }: z.core.ParsePayload) => typeof value === 'object' && value !== null,
-});
-
-export const DeploymentBody = DeploymentFields.refine(
-  ({ Delivery, ReaderRoleArns }) => Delivery !== 'secret' || ReaderRoleArns !== undefined,
-  rule('ReaderRoleArns', 'needed with Delivery secret: who may read the bundle'),
-)
-  .refine(
-    ({ Delivery, ReaderRoleArns }) => Delivery === 'secret' || ReaderRoleArns === undefined,
-    rule('ReaderRoleArns', 'only with Delivery secret: nodes read by their tag'),
-  )
-  .refine(
-    ({ Delivery, DryRun }) => Delivery !== 'secret' || DryRun !== true,
-    rule('DryRun', 'only with Delivery nodes'),
-  )
-  .refine(
-    ({ ReloadServices, RestartServices }) => areApart(ReloadServices, RestartServices),
-    rule('RestartServices', 'a unit is reloaded or restarted: none of these may be in ReloadServices'),
-  );
-
-/** Whether no unit is in both lists. A value that is no list is a fault of its own field. */
-function areApart(reloaded: unknown, restarted: unknown): boolean {
-  const namesIn = (list: unknown) => (Array.isArray(list) ? list.map(unitOf) : []);
-  return new Set(namesIn(reloaded)).isDisjointFrom(new Set(namesIn(restarted)));
-}
 
 /** Body of POST …/renewals. */
 export const RenewalBody = z.strictObject({ CertificateArn: certificateArn });
@@ -138,7 +20,7 @@ export const CertNamePath = z.strictObject({ CertName: certName });
 
 export const DeploymentPath = z.strictObject({
   CertName: certName,
-  DeploymentId: z.string().regex(/^[0-9a-f]{24}$/, 'not a DeploymentId'),
+  DeploymentId: deploymentId,
 });
 
 /** The path of a route without parameters. */
@@ -170,8 +52,6 @@ export const FleetQuery = z.strictObject({
 export const DeleteQuery = z.strictObject({ Force: z.enum(['true', 'false']).default('false') });
 
 export const EmptyQuery = z.strictObject({});
-
-export type DeploymentRequest = z.infer<typeof DeploymentBody>;
 
 /** The three parts of a request that may be wrong. */
 export interface RequestSchemas<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {

@@ -1,5 +1,6 @@
 import type { APIGatewayProxyEvent, APIGatewayProxyResult } from 'aws-lambda';
 import type * as z from 'zod';
+import { DeploymentBody } from '../domain/order.ts';
 import { isNamed, RequestRefused } from '../shared/errors.ts';
 import { logFields, logger } from '../shared/observed.ts';
 import {
@@ -17,7 +18,6 @@ import {
 import {
   CertNamePath,
   DeleteQuery,
-  DeploymentBody,
   DeploymentPath,
   EmptyBody,
   EmptyPath,

@@ -1,3 +1,4 @@
+import { InstallOptions } from '../domain/order.ts';
 import { type AdvanceDeps, decide } from '../shared/advance.ts';
 import { type Deployment, type Ended, isDryRun, type Running, timestamp } from '../shared/deployment.ts';
 import { REASONS, waitingOf } from '../shared/next.ts';
@@ -19,6 +20,7 @@ export function viewOf(
   const waiting = waitingOf(deployment);
   return {
     ...fields,
+    Options: withDefaults(fields.Options),
     ...(Running ? { Rollout: rolloutOf(deployment.DeploymentId, Running, deps.stateMachineArn) } : {}),
     ...(waiting ? { Pending: pendingOf(deployment, waiting) } : {}),
     ...(Observed ? { LastRollout: lastOf(Observed), Failures: Observed.Failures } : {}),
@@ -29,6 +31,11 @@ export function viewOf(
     ...(at && reason !== 'running' ? { NextAttemptAt: timestamp(at) } : {}),
   };
 }
+
+const DEFAULT_OPTIONS = InstallOptions.parse({});
+
+/** An older order lacks the options that came later. */
+const withDefaults = (options: InstallOptions): InstallOptions => ({ ...DEFAULT_OPTIONS, ...options });
 
 function rolloutOf(deploymentId: string, running: Running, stateMachineArn: string) {
   const { Order, BeganAt: ClaimedAt, Serial, Cause, CorrelationId, StartDelaySeconds } = running;
@@ -43,7 +50,7 @@ function rolloutOf(deploymentId: string, running: Running, stateMachineArn: stri
     StartedAt,
     ...(StartDelaySeconds > 0 ? { StartDelaySeconds } : {}),
     AutomationExecutionId,
-    ...(isDryRun(running) ? { Trial: { Options, MaxConcurrency, MaxErrors } } : {}),
+    ...(isDryRun(running) ? { Trial: { Options: withDefaults(Options), MaxConcurrency, MaxErrors } } : {}),
     ExecutionArn: executionArnOf(stateMachineArn, deploymentId, running),
   };
 }

@@ -4,12 +4,11 @@ import {
   DescribeCertificateCommand,
   ListTagsForCertificateCommand,
 } from '@aws-sdk/client-acm';
+import { PATTERNS, whole } from '../domain/patterns.ts';
 import { normaliseSerial, timestamp } from './deployment.ts';
 import { isNamed } from './errors.ts';
 
-/** Bounded, as it is also a key in the inventory. */
-export const CERTIFICATE_ARN =
-  /^arn:aws[a-z-]{0,20}:acm:[a-z0-9-]{1,30}:[0-9]{12}:certificate\/[A-Za-z0-9-]{1,64}$/;
+const CERTIFICATE_ARN = whole(PATTERNS.CertificateArn);
 
 export const isCertificateArn = (text: string) => CERTIFICATE_ARN.test(text);
 

@@ -1,42 +1,7 @@
 import { createHash } from 'node:crypto';
+import type { Order, Target } from '../domain/order.ts';
 
-/** Field names on the wire, in state input and in DynamoDB alike. */
-export interface Target {
-  TargetAccount: string;
-  TargetRegion: string;
-  TargetTagKey: string;
-  TargetTagValue: string;
-}
-
-export interface InstallOptions {
-  /** systemd units that are reloaded, in this order; at most five. */
-  ReloadServices: string[];
-  /** systemd units that are restarted after the reloads, in this order; at most five, none of ReloadServices. */
-  RestartServices: string[];
-  /** Port on the node that must serve the new serial after the reload; 0 skips the check. */
-  VerifyPort: number;
-  KeyFormat: 'decrypted' | 'encrypted';
-  ExtraFormats: ('combined-pem' | 'pkcs12')[];
-  /** Octal mode of the key; absent: as found on the node, else 0600. */
-  KeyMode?: '0400' | '0440' | '0600' | '0640' | undefined;
-  /** Unix group of the key; absent: as found on the node, else root. */
-  KeyGroup?: string | undefined;
-}
-
-/** The standing order: this certificate, under this name, on every node with this tag. */
-export interface Order extends Target {
-  /** secret: the bundle alone is stored and renewed, for readers that are no managed nodes. Absent: nodes. */
-  Delivery?: 'nodes' | 'secret';
-  /** Of delivery by secret: the roles that may read the bundle, instead of those with the tag. */
-  ReaderRoleArns?: string[] | undefined;
-  CertName: string;
-  CertificateArn: string;
-  Options: InstallOptions;
-  /** Nodes at once, a number or a percentage, as in Run Command. */
-  MaxConcurrency: string;
-  /** Failed nodes after which no further node is started, a number or a percentage. */
-  MaxErrors: string;
-}
+export type { InstallOptions, Order, Target } from '../domain/order.ts';
 
 export const STATUSES = ['ROLLING_OUT', 'INSTALLED', 'WAITING', 'DEGRADED', 'FAILED', 'DELETING'] as const;
 export type Status = (typeof STATUSES)[number];

@@ -49,14 +49,6 @@ interface FirstEdition extends Deployment {
   FailingSince?: string;
 }
 
-/** Orders from 69d6b04 have no RestartServices. */
-function withAllOptions<T extends Pick<Deployment, 'Options'>>(settings: T): T {
-  return {
-    ...settings,
-    Options: { ...settings.Options, RestartServices: settings.Options?.RestartServices ?? [] },
-  };
-}
-
 /**
  * A deployment from its item, of either edition.
  *
@@ -80,7 +72,7 @@ export function readItem(item: Record<string, unknown>): Deployment {
     FailingSince,
     ...kept
   } = found;
-  const deployment: Deployment = withAllOptions({ ...kept, FirstEditionItem: item });
+  const deployment: Deployment = { ...kept, FirstEditionItem: item };
   const rollout = claim?.Cause === 'DRY_RUN' ? undefined : claim;
   const observed = kept.Observed?.Generation ?? (last ? 1 : 0);
   const running = (kept.Wanted?.Generation ?? observed) + (rollout ? 1 : 0);
@@ -101,7 +93,7 @@ export function readItem(item: Record<string, unknown>): Deployment {
       ...begun,
       RolloutNumber: kept.RolloutNumber,
       Generation: rollout ? running : 0,
-      Order: withAllOptions({ ...orderOf(deployment), ...Trial, CertificateArn }),
+      Order: { ...orderOf(deployment), ...Trial, CertificateArn },
       NotBefore: '',
       BeganAt: ClaimedAt,
       StartDelaySeconds,

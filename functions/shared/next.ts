@@ -235,5 +235,8 @@ export function wantedAfterRequest(
   return { Generation, Serial, NotBefore, Cause, CorrelationId, At: timestamp(now) };
 }
 
-/** Without the undefined members that DynamoDB drops. */
-const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
+/** Without the undefined members that DynamoDB drops, and the empty lists of options that an older order does not have. */
+const plain = (value: unknown): unknown =>
+  JSON.parse(
+    JSON.stringify(value, (_, member) => (Array.isArray(member) && member.length === 0 ? undefined : member)),
+  );

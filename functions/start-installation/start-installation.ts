@@ -5,6 +5,7 @@ import {
   type SSMClient,
   StartAutomationExecutionCommand,
 } from '@aws-sdk/client-ssm';
+import type { InstallOptions } from '../domain/order.ts';
 import { hasEnded, stopAutomation } from '../shared/automation.ts';
 import {
   executionNameOf,
@@ -284,17 +285,16 @@ function documentParameters(
     DeploymentId: deployment.DeploymentId,
     RolloutNumber: String(running.RolloutNumber),
     CorrelationId: running.CorrelationId,
-    ReloadServices: options.ReloadServices.join(' '),
-    RestartServices: options.RestartServices.join(' '),
-    VerifyPort: String(options.VerifyPort),
-    KeyFormat: options.KeyFormat,
-    ExtraFormats: options.ExtraFormats.join(' '),
-    KeyMode: options.KeyMode ?? '',
-    KeyGroup: options.KeyGroup ?? '',
+    ...Object.fromEntries(Object.entries(options).map(([name, value]) => [name, parameterOf(value)])),
     DryRun: String(isDryRun(running)),
   };
   const given = Object.entries(values).filter(([, value]) => value !== '');
   return Object.fromEntries(given.map(([name, value]) => [name, [value]]));
+}
+
+/** An option as the install script reads it. */
+function parameterOf(value: InstallOptions[keyof InstallOptions]): string {
+  return Array.isArray(value) ? value.join(' ') : String(value ?? '');
 }
 
 function uuidFrom(text: string): string {

@@ -1,19 +1,13 @@
 #!/bin/bash
 # Installs one version of one certificate on this node, as root, started by the SSM Agent.
 #
-# The services of this node serve either the certificate they served before, or the new one, whole. One
-# rename switches all files. Whatever goes wrong after it, the rename is undone, the services load the old
-# files again, and that is proved. Start reading at main, at the end.
-#
-# Input    environment variables SSM_<parameter>, set by the agent
-# Output   standard output: the result, one line of JSON; standard error and the journal: what was done
-# Exit     0 or a code of EXIT_CODE, explained in ssm-documents/README.md
-# Needs    bash 4.2, openssl 1.0.2, coreutils, util-linux, AWS CLI 1 or 2
+# Its services serve the certificate that they served before, or the new one, whole. One rename switches all files.
+# Whatever goes wrong after it, the rename is undone, the services load the old files again, and that is proved.
+# Start reading at main, at the end. It takes variables SSM_<parameter> from the agent, and prints its result to standard
+# output, in one line of JSON.
 #
 # The key and its passphrase live in variables of this shell, are never exported, and reach openssl
 # through pipes only. No here-documents or here-strings: bash writes those to temporary files.
-#
-# `make render` joins the parts into member-account.yaml.
 
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # if a plain sh was started
 
@@ -29,21 +23,6 @@ umask 077
 ulimit -c 0 # a core file would hold the key
 export LC_ALL=C HOME="${HOME:-/root}"
 unset BUNDLE FIELD PASSPHRASE ENCRYPTED_KEY PRIVATE_KEY # names stay exported
-
-# 194 would make the agent reboot the node; codes above 125 belong to the shell.
-declare -rA EXIT_CODE=(
-  [unexpected]=1
-  [agent-too-old]=10 [bad-parameter]=11 [missing-tool]=12 [busy]=13 [dry-run-impossible]=14
-  [bundle-denied]=20 [bundle-throttled]=21 [bundle-network]=22 [bundle-not-found]=23
-  [bundle-invalid]=24 [bundle-unreadable]=25
-  [rollout-superseded]=30 [owned-by-another]=31 [path-refused]=32 [service-not-running]=33 [hook-refused]=34
-  [reload-impossible]=35 [key-access-impossible]=36
-  [certificate-invalid]=40 [certificate-expired]=41 [certificate-not-yet-valid]=42
-  [key-unreadable]=43 [key-mismatch]=44 [chain-invalid]=45
-  [write-failed]=50
-  [config-test-failed]=60 [hook-failed]=61 [reload-failed]=62 [not-served]=63
-  [way-back-failed]=70 [interrupted]=71
-)
 
 # Seconds of each phase. The agent kills the script after the 1,800 of install-on-node.yaml: the first three
 # leave the way back its share of them. A test adds them up.
@@ -63,8 +42,7 @@ HOOKS_FOR_ALL_NAMES=$ROOT/etc/acm-export/hooks-for-all-names.d
 declare -r VERSION_NAME='^[0-9a-f]+-([0-9]+)(\.again)*$'
 declare -r ADOPTED=00-0 # the version that the files of another tool become
 
-CorrelationId='' CertName='' DeploymentId='' RolloutNumber=0 VersionId='' SecretArn='' DryRun=''
-ReloadServices='' RestartServices='' VerifyPort=0 KeyFormat='' ExtraFormats='' KeyMode='' KeyGroup=''
+CorrelationId='' CertName='' DeploymentId='' RolloutNumber=0 VersionId='' DryRun=''
 outcome='' fault='' error='' notes='' current_step=start line_of_fault='' result_serial=''
 
 # How far the run has come: nothing, staged, switched, loaded, completed. It is set before the act that it

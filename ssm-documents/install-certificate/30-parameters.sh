@@ -1,7 +1,7 @@
 # ---- parameters and tools ----
 
 # The document checks the same patterns; this script does not rely on who started it.
-take_parameter() { # name, pattern, default (without one the parameter is required)
+take() { # name, pattern, default (without one the parameter is required)
   local variable=SSM_$1
   if [[ -z ${!variable+set} && $# -lt 3 ]]; then
     fail agent-too-old "$variable is not set: the SSM Agent is older than 3.3.2746.0, update it"
@@ -11,28 +11,19 @@ take_parameter() { # name, pattern, default (without one the parameter is requir
   printf -v "$1" '%s' "$given"
 }
 
+never() { # name, pattern that its value must not have
+  [[ ! ${!1} =~ ^($2)$ ]] || fail bad-parameter "parameter $1 is not one that can be used"
+}
+
+most() { # name, highest number
+  ((${!1} <= $2)) || fail bad-parameter "parameter $1 is above $2"
+}
+
 read_parameters() {
-  local unit='[A-Za-z0-9][A-Za-z0-9:_.@-]*'
-  take_parameter CorrelationId '[A-Za-z0-9-]{1,64}'
-  take_parameter CertName '[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?'
-  take_parameter DeploymentId '[a-f0-9]{24}'
-  take_parameter RolloutNumber '0|[1-9][0-9]{0,14}'
-  take_parameter VersionId '[a-f0-9]{64}'
-  take_parameter SecretArn 'arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+'
-  take_parameter ReloadServices "($unit( $unit){0,4})?" ''
-  take_parameter RestartServices "($unit( $unit){0,4})?" ''
-  take_parameter VerifyPort '0|[1-9][0-9]{0,4}' 0
-  take_parameter KeyFormat 'decrypted|encrypted' decrypted
-  take_parameter ExtraFormats '((combined-pem|pkcs12)( (combined-pem|pkcs12))?)?' ''
-  take_parameter KeyMode '(0600|0640|0400|0440)?' ''
-  take_parameter KeyGroup '([A-Za-z0-9_.][A-Za-z0-9_.-]{0,30}[A-Za-z0-9_.$-]?)?' ''
-  take_parameter DryRun 'true|false' false
-  [[ $CertName != *..* ]] || fail bad-parameter 'parameter CertName holds two dots in a row'
-  ((VerifyPort <= 65535)) || fail bad-parameter 'parameter VerifyPort is above 65535'
-  [[ ! $KeyGroup =~ ^([0-9]+|\.\.?)$ ]] || fail bad-parameter 'parameter KeyGroup is not the name of a group'
+  take_parameters
   check_units_once
-  # Without RestartServices as the first edition wrote it: what it installed stays unchanged.
-  options="$DeploymentId $VersionId|$ReloadServices|$VerifyPort|$KeyFormat|$ExtraFormats|$KeyMode|$KeyGroup${RestartServices:+|$RestartServices}"
+  note_options
+  options="$DeploymentId $VersionId|$options"
 
   base=$SSL/acm-export/$CertName versions=$SSL/acm-export/$CertName/versions
   links=("$SSL/certs/$CertName-fullchain.pem" "$SSL/certs/$CertName-chain.pem" "$SSL/private/$CertName-privkey.pem")

@@ -18,8 +18,7 @@ check_own_folders() { # paths: those that exist must be folders, not links to so
     "only root may own and write to ${folders[*]}: look at what is in there, then chown root and chmod go-w"
 }
 
-# One lock for the node, not one per certificate: a configuration test reads all certificates of a
-# service, and must not meet another one in the middle of its switch.
+# One lock for the node: a configuration test reads all certificates of a service, and must not meet one in its switch.
 lock_this_node() {
   check_own_folders "$SSL/acm-export" "$base" "$versions"
   make_run_folder_private
@@ -50,8 +49,8 @@ make_run_folder_private() {
 
 # ---- dry run ----
 
-# A dry run does the real steps, up to the configuration test, in a mount namespace of its own where
-# memory covers /etc/ssl: nothing reaches the disk, and all of it vanishes when the script ends.
+# A dry run does the real steps up to the configuration test, in a mount namespace of its own where memory covers
+# /etc/ssl: nothing reaches the disk.
 enter_private_mounts() { # the script's own arguments
   [[ $DryRun == true && ${1-} != --in-private-mounts ]] || return 0
   if quick unshare -m true 2>/dev/null; then

@@ -1,8 +1,7 @@
 # ---- reading the bundle ----
 
-# The bundle is for the node's own role, whose tag opens it: not for what lies configured in root's home,
-# and not for the account-wide role that the agent hands to scripts under Default Host Management. Only a
-# hybrid node has its own role in a file, /root/.aws/credentials. In a subshell: hooks have the agent's environment.
+# As the node's own role, whose tag opens the bundle: not what lies configured in root's home, nor the account-wide role
+# of Default Host Management. Only a hybrid node has its role in a file, /root/.aws/credentials. In a subshell.
 exec_aws_as_this_node() { # arguments of the AWS CLI
   export AWS_CONFIG_FILE=/dev/null AWS_PAGER=''
   unset AWS_PROFILE AWS_DEFAULT_PROFILE
@@ -62,8 +61,8 @@ explain_aws_error() { # what the AWS CLI wrote to standard error: sets bundle_fa
   esac
 }
 
-# The bundle is a flat JSON object of strings, and jq is not on every node. Control characters cannot stand
-# in JSON, so two of them mark escaped backslashes and quotes: every quote that is left begins or ends a string.
+# A flat JSON object of strings, and jq is not on every node. Two control characters, which JSON cannot hold, mark
+# escaped backslashes and quotes: every quote that is left begins or ends a string.
 parse_bundle() {
   local backslashes=\\\\
   BUNDLE=${BUNDLE//"$backslashes"/$'\1'}

@@ -26,8 +26,8 @@ check_trust_folder() {
     note "this node does not know the authority, so no link is in $SSL/certs: use $base/current/fullchain.pem"
   elif [[ $authority == private ]]; then
     [[ -z $previous ]] || was_private "$previous" || fail path-refused \
-      "this node does not know the authority, and links would make programs trust it: let the servers read $base/current/fullchain.pem, remove ${found[*]}, start a new rollout"
-    note "programs may trust this private authority for every name: let the servers read $base/current/fullchain.pem, then remove ${found[*]}"
+      "this node does not know the authority, and links would make programs trust it: let them read $base/current/fullchain.pem, remove ${found[*]}, start a new rollout"
+    note "programs may trust this private authority for every name: let them read $base/current/fullchain.pem, then remove ${found[*]}"
   fi
 }
 

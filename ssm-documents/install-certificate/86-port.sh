@@ -26,10 +26,11 @@ port_comes_to_serve() { # certificates, any of which will do
 }
 
 # Which of the names a server answers with this certificate is its own affair: one is enough. A wildcard
-# stands for names that only the server knows; www is the likeliest.
+# stands for names that only the server knows; www is the likeliest. VerifyName is the only one where it is given.
 port_serves() { # certificates, any of which will do
-  local name
-  for name in "${names[@]/#\*./www.}"; do
+  local name asked=("${names[@]/#\*./www.}")
+  [[ -z $VerifyName ]] || asked=("$VerifyName")
+  for name in "${asked[@]}"; do
     ask_port "$name"
     [[ -z $served || " $* " != *"$served"* ]] || return 0
     # What says nothing to one name says nothing to the others.
@@ -42,13 +43,14 @@ port_serves() { # certificates, any of which will do
 
 # Sets served to the certificate that the port serves for a name, and came_back to what it answers, in words.
 ask_port() { # name
-  local address answer status seconds=${LIMIT[port]}
+  local address answer status seconds=${LIMIT[port]} starttls=()
+  [[ -z $VerifyProtocol ]] || starttls=(-starttls "$VerifyProtocol")
   for address in 127.0.0.1 '[::1]'; do
     read_clock
     ((asking_ends - clock >= seconds)) || seconds=$((asking_ends > clock ? asking_ends - clock : 1))
     status=0
     answer=$(SSL_CERT_FILE=/dev/null exec_for "$seconds" openssl s_client -connect "$address:$VerifyPort" \
-      -servername "$1" </dev/null 2>&1) || status=$?
+      -servername "$1" ${starttls[@]+"${starttls[@]}"} </dev/null 2>&1) || status=$?
     split_certificates "$answer"
     served=${CERTIFICATES[0]-}
     describe_answer "$status" "$answer"
@@ -65,8 +67,10 @@ describe_answer() { # exit status of s_client, what it printed
       came_back="it serves serial ${serial_served,,}" ;;
     *'onnection refused'* | *errno=111* | *nreachable* | *'annot assign'* | *'not supported by protocol'* | *ervbyname* | *errno=9[79]*)
       came_back='nobody listens on 127.0.0.1 or [::1]' ;;
+    *'alue must be one of'* | *'usage: s_client'*) came_back="openssl knows no STARTTLS of $VerifyProtocol" ;;
     *'wrong version number'* | *'unknown protocol'* | *'record layer'* | *'packet length too long'*)
-      came_back='it does not speak TLS at once (it may want STARTTLS or the PROXY protocol)' ;;
+      came_back='it does not speak TLS at once (it may want STARTTLS, see VerifyProtocol, or the PROXY protocol)'
+      [[ -z $VerifyProtocol ]] || came_back="it does not speak TLS after STARTTLS of $VerifyProtocol" ;;
     *' alert '*)
       answer=${2#*alert }
       came_back="it refuses the handshake with the alert ${answer%%:*}" ;;
@@ -81,6 +85,7 @@ note_what_is_served() {
   ((VerifyPort != 0)) || return 0
   read_clock
   asking_ends=$((clock + LIMIT[all-of-port]))
-  ask_port "${names[0]/#\*./www.}"
+  ask_port "${VerifyName:-${names[0]/#\*./www.}}"
+  case $came_back in 'openssl knows no'*) fail missing-tool "this $came_back: update it" ;; esac
   served_before=$served
 }

@@ -1,5 +1,4 @@
 import { describe, expect, test } from '@jest/globals';
-import { DeploymentBody } from '../../functions/deployments-api/request.ts';
 import { ROUTES } from '../../functions/deployments-api/route.ts';
 import { STATUSES } from '../../functions/shared/deployment.ts';
 import { writtenTemplate } from '../templates/stacks.ts';
@@ -32,27 +31,6 @@ describe.each([
 test('every request of the API is listed, and no other', () => {
   const rows = rowsOf(section(GUIDE, 'More requests')).slice(1);
   expect(rows.map(([request]) => codes(request)[0]).sort()).toEqual(Object.keys(ROUTES).sort());
-});
-
-test('every field of a request is explained, with its default', () => {
-  const rows = rowsOf(section(GUIDE, '5. Deliver it')).slice(1);
-  const { CertName: _, ...fields } = DeploymentBody.shape;
-  expect(rows.flatMap(([names]) => codes(names)).sort()).toEqual(Object.keys(fields).sort());
-  const defaults = DeploymentBody.parse({
-    CertificateArn: 'arn:aws:acm:eu-west-1:111122223333:certificate/a',
-    TargetTagKey: 'acm-export',
-    TargetTagValue: 'web',
-  }) as Record<string, unknown>;
-  for (const [names, value] of rows) {
-    const [name = ''] = codes(names) as string[];
-    const [shown] = codes(value);
-    if (shown !== undefined && name in defaults && !/^Cert|^Target/.test(name)) {
-      expect([name, shown]).toEqual([
-        name,
-        typeof defaults[name] === 'string' ? defaults[name] : JSON.stringify(defaults[name]),
-      ]);
-    }
-  }
 });
 
 test('every status of a deployment is explained', () => {

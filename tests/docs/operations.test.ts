@@ -2,7 +2,6 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
-import { installScript } from '../../scripts/render-member-account.ts';
 import { centralStack, ROOT, resourceOf, resourcesOf } from '../templates/stacks.ts';
 import { anchorsOf, read, rowsOf, section } from './documents.ts';
 
@@ -132,18 +131,6 @@ test('every outcome of a node is explained', () => {
   const rows = rowsOf(section(OPERATIONS, 'Outcomes of a server')).slice(1);
   expect(rows.map(([name]) => codes(name)[0]).sort()).toEqual(outcomes.sort());
   expect(rows.flat().every((cell) => cell.length > 0)).toBe(true);
-});
-
-test('every exit code of the install script is explained, under its name', () => {
-  const [, table = ''] = /declare -rA EXIT_CODE=\(([^)]+)\)/.exec(installScript()) ?? [];
-  const inScript = [...table.matchAll(/\[([\w-]+)\]=(\d+)/g)].map(([, name, code]) => [code, name]);
-  const rowsIn = (text: string) =>
-    rowsOf(text)
-      .slice(1)
-      .map(([code, name]) => [code, codes(name)[0]]);
-  expect(inScript.length).toBeGreaterThan(20);
-  expect(rowsIn(section(OPERATIONS, 'Exit codes of the install script'))).toEqual(inScript);
-  expect(rowsIn(section('ssm-documents/README.md', 'Exit codes'))).toEqual(inScript);
 });
 
 test('what is said of log lines is in the sources', () => {

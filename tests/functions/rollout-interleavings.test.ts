@@ -278,7 +278,7 @@ class World {
     expect(found.Serial).toBe(serial);
     expect(system.target().nodes[0]?.installed).toMatchObject({
       Serial: serial,
-      options: `|${found.Options.VerifyPort}|decrypted`,
+      options: `VerifyPort=${found.Options.VerifyPort} KeyFormat=decrypted`,
     });
   }
 }

@@ -74,7 +74,9 @@ describe('two requests at once', () => {
     const deployment = await system.deployment(first.body.DeploymentId);
     expect(deployment.Status).toBe('INSTALLED');
     expect([1, 2]).toContain(deployment.Rollouts);
-    expect(nodeOf(system)?.installed?.options).toBe(`|${deployment.Options.VerifyPort}|decrypted`);
+    expect(nodeOf(system)?.installed?.options).toBe(
+      `VerifyPort=${deployment.Options.VerifyPort} KeyFormat=decrypted`,
+    );
   });
 
   test('of which one is a renewal: the newer serial is served in the end', async () => {
@@ -404,7 +406,7 @@ describe('a request while another rollout runs', () => {
     expect(system.messages()).toEqual([]);
     await system.reconcile('certificates');
     await system.runAll();
-    expect(nodeOf(system)?.installed?.options).toBe('|8443|decrypted');
+    expect(nodeOf(system)?.installed?.options).toBe('VerifyPort=8443 KeyFormat=decrypted');
   });
 
   test('survives a crash between the end of a rollout and the claim of the next', async () => {
@@ -417,7 +419,7 @@ describe('a request while another rollout runs', () => {
     system.sfn.end(body.ExecutionArn, 'SUCCEEDED');
     await system.reconcile('certificates');
     await system.runAll();
-    expect(nodeOf(system)?.installed?.options).toBe('|8443|decrypted');
+    expect(nodeOf(system)?.installed?.options).toBe('VerifyPort=8443 KeyFormat=decrypted');
   });
 
   test('for the same serial and options is answered with that rollout and starts no other', async () => {
@@ -445,7 +447,10 @@ describe('a request while another rollout runs', () => {
       Serial: serial,
     });
     await system.runAll();
-    expect(nodeOf(system)?.installed).toMatchObject({ Serial: serial, options: '|8443|decrypted' });
+    expect(nodeOf(system)?.installed).toMatchObject({
+      Serial: serial,
+      options: 'VerifyPort=8443 KeyFormat=decrypted',
+    });
   });
 
   test('of a renewal whose serial the running rollout finds by itself starts no second rollout', async () => {

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { DeploymentBody } from '../../functions/deployments-api/request.ts';
+import { DeploymentBody } from '../../functions/domain/order.ts';
 import type { Deployment } from '../../functions/shared/deployment.ts';
 import type { StartInstallationInput } from '../../functions/shared/installation.ts';
 import { deploymentBodies } from './support/deployment-bodies.ts';

@@ -4,10 +4,10 @@ import { cp, mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/p
 import path from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { loadDocuments } from '../../scripts/render-member-account.ts';
+import { installScript, loadDocuments } from '../../scripts/render.ts';
 import { type Bundle, createChain } from '../ssm-documents/certificates.ts';
 import { interruptRenewals, runWithSignal, SERVICES, wrapPrograms } from '../ssm-documents/signals.ts';
-import { createNode, deployedScript, type Environment, type TestNode } from '../ssm-documents/test-node.ts';
+import { createNode, type Environment, type TestNode } from '../ssm-documents/test-node.ts';
 import { programOf } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 
@@ -300,13 +300,13 @@ describe('everything ends', () => {
   const notePids = async () => left.push(...(await node.told('left')).map(Number));
 
   test('the phases together end before the time-out of the document, and leave the way back its share', async () => {
-    const script = await deployedScript();
+    const script = installScript();
     const [, phases = ''] = /BUDGET=\(([^)]*)\)/.exec(script) ?? [];
     const budget = Object.fromEntries(
       [...phases.matchAll(/\[([a-z-]+)\]=(\d+)/g)].map(([, name, seconds]) => [name, Number(seconds)]),
     );
     expect(Object.keys(budget)).toEqual(['lock', 'prepare', 'use', 'way-back']);
-    const { installOnNode } = await loadDocuments();
+    const { installOnNode } = loadDocuments();
     const timeout = Number(installOnNode.mainSteps[0]?.inputs.timeoutSeconds);
     const kill = Number(/KILL=(\d+)/.exec(script)?.[1]);
     // A program that ignores SIGTERM outlives its phase by KILL; a second is lost to rounding.

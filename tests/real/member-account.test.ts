@@ -3,7 +3,7 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from '@jest/globals';
-import { TEMPLATE_LIMIT } from '../../scripts/render-member-account.ts';
+import { TEMPLATE_LIMIT } from '../../scripts/render.ts';
 import type { Command } from '../docs/commands.ts';
 import { calledBy, deploys, parameters, TYPED_ANYWHERE, template } from '../docs/member-commands.ts';
 import { needs } from '../support/needs.ts';

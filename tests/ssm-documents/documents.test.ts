@@ -3,12 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import {
-  installScript,
-  loadDocuments,
-  renderMemberAccount,
-  TEMPLATE_LIMIT,
-} from '../../scripts/render-member-account.ts';
+import { installScript, loadDocuments, RENDERED, rendered, TEMPLATE_LIMIT } from '../../scripts/render.ts';
 import { memberStack, resourceOf } from '../templates/stacks.ts';
 
 /** SSM: a document and the values of its parameters together, in bytes. */
@@ -17,7 +12,7 @@ const DOCUMENT_LIMIT = 64 * 1024;
 const PARAMETER_VALUE_LIMIT = 512;
 
 const template = await readFile(new URL('../../member-account.yaml', import.meta.url), 'utf8');
-const { installOnNode, installOnFleet } = await loadDocuments();
+const { installOnNode, installOnFleet } = loadDocuments();
 const documents = { 'install-on-node': installOnNode, 'install-on-fleet': installOnFleet };
 
 /**
@@ -145,8 +140,12 @@ test('the role of the Automation document is not a parameter', () => {
   expect(installOnFleet.assumeRole).toEqual({ 'Fn::GetAtt': ['AutomationRole', 'Arn'] });
 });
 
-test('member-account.yaml holds the documents as they are, in characters that CloudFormation shows', async () => {
-  expect(await renderMemberAccount(template)).toBe(template);
+test.each(Object.keys(RENDERED))('%s holds what `make render` would write', (file) => {
+  const { is, shouldBe } = rendered(file);
+  expect(is).toBe(shouldBe);
+});
+
+test('member-account.yaml has a size and characters that CloudFormation takes', () => {
   expect(Buffer.byteLength(template)).toBeLessThanOrEqual(TEMPLATE_LIMIT);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the range is the point.
   expect(template).toMatch(/^[\x00-\x7f]*$/);

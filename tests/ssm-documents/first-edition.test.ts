@@ -3,9 +3,10 @@ import { chmod, copyFile, mkdir, readdir, readlink, stat, writeFile } from 'node
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { installScript } from '../../scripts/render.ts';
 import { needs } from '../support/needs.ts';
 import { type Bundle, createChain } from './certificates.ts';
-import { createNode, deployedScript, type Environment, type TestNode } from './test-node.ts';
+import { createNode, type Environment, type TestNode } from './test-node.ts';
 
 // Nodes that the first edition installed: its script, as 69d6b04 had it, does the work, and this one takes over.
 
@@ -29,7 +30,7 @@ afterEach(() => node.remove());
 /** Which edition the next runs are of. */
 async function edition(which: 'first' | 'second') {
   if (which === 'first') await copyFile(OLD_SCRIPT, node.scriptFile);
-  else await writeFile(node.scriptFile, await deployedScript());
+  else await writeFile(node.scriptFile, installScript());
   await chmod(node.scriptFile, 0o700);
 }
 

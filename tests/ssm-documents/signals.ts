@@ -1,9 +1,10 @@
 import { cp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from '@jest/globals';
+import { installScript } from '../../scripts/render.ts';
 import { programOf } from '../support/tools.ts';
 import { type Bundle, createChain } from './certificates.ts';
-import { createNode, deployedScript, type Environment, type TestNode } from './test-node.ts';
+import { createNode, type Environment, type TestNode } from './test-node.ts';
 
 // Signals to the script at the moments when it starts a program, which a recorded run finds.
 
@@ -15,7 +16,7 @@ export const SERVICES = {
 
 /** Programs that the script starts, each replaced by a wrapper that runs `body` around the real one. */
 export async function wrapPrograms(of: TestNode, body: (program: string) => string): Promise<string[]> {
-  const script = await deployedScript();
+  const script = installScript();
   const names =
     'chgrp chmod chown cp flock ln mkdir mv openssl readlink rm sha256sum stat sync timeout'.split(' ');
   for (const name of names) {

@@ -16,7 +16,8 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from '@jest/globals';
-import { loadDocuments } from '../../scripts/render-member-account.ts';
+import { nodeParameters, variablesOf } from '../../scripts/parameters.ts';
+import { installScript } from '../../scripts/render.ts';
 import type { Bundle } from './certificates.ts';
 
 export const DEPLOYMENT = '0123456789abcdef01234567';
@@ -24,14 +25,6 @@ export const SECRET = `arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-
 
 /** Where Debian keeps the authorities that it trusts, below the root. */
 export const AUTHORITIES = 'etc/ssl/certs/ca-certificates.crt';
-
-/** The script as it is deployed: rendered into the document. */
-export async function deployedScript(): Promise<string> {
-  const { installOnNode } = await loadDocuments();
-  const script = (installOnNode.mainSteps[0]?.inputs.runCommand as string[] | undefined)?.[0];
-  if (script === undefined) throw new Error('the document has no script');
-  return script;
-}
 
 export interface Result {
   Outcome: string;
@@ -77,7 +70,7 @@ export async function createNode({ knownAuthority = '' } = {}) {
   // The list of authorities that a distribution brings: the tests' own stands for a public one.
   if (knownAuthority) await writeFile(path.join(root, AUTHORITIES), knownAuthority);
   const scriptFile = path.join(folder, '_script.sh');
-  await writeFile(scriptFile, await deployedScript(), { mode: 0o700 });
+  await writeFile(scriptFile, installScript(), { mode: 0o700 });
 
   const addCommand = async (name: string, body: string) => {
     const file = path.join(bin, name);
@@ -125,14 +118,7 @@ export async function createNode({ knownAuthority = '' } = {}) {
     SSM_DeploymentId: DEPLOYMENT,
     SSM_RolloutNumber: '1',
     SSM_CorrelationId: 'correlation-1',
-    SSM_ReloadServices: '',
-    SSM_RestartServices: '',
-    SSM_VerifyPort: '0',
-    SSM_KeyFormat: 'decrypted',
-    SSM_ExtraFormats: '',
-    SSM_KeyMode: '',
-    SSM_KeyGroup: '',
-    SSM_DryRun: 'false',
+    ...variablesOf(nodeParameters()),
   };
 
   const node = {
@@ -271,7 +257,8 @@ export async function createNode({ knownAuthority = '' } = {}) {
       return found;
     },
 
-    remove: () => rm(folder, { recursive: true, force: true }),
+    // The journal's process may write a moment longer.
+    remove: () => rm(folder, { recursive: true, force: true, maxRetries: 20 }),
   };
   return node;
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { runCommandDocument } from '../../../local/node/agent.ts';
 import type { CommandInvocation, NodeSpec, RunCommandOptions } from '../../../local/node/types.ts';
-import { loadDocuments } from '../../../scripts/render-member-account.ts';
+import { loadDocuments } from '../../../scripts/render.ts';
 import type { Bundle } from '../../ssm-documents/certificates.ts';
 import type { serveSecrets } from './serve-secrets.ts';
 
@@ -36,7 +36,7 @@ export async function runInstall(
     ...parameters,
   };
   const invocation = await runCommandDocument(
-    (await documents).installOnNode,
+    documents.installOnNode,
     Object.fromEntries(Object.entries(values).map(([name, value]) => [name, [value]])),
     node,
     options,

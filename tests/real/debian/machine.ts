@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { resolveParameters } from '../../../local/node/document-parameters.ts';
-import { loadDocuments } from '../../../scripts/render-member-account.ts';
+import { loadDocuments } from '../../../scripts/render.ts';
 import type { Bundle } from '../../ssm-documents/certificates.ts';
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
@@ -102,7 +102,7 @@ export async function bootMachine(release: string, trusted: string): Promise<Mac
 
   let commands = 0;
   const install: Machine['install'] = async (bundle, parameters) => {
-    const document = (await documents).installOnNode;
+    const document = documents.installOnNode;
     const lines = (document.mainSteps[0]?.inputs.runCommand ?? []) as string[];
     const id = 'i-0123456789abcdef0';
     const values = resolveParameters(

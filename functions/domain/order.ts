@@ -1,0 +1,219 @@
+import * as z from 'zod';
+import { PATTERNS, whole } from './patterns.ts';
+
+// What a deployment may say. This file is the one source: types and the checks of requests follow from it by zod;
+// `make render` writes from it the schemas of docs/openapi.yaml, the table of docs/guide.md, the parameters of the SSM
+// documents and what the install script makes of them. A new option is a line of INSTALL_OPTIONS and its behaviour in
+// ssm-documents/install-certificate/. The bounds are those of the services behind: ACM, SSM, systemd, useradd(8).
+//
+// Functions other than deployments-api import types alone: zod takes time to load.
+
+/** What a form would take, and must not. */
+interface Never {
+  form: string;
+  says: string;
+}
+
+const NO_TWO_DOTS = { form: '.*[.][.].*', says: 'no two dots together' };
+const NO_SPACE_AT_AN_END = { form: '( .*|.* )', says: 'no space at either end' };
+const NO_KEY_OF_AWS = { form: '[aA][wW][sS]:.*', says: 'aws: tag keys are reserved by AWS' };
+// Neither does useradd take these; chgrp would read digits as a group id.
+const NO_NUMBER_AND_NO_DOTS = { form: '([0-9]+|[.][.]?)', says: 'not only digits, and not . or ..' };
+
+const oneOf = (forms: string[]) => (forms.length === 1 ? forms[0] : `(${forms.join('|')})`);
+
+function text(form: string, says: string, ...nevers: Never[]) {
+  const schema = nevers.reduce(
+    (checked, never) => checked.refine((value) => !whole(never.form).test(value), never.says),
+    z.string().regex(whole(form), says),
+  );
+  return nevers.length === 0
+    ? schema
+    : schema.meta({ not: { pattern: `^${oneOf(nevers.map(({ form: never }) => never))}$` } });
+}
+
+/** A list without doubles, empty where it is left out. */
+function listOf<T extends z.ZodType<string>>(item: T, most: number, says: string) {
+  return z
+    .array(item)
+    .max(most)
+    .refine((values) => new Set(values).size === values.length, says)
+    .meta({ uniqueItems: true });
+}
+
+const unit = text(PATTERNS.UnitName, 'not the name of a systemd unit');
+const units = listOf(unit, 5, 'each unit once').default([]);
+const TAG_CHARACTERS = 'letters, digits, spaces and _ . : / = + - @';
+
+export const certName = text(
+  PATTERNS.CertName,
+  'up to 64 letters, digits, dots, dashes and underscores, with a letter or digit at both ends',
+  NO_TWO_DOTS,
+);
+export const certificateArn = text(PATTERNS.CertificateArn, 'not the ARN of an ACM certificate');
+export const account = text(PATTERNS.AccountId, 'not an account id of 12 digits');
+export const deploymentId = text(PATTERNS.DeploymentId, 'not a DeploymentId');
+
+/**
+ * Options of the installation. They reach the install script as parameters of the same names: lists with a space between
+ * two values, what is left out as an empty text. One that the first edition did not know has no default: a member stack
+ * that is older gets no parameter that it does not know, unless an order asks for it.
+ *
+ * `without` says what holds where an option without a default is left out.
+ */
+export const INSTALL_OPTIONS = {
+  ReloadServices: units.describe('systemd units that are reloaded, in this order, for example `["nginx"]`.'),
+  RestartServices: units.describe(
+    'systemd units that are restarted after the reloads, in this order. For units that cannot reload, for example `["slapd"]`. None of them may be in ReloadServices.',
+  ),
+  VerifyPort: z
+    .int()
+    .min(0)
+    .max(65535)
+    .default(0)
+    .describe(
+      'Port of the node that must serve the new certificate afterwards, at 127.0.0.1 or [::1]. 0 does not look.',
+    ),
+  VerifyName: text(PATTERNS.DnsName, 'not a DNS name', NO_TWO_DOTS).optional().meta({
+    description: 'Name by which the certificate is asked for at the port (SNI).',
+    without: "one of the certificate's own names",
+  }),
+  VerifyProtocol: z.enum(['imap', 'pop3', 'smtp', 'ftp', 'ldap', 'postgres', 'mysql']).optional().meta({
+    description: 'Protocol by which TLS is asked for at the port (STARTTLS).',
+    without: 'TLS at once',
+  }),
+  KeyFormat: z
+    .enum(['decrypted', 'encrypted'])
+    .default('decrypted')
+    .describe('Whether the key lies there with or without its passphrase.'),
+  ExtraFormats: listOf(z.enum(['combined-pem', 'pkcs12']), 2, 'each format once')
+    .default([])
+    .describe('More files: `combined-pem` for HAProxy, `pkcs12` for Java.'),
+  KeyMode: z
+    .enum(['0400', '0440', '0600', '0640'])
+    .optional()
+    .meta({ description: 'Mode of the file with the key.', without: 'as found, else `0600`' }),
+  KeyGroup: text(PATTERNS.UnixGroup, 'not the name of a Unix group', NO_NUMBER_AND_NO_DOTS).optional().meta({
+    description: 'Unix group of the file with the key: any name that useradd takes.',
+    without: 'as found, else `root`',
+  }),
+};
+
+export const InstallOptions = z.strictObject(INSTALL_OPTIONS);
+export type InstallOptions = z.output<typeof InstallOptions>;
+
+/** The fields of a request, but for the name of the certificate, which is in the path. */
+const ORDER = {
+  CertificateArn: certificateArn.describe(
+    "An exportable certificate of ACM, of the stack's own account and Region.",
+  ),
+  TargetTagKey: text(
+    PATTERNS.TagKey,
+    `up to 128 ${TAG_CHARACTERS}`,
+    NO_SPACE_AT_AN_END,
+    NO_KEY_OF_AWS,
+  ).describe('Key of the tag that the nodes carry: one of the keys that the stack may use.'),
+  TargetTagValue: text(PATTERNS.TagValue, `up to 256 ${TAG_CHARACTERS}`, NO_SPACE_AT_AN_END).describe(
+    'Value of that tag.',
+  ),
+  TargetAccount: account
+    .optional()
+    .meta({ description: 'Account of the nodes.', without: "the stack's own" }),
+  TargetRegion: text(PATTERNS.Region, 'not a Region')
+    .optional()
+    .meta({ description: 'Region of the nodes.', without: "the stack's own" }),
+  ...INSTALL_OPTIONS,
+  // Ten at once keeps a fleet of web servers serving; one node in ten may fail before the rest is left alone.
+  // Forms as in SendCommand (SSM API reference).
+  MaxConcurrency: text(PATTERNS.Amount, 'a number or a percentage from 1')
+    .default('10')
+    .describe('Nodes at once, after the first one: a number or a percentage.'),
+  MaxErrors: text(PATTERNS.AmountOrNone, 'a number or a percentage')
+    .default('10%')
+    .describe('Failed nodes after which no further node is started: a number or a percentage.'),
+  DryRun: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Runs all checks on the nodes and changes nothing there. What is registered already stays as it is; the result stands in LastDryRun and beside each node.',
+    ),
+  Delivery: z
+    .enum(['nodes', 'secret'])
+    .default('nodes')
+    .describe(
+      '`nodes` installs on managed nodes. `secret` only stores and renews the bundle, for the roles in ReaderRoleArns, and announces each version by an event in the target account.',
+    ),
+  // A resource policy holds 20,480 characters; ten ARNs of the longest names fit many times.
+  ReaderRoleArns: listOf(text(PATTERNS.RoleArn, 'not the ARN of a role'), 10, 'each role once')
+    .min(1)
+    .optional()
+    .meta({
+      description: 'Roles of the target account that may read the bundle. With Delivery `secret` only.',
+    }),
+};
+
+const OrderFields = z.strictObject({
+  CertName: z.string().optional().describe('If given, the same as in the path.'),
+  ...ORDER,
+});
+
+/** A rule over several fields; it is checked beside faults of single ones, so that all are named at once. */
+const rule = (path: keyof typeof ORDER, message: string) => ({
+  path: [path],
+  message,
+  when: ({ value }: z.core.ParsePayload) => typeof value === 'object' && value !== null,
+});
+
+/** systemd reads a name without a suffix as that of a service. */
+const unitOf = (name: unknown) => String(name).replace(/\.service$/, '');
+
+/** Whether no unit is in both lists. A value that is no list is a fault of its own field. */
+function areApart(reloaded: unknown, restarted: unknown): boolean {
+  const namesIn = (list: unknown) => (Array.isArray(list) ? list.map(unitOf) : []);
+  return new Set(namesIn(reloaded)).isDisjointFrom(new Set(namesIn(restarted)));
+}
+
+/** Body of POST …/deployments. */
+export const DeploymentBody = OrderFields.refine(
+  ({ Delivery, ReaderRoleArns }) => Delivery !== 'secret' || ReaderRoleArns !== undefined,
+  rule('ReaderRoleArns', 'needed with Delivery secret: who may read the bundle'),
+)
+  .refine(
+    ({ Delivery, ReaderRoleArns }) => Delivery === 'secret' || ReaderRoleArns === undefined,
+    rule('ReaderRoleArns', 'only with Delivery secret: nodes read by their tag'),
+  )
+  .refine(
+    ({ Delivery, DryRun }) => Delivery !== 'secret' || DryRun !== true,
+    rule('DryRun', 'only with Delivery nodes'),
+  )
+  .refine(
+    ({ ReloadServices, RestartServices }) => areApart(ReloadServices, RestartServices),
+    rule('RestartServices', 'a unit is reloaded or restarted: none of these may be in ReloadServices'),
+  )
+  .refine(
+    ({ VerifyName, VerifyPort }) => VerifyName === undefined || VerifyPort !== 0,
+    rule('VerifyName', 'only with a VerifyPort'),
+  )
+  .refine(
+    ({ VerifyProtocol, VerifyPort }) => VerifyProtocol === undefined || VerifyPort !== 0,
+    rule('VerifyProtocol', 'only with a VerifyPort'),
+  );
+
+export type DeploymentRequest = z.output<typeof DeploymentBody>;
+
+/** Field names on the wire and in DynamoDB alike. */
+export type Target = {
+  [Field in 'TargetAccount' | 'TargetRegion' | 'TargetTagKey' | 'TargetTagValue']: NonNullable<
+    DeploymentRequest[Field]
+  >;
+};
+
+/** The standing order: this certificate, under this name, on every node with this tag. */
+export interface Order
+  extends Target,
+    Pick<DeploymentRequest, 'CertificateArn' | 'ReaderRoleArns' | 'MaxConcurrency' | 'MaxErrors'> {
+  CertName: string;
+  /** Absent in what the first edition wrote: nodes. */
+  Delivery?: DeploymentRequest['Delivery'];
+  Options: InstallOptions;
+}

@@ -1,0 +1,61 @@
+// Tables of the documentation that are written from lists of the code.
+import type * as z from 'zod';
+import { DeploymentBody } from '../functions/domain/order.ts';
+import { type ExitCode, type OptionSchema, schemaOf } from './parameters.ts';
+
+/** The field's name in the words of the docs: those for people say server where code and API say node. */
+function inWordsOf(text: string, word: 'node' | 'server'): string {
+  const isCode = (part: string) => part.startsWith('`');
+  return text
+    .split(/(`[^`]*`)/)
+    .map((part) =>
+      isCode(part) || word === 'node' ? part : part.replace(/\bnode/g, 'server').replace(/\bNode/g, 'Server'),
+    )
+    .join('');
+}
+
+const row = (...cells: (string | number)[]) => `| ${cells.join(' | ')} |`;
+
+/** What a request may say: fields, defaults, meanings. */
+export function fieldTable(body: z.ZodType = DeploymentBody): string {
+  const { properties, required } = schemaOf(body) as {
+    properties: Record<string, OptionSchema>;
+    required: string[];
+  };
+  const rows = Object.entries(properties).map(([name, schema]) =>
+    row(
+      `\`${name}\``,
+      required.includes(name) ? '–' : standardOf(schema),
+      inWordsOf(`${schema.description}${valuesOf(schema)}`, 'server'),
+    ),
+  );
+  return [row('Field', 'Default', 'What it means'), row('---', '---', '---'), ...rows].join('\n');
+}
+
+function standardOf({ default: standard, without = 'none' }: OptionSchema): string {
+  if (standard === undefined) {
+    return without;
+  }
+  return `\`${typeof standard === 'string' ? standard : JSON.stringify(standard)}\``;
+}
+
+function valuesOf({ enum: values = [], description = '' }: OptionSchema): string {
+  const isSaid = values.every((value) => description.includes(value));
+  return isSaid ? '' : ` One of ${values.map((value) => `\`${value}\``).join(', ')}.`;
+}
+
+const HEADINGS = { means: 'Means', todo: 'Look at, and do' };
+
+export function exitCodeTable(
+  codes: ExitCode[],
+  columns: (keyof typeof HEADINGS)[],
+  word: 'node' | 'server',
+): string {
+  return [
+    row('Code', 'Fault', ...columns.map((column) => HEADINGS[column])),
+    row('---', '---', ...columns.map(() => '---')),
+    ...codes.map((exit) =>
+      row(exit.code, `\`${exit.fault}\``, ...columns.map((column) => inWordsOf(exit[column], word))),
+    ),
+  ].join('\n');
+}

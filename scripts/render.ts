@@ -1,0 +1,183 @@
+// Writes what is made from other files, and lies in the repository as it is deployed or read: nobody needs a build for it.
+//
+//   node scripts/render.ts           renders
+//   node scripts/render.ts --check   fails if a file does not hold what would be rendered
+//
+// The SSM documents stand in member-account.yaml as plain YAML and the script with its comments: what runs on a server
+// as root can be read there, line by line.
+import { existsSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { Document, isScalar, parse, visit } from 'yaml';
+import { PATTERNS } from '../functions/domain/patterns.ts';
+import { exitCodeTable, fieldTable } from './doc-tables.ts';
+import { openApiBlocks } from './openapi.ts';
+import { exitCodes, nodeParameters, scriptPart } from './parameters.ts';
+
+const root = path.dirname(import.meta.dirname);
+
+/** What CloudFormation takes as a template that lies in S3, in bytes (TemplateURL: 1 MB). */
+export const TEMPLATE_LIMIT = 1_000_000;
+
+interface Parameter {
+  type: string;
+  description?: string;
+  allowedPattern: string;
+  default?: string;
+  interpolationType?: string;
+}
+
+export interface SsmDocument {
+  schemaVersion: string;
+  parameters: Record<string, Parameter>;
+  mainSteps: { name: string; action: string; onFailure?: string; inputs: Record<string, unknown> }[];
+  [field: string]: unknown;
+}
+
+const INSTALL_SCRIPT = path.join(root, 'ssm-documents', 'install-certificate');
+
+/**
+ * The install script as it is deployed and as tests run it: its parts, in the byte order of their names. Indentation and
+ * the headings of the parts are left out: an SSM document has 64 KB, and comments say more.
+ */
+export function installScript(folder = INSTALL_SCRIPT): string {
+  const names = readdirSync(folder).filter((name) => name.endsWith('.sh'));
+  const parts = names.sort().map((name) => readFileSync(path.join(folder, name), 'utf8').trimEnd());
+  return `${parts.join('\n\n')}\n`.replace(/^ +|^# ---- .*\n\n/gm, '');
+}
+
+/** The two documents as they are deployed: parameters and script in their places. */
+export function loadDocuments(): { installOnNode: SsmDocument; installOnFleet: SsmDocument } {
+  const read = (name: string): SsmDocument =>
+    parse(readFileSync(path.join(root, 'ssm-documents', name), 'utf8'));
+  const node = read('install-on-node.yaml');
+  const step = node.mainSteps[0] as SsmDocument['mainSteps'][number];
+  const inputs = { ...step.inputs, runCommand: [installScript()] };
+  const installOnNode = { ...node, parameters: commandParameters(), mainSteps: [{ ...step, inputs }] };
+  return { installOnNode, installOnFleet: handParametersOn(read('install-on-fleet.yaml')) };
+}
+
+/** No value is ever pasted into shell text: the agent hands each one over as a variable. */
+function commandParameters(): Record<string, Parameter> {
+  return Object.fromEntries(
+    nodeParameters().map(({ name, pattern, default: standard }) => [
+      name,
+      {
+        type: 'String',
+        interpolationType: 'ENV_VAR',
+        allowedPattern: `^${pattern}$`,
+        ...(standard === undefined ? {} : { default: standard }),
+      },
+    ]),
+  );
+}
+
+/** Gives the Automation document the parameters of the Command document, and passes them in each of its steps. */
+function handParametersOn(fleet: SsmDocument): SsmDocument {
+  const own = Object.entries(fleet.parameters).map(([name, parameter]) => [
+    name,
+    { ...parameter, allowedPattern: `^${PATTERNS[parameter.allowedPattern as keyof typeof PATTERNS]}$` },
+  ]);
+  const handedOn = Object.entries(commandParameters()).map(([name, parameter]) => {
+    // Only Command documents know interpolationType.
+    const { interpolationType: _, ...rest } = parameter;
+    return [name, rest];
+  });
+  const passed = Object.fromEntries(handedOn.map(([name]) => [name, `{{ ${name} }}`]));
+  return {
+    ...fleet,
+    parameters: Object.fromEntries([...own, ...handedOn]),
+    mainSteps: fleet.mainSteps.map((step) => ({ ...step, inputs: { ...step.inputs, Parameters: passed } })),
+  };
+}
+
+/** Each file with what is rendered into it, from the text that it has. */
+export const RENDERED: Record<string, (text: string) => string> = {
+  // First, as the documents hold it.
+  'ssm-documents/install-certificate/05-exit-codes-and-parameters.sh': () => scriptPart(),
+  'member-account.yaml': (text) => {
+    const { installOnNode, installOnFleet } = loadDocuments();
+    const blocks = { 'install-on-fleet.yaml': installOnFleet, 'install-on-node.yaml': installOnNode };
+    return Object.entries(blocks).reduce(
+      (template, [name, document]) =>
+        replaceBetweenMarks(template, `# rendered from ssm-documents/${name}`, toYaml(document)),
+      text,
+    );
+  },
+  'docs/openapi.yaml': (text) =>
+    Object.entries(openApiBlocks()).reduce(
+      (api, [name, block]) =>
+        replaceBetweenMarks(api, `# rendered from functions/domain/order.ts, ${name}`, toOpenApi(block)),
+      text,
+    ),
+  'docs/guide.md': (text) =>
+    replaceBetweenMarks(text, '<!-- rendered from functions/domain/order.ts', fieldTable()),
+  'docs/operations.md': (text) => withExitCodes(text, ['means', 'todo'], 'server'),
+  'ssm-documents/README.md': (text) => withExitCodes(text, ['means'], 'node'),
+};
+
+function withExitCodes(text: string, columns: ('means' | 'todo')[], word: 'node' | 'server'): string {
+  const mark = '<!-- rendered from ssm-documents/exit-codes.yaml';
+  return replaceBetweenMarks(text, mark, exitCodeTable(exitCodes, columns, word));
+}
+
+/** The file as it should be. */
+export function rendered(file: string): { is: string; shouldBe: string } {
+  const is = existsSync(path.join(root, file)) ? readFileSync(path.join(root, file), 'utf8') : '';
+  return { is, shouldBe: (RENDERED[file] as (text: string) => string)(is) };
+}
+
+/** @throws if the marks, which are comments, are missing. */
+function replaceBetweenMarks(text: string, mark: string, block: string): string {
+  const end = mark.startsWith('<!--') ? ' -->' : '';
+  const place = new RegExp(`^( *)${mark}: begin${end}\\n[^]*?^ *${mark}: end${end}$`, 'm');
+  const indentation = place.exec(text)?.[1];
+  if (indentation === undefined) {
+    throw new Error(`there is no place between "${mark}: begin${end}" and ": end${end}"`);
+  }
+  const lines = block
+    .trimEnd()
+    .split('\n')
+    .map((line) => (line === '' ? '' : indentation + line))
+    .join('\n');
+  return text.replace(
+    place,
+    () => `${indentation}${mark}: begin${end}\n${lines}\n${indentation}${mark}: end${end}`,
+  );
+}
+
+/** As CloudFormation reads it, YAML 1.1: `no` and 0600 get their quotes, and there are no aliases. */
+function toYaml(value: unknown): string {
+  return new Document(value, { version: '1.1', aliasDuplicateObjects: false }).toString({
+    blockQuote: 'literal',
+    lineWidth: 0,
+    directives: false,
+  });
+}
+
+/** In the style of the rest of the document: lists of words on one line. */
+function toOpenApi(value: unknown): string {
+  const document = new Document(value, { aliasDuplicateObjects: false });
+  visit(document, {
+    Seq: (_, list) => {
+      list.flow = list.items.every(isScalar);
+    },
+  });
+  return document.toString({ lineWidth: 110, singleQuote: true, flowCollectionPadding: false });
+}
+
+function main(isCheck: boolean): void {
+  for (const file of Object.keys(RENDERED)) {
+    const { is, shouldBe } = rendered(file);
+    if (is !== shouldBe && isCheck) {
+      console.error(`${file} is stale: run make render`);
+      process.exitCode = 1;
+    } else if (is !== shouldBe) {
+      writeFileSync(path.join(root, file), shouldBe);
+    }
+  }
+}
+
+/** Not `import.meta.main`, which early releases of Node 24 do not have. */
+if (process.argv[1] && realpathSync(process.argv[1]) === import.meta.filename) {
+  main(process.argv.includes('--check'));
+}
