@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { InstallOptions } from '../../functions/domain/order.ts';
 import type { Deployment } from '../../functions/shared/deployment.ts';
 import { readEnvironment } from '../../functions/shared/environment.ts';
 import { Inventory } from '../../functions/shared/inventory.ts';
@@ -66,13 +67,7 @@ async function registered(state: 'installed' | 'running') {
     TargetRegion: 'eu-central-1',
     TargetTagKey: 'acm-export',
     TargetTagValue: `t${deployments}`,
-    Options: {
-      ReloadServices: [],
-      RestartServices: [],
-      VerifyPort: 0,
-      KeyFormat: 'decrypted' as const,
-      ExtraFormats: [],
-    },
+    Options: InstallOptions.parse({}),
     MaxConcurrency: '1',
     MaxErrors: '0',
   };

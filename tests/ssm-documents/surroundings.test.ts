@@ -21,6 +21,7 @@ import { startTlsServer } from '../../local/node/tls-server.ts';
 import { needs } from '../support/needs.ts';
 import { MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
 import { type Bundle, bundleOf, createAuthority, createChain, daysFromNow, issue } from './certificates.ts';
+import { DIALOGUES, startStarttlsServer } from './starttls-server.ts';
 import { AUTHORITIES, createNode, DEPLOYMENT, type Environment, type TestNode } from './test-node.ts';
 
 // What a server may have around the install that a test node of one's own making has not: another umask, other
@@ -616,6 +617,64 @@ describe('a port', () => {
     close();
     expect(result).toMatchObject({ ExitCode: 63, Error: expect.stringMatching(message) });
   });
+
+  describe.each(Object.keys(DIALOGUES))('that takes up TLS by STARTTLS of %s', (protocol) => {
+    let server: Awaited<ReturnType<typeof startStarttlsServer>>;
+    beforeEach(async () => {
+      await node.addCommand('sleep', 'exec /bin/sleep 0.01');
+      server = await startStarttlsServer(protocol, {
+        chain: node.base('current/fullchain.pem'),
+        key: node.base('current/privkey.pem'),
+      });
+    });
+    afterEach(() => server.stop());
+
+    test('serves the new certificate, for the name that is asked for', async () => {
+      const options = {
+        SSM_VerifyPort: String(server.port),
+        SSM_VerifyProtocol: protocol,
+        SSM_VerifyName: 'mail.internal',
+      };
+      expect(await run(first, 1, options)).toMatchObject({ Outcome: 'installed' });
+      expect(await run(second, 2, options)).toMatchObject({ Outcome: 'installed' });
+      expect(new Set(server.names)).toEqual(new Set(['mail.internal']));
+    });
+  });
+
+  test('that does not take up STARTTLS is told as such', async () => {
+    const { port, close } = await listening((socket) => {
+      socket.write('* OK ready\r\n');
+      socket.on('data', () => socket.write('. BAD no\r\n'));
+    });
+    const result = await run(first, 1, { SSM_VerifyPort: String(port), SSM_VerifyProtocol: 'imap' });
+    close();
+    expect(result).toMatchObject({
+      ExitCode: 63,
+      Error: expect.stringContaining('does not speak TLS after STARTTLS of imap'),
+    });
+  });
+
+  test.each(['s_client: Value must be one of:', 'usage: s_client args'])(
+    'whose protocol this openssl does not know is found before the switch: %s',
+    async (usage) => {
+      await node.install(first);
+      await node.addCommand(
+        'openssl',
+        `[ "$1" != s_client ] || { echo '${usage}' >&2; exit 1; }; exec ${programOf('openssl')} "$@"`,
+      );
+      const before = await node.files();
+      const result = await run(second, 2, { SSM_VerifyPort: '3306', SSM_VerifyProtocol: 'mysql' });
+      expect(result).toMatchObject({
+        Outcome: 'failed',
+        ExitCode: 12,
+        Error: expect.stringContaining('openssl knows no STARTTLS of mysql'),
+      });
+      expect({ ...(await node.files()), 'etc/ssl/acm-export/web/record': '' }).toEqual({
+        ...before,
+        'etc/ssl/acm-export/web/record': '',
+      });
+    },
+  );
 
   test('that listens on ::1 only is found', async () => {
     const server = await startTlsServer('node', { root: node.root, certName: 'web' });

@@ -64,6 +64,7 @@ export const SERVERS: Server[] = [
     unit: { bullseye: 'postfix@-', bookworm: 'postfix@-', trixie: 'postfix' },
     configure: `
       postconf -e "smtpd_tls_cert_file = $CURRENT/fullchain.pem" "smtpd_tls_key_file = $CURRENT/privkey.pem"`,
+    options: { VerifyPort: '25', VerifyProtocol: 'smtp' },
     // Nothing to break: each of its processes reads the configuration when it starts, reload or not.
     port: 25,
     starttls: 'smtp',
@@ -72,7 +73,7 @@ export const SERVERS: Server[] = [
     name: 'Dovecot',
     package: 'dovecot-core',
     unit: 'dovecot',
-    options: { VerifyPort: '993' },
+    options: { VerifyPort: '143', VerifyProtocol: 'imap' },
     // 2.3, then 2.4.
     configure: `
       sed -i -e "s|^ssl_cert = .*|ssl_cert = <$CURRENT/fullchain.pem|" -e "s|^ssl_key = .*|ssl_key = <$CURRENT/privkey.pem|" \\
@@ -89,7 +90,7 @@ export const SERVERS: Server[] = [
     // `postgresql` only hands a reload on.
     unit: { bullseye: 'postgresql@13-main', bookworm: 'postgresql@15-main', trixie: 'postgresql@17-main' },
     // It reads the key as its own user, who is in Debian's group for keys.
-    options: { KeyGroup: 'ssl-cert', KeyMode: '0640' },
+    options: { KeyGroup: 'ssl-cert', KeyMode: '0640', VerifyPort: '5432', VerifyProtocol: 'postgres' },
     configure: `
       sed -i -e "s|^ssl_cert_file = .*|ssl_cert_file = '$CURRENT/fullchain.pem'|" \\
         -e "s|^ssl_key_file = .*|ssl_key_file = '$CURRENT/privkey.pem'|" /etc/postgresql/*/main/postgresql.conf`,
