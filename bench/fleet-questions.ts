@@ -10,7 +10,7 @@ import {
   type Status,
   timestamp,
   versionIdOf,
-} from '../functions/shared/deployment.ts';
+} from '../functions/domain/deployment.ts';
 import { OPTIONS, writeItems } from './fleet.ts';
 import type { Table } from './report.ts';
 import { seeded, virtualWorld } from './world.ts';

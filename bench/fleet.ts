@@ -8,8 +8,8 @@ import {
   secretNameOf,
   timestamp,
   versionIdOf,
-} from '../functions/shared/deployment.ts';
-import { inParallel } from '../functions/shared/inventory.ts';
+} from '../functions/domain/deployment.ts';
+import { inParallel } from '../functions/runtime/in-parallel.ts';
 import { ScriptedNode } from '../local/scripted-node.ts';
 import { administratorOf, CENTRAL, deployMember, MEMBERS, REGION, type World } from './world.ts';
 

@@ -1,7 +1,7 @@
 import * as z from 'zod';
-import { CERTIFICATE_ARN } from '../shared/certificate.ts';
-import { type Order, STATUSES } from '../shared/deployment.ts';
-import { type Fault, RequestRefused } from '../shared/errors.ts';
+import { CERTIFICATE_ARN } from '../domain/certificate.ts';
+import { type Order, STATUSES } from '../domain/deployment.ts';
+import { type Fault, RequestRefused } from '../domain/errors.ts';
 
 // The bounds are those of the services behind: ACM and SSM tags, Run Command, systemd, useradd(8).
 // docs/openapi.yaml describes them to callers; a test holds it against these schemas.

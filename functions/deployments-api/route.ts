@@ -1,7 +1,7 @@
 import type { APIGatewayProxyEvent, APIGatewayProxyResult } from 'aws-lambda';
 import type * as z from 'zod';
-import { isNamed, RequestRefused } from '../shared/errors.ts';
-import { logFields, logger } from '../shared/observed.ts';
+import { isNamed, RequestRefused } from '../domain/errors.ts';
+import { logFields, logger } from '../runtime/observability.ts';
 import {
   createDeployment,
   type DeploymentsApiDeps,

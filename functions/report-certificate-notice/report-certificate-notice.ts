@@ -1,7 +1,8 @@
 import * as z from 'zod';
-import { isCertificateArn } from '../shared/certificate.ts';
-import type { Inventory } from '../shared/inventory.ts';
-import { ignore, type Notification, ownOf, placesOf, type Report } from '../shared/notification.ts';
+import { isCertificateArn } from '../domain/certificate.ts';
+import { type Notification, ownOf, placesOf } from '../domain/notification.ts';
+import type { Inventory } from '../inventory/inventory.ts';
+import { ignore, type Report } from '../notifications/notifier.ts';
 
 /** The fields that are read of ACM's events (ACM user guide, "EventBridge support"). */
 const NoticeEvent = z.object({
@@ -15,7 +16,7 @@ const NoticeEvent = z.object({
 export interface ReportCertificateNoticeDeps {
   inventory: Inventory;
   /** Sends a notification unless one with this key was sent: EventBridge delivers at least once. */
-  notifyOnce: (key: string, notification: Notification) => Promise<void>;
+  notify: (key: string, notification: Notification) => Promise<void>;
 }
 
 /** ACM's notices by detail-type (ACM user guide, "EventBridge support"). */
@@ -54,12 +55,12 @@ export async function reportCertificateNotice(
   if (!notice || !isCertificateArn(arn)) {
     return ignore(`${type} is not a notice of ACM about a certificate`);
   }
-  const { items: deployments } = await deps.inventory.fleet({ CertificateArn: arn }, 100);
+  const { items: deployments } = await deps.inventory.fleet.page({ CertificateArn: arn }, 100);
   if (deployments.length === 0) {
     return ignore('the certificate is not deployed by this system');
   }
   const days = detail.DaysToExpiry;
-  await deps.notifyOnce(`${type}#${arn}#${time.slice(0, 10)}`, {
+  await deps.notify(`${type}#${arn}#${time.slice(0, 10)}`, {
     Subject: `${type}: ${deployments[0]?.CertName}`,
     What: `${notice.what}${typeof days === 'number' ? ` ${days} days remain.` : ''} Certificate: ${arn}`,
     Where: placesOf(deployments),

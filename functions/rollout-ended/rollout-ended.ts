@@ -1,17 +1,11 @@
 import * as z from 'zod';
-import { type AdvanceDeps, advance } from '../shared/advance.ts';
-import { type Deployment, executionNameOf, isDryRun, parseExecutionName } from '../shared/deployment.ts';
-import { isNamed } from '../shared/errors.ts';
-import { endOf } from '../shared/inventory.ts';
-import {
-  executionLink,
-  ignore,
-  type Notification,
-  ownOf,
-  placeOf,
-  type Report,
-} from '../shared/notification.ts';
-import { logFields } from '../shared/observed.ts';
+import { type Deployment, executionNameOf, isDryRun, parseExecutionName } from '../domain/deployment.ts';
+import { isNamed } from '../domain/errors.ts';
+import { executionLink, type Notification, ownOf, placeOf } from '../domain/notification.ts';
+import { endOf } from '../domain/rollout.ts';
+import { ignore, type Report } from '../notifications/notifier.ts';
+import { type AdvanceDeps, advance } from '../rollouts/advance.ts';
+import { logFields } from '../runtime/observability.ts';
 
 /** The fields that are read of Step Functions' Execution Status Change (Step Functions developer guide). */
 const ExecutionEvent = z.object({
@@ -31,7 +25,7 @@ type ExecutionEvent = z.infer<typeof ExecutionEvent>;
 export interface RolloutEndedDeps extends AdvanceDeps {
   correlationId: string;
   /** Sends a notification unless one with this key was sent: EventBridge delivers at least once. */
-  notifyOnce: (key: string, notification: Notification) => Promise<void>;
+  notify: (key: string, notification: Notification) => Promise<void>;
 }
 
 /**
@@ -113,7 +107,7 @@ async function tell(
 ): Promise<void> {
   const { executionArn, status, error } = detail;
   const { CertName, CertificateArn, TargetTagKey, TargetTagValue, Observed } = deployment;
-  await deps.notifyOnce(`${executionArn}#${status}`, {
+  await deps.notify(`${executionArn}#${status}`, {
     Subject: `Rollout of ${CertName} ${status === 'SUCCEEDED' ? 'lost' : status}: ${TargetTagKey}=${TargetTagValue}`,
     What: `The rollout of certificate ${CertName} (${CertificateArn}) ended as ${status}. ${describeFailure(detail)} The nodes that were not changed go on serving what they served.${laterEnd(deployment, rolloutNumber)}`,
     Where: placeOf(deployment),

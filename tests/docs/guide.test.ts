@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { DeploymentBody } from '../../functions/deployments-api/request.ts';
 import { ROUTES } from '../../functions/deployments-api/route.ts';
-import { STATUSES } from '../../functions/shared/deployment.ts';
+import { STATUSES } from '../../functions/domain/deployment.ts';
 import { writtenTemplate } from '../templates/stacks.ts';
 import { rowsOf, section } from './documents.ts';
 

@@ -6,7 +6,7 @@ import {
   TagResourceCommand,
 } from '@aws-sdk/client-secrets-manager';
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { type Deployment, type RolloutInput, timestamp } from '../../functions/shared/deployment.ts';
+import { type Deployment, type RolloutInput, timestamp } from '../../functions/domain/deployment.ts';
 import { awsError } from './support/service-view.ts';
 import { System } from './support/system.ts';
 

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { viewOf } from '../../functions/deployments-api/view.ts';
-import { secretNameOf } from '../../functions/shared/deployment.ts';
+import { secretNameOf } from '../../functions/domain/deployment.ts';
 import type { Cloud, CloudNode, Identity } from '../../local/cloud.ts';
 import {
   CENTRAL,

@@ -3,7 +3,7 @@ import {
   type SSMClient,
   StopAutomationExecutionCommand,
 } from '@aws-sdk/client-ssm';
-import { isNamed } from './errors.ts';
+import { isNamed } from '../domain/errors.ts';
 
 /**
  * Statuses in which an Automation has ended (API reference of GetAutomationExecution). Any other, also one that is

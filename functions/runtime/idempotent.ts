@@ -7,7 +7,7 @@ import type { Context } from 'aws-lambda';
 const REMEMBERED_SECONDS = 172_800;
 
 /**
- * Runs `work` once for each key; a repeated call gets the first answer. A failed call may be repeated.
+ * Makes `work` idempotent by a key: a repeated call gets the first answer. A failed call may be repeated.
  *
  * A persistence instance keeps the first configuration that it sees, so each function gets one of its own.
  *
@@ -15,19 +15,19 @@ const REMEMBERED_SECONDS = 172_800;
  * @param key JMESPath of the key in the event.
  * @throws IdempotencyAlreadyInProgressError while another call works on the key.
  */
-export function once<E extends object, R extends object>(
+export function idempotent<E extends object, R extends object>(
   client: DynamoDBClient,
   table: string,
   key: string,
   work: (event: E) => Promise<R>,
 ): (event: E, context: Context) => Promise<R> {
   const config = new IdempotencyConfig({ eventKeyJmesPath: key, expiresAfterSeconds: REMEMBERED_SECONDS });
-  const idempotent = makeIdempotent((event: E) => work(event) as Promise<never>, {
+  const perform = makeIdempotent((event: E) => work(event) as Promise<never>, {
     persistenceStore: new DynamoDBPersistenceLayer({ tableName: table, awsSdkV3Client: client }),
     config,
   });
   return (event, context) => {
     config.registerLambdaContext(context);
-    return idempotent(event) as Promise<R>;
+    return perform(event) as Promise<R>;
   };
 }

@@ -22,7 +22,7 @@ export type Ending = { value: unknown } | { error: unknown } | 'crashed';
  *
  * @param choose a number from 0 to below its argument.
  */
-export async function takeTurns(actors: Actor[], choose: (of: number) => number): Promise<Ending[]> {
+export async function interleave(actors: Actor[], choose: (of: number) => number): Promise<Ending[]> {
   const waiting: (() => Promise<void>)[] = [];
   const endings: (Ending | undefined)[] = actors.map(() => undefined);
   actors.forEach(({ run, crash }, index) => {

@@ -10,8 +10,8 @@ import {
   TagResourceCommand,
   UpdateSecretVersionStageCommand,
 } from '@aws-sdk/client-secrets-manager';
-import type { Deployment, Order } from './deployment.ts';
-import { BundleScheduledForDeletion, isNamed } from './errors.ts';
+import type { Deployment, Order } from '../domain/deployment.ts';
+import { BundleScheduledForDeletion, isNamed } from '../domain/errors.ts';
 
 /** Names the deployment on its bundle, beside the tag that guards it. */
 const DEPLOYMENT_TAG = 'acm-export:deployment-id';

@@ -66,7 +66,7 @@ export interface Running {
   Cause: Cause;
   CorrelationId: string;
   BeganAt: string;
-  /** Seconds until its turn, counted from the start of the execution. */
+  /** Seconds until its slot, counted from the start of the execution. */
   StartDelaySeconds: number;
   /** Absent until the start was heard: until then any function may start the execution, which has one name only. */
   StartedAt?: string;
@@ -141,19 +141,25 @@ export interface Deployment extends Order {
 }
 
 /** Outcomes that the script reports, then those that only the centre can see. */
-export type NodeOutcome =
-  | 'installed'
-  | 'unchanged'
-  | 'rolled-back'
-  | 'failed'
-  | 'dry-run-passed'
-  | 'offline'
-  | 'unsupported'
-  | 'not-reached';
+export const NODE_OUTCOMES = [
+  'installed',
+  'unchanged',
+  'rolled-back',
+  'failed',
+  'dry-run-passed',
+  'offline',
+  'unsupported',
+  'not-reached',
+] as const;
+export type NodeOutcome = (typeof NODE_OUTCOMES)[number];
 
 /** Whether a node with this outcome serves the rollout's version. */
 export const holdsVersion = (outcome: NodeOutcome | undefined) =>
   outcome === 'installed' || outcome === 'unchanged';
+
+/** Whether the installation failed on a node. */
+export const isFault = (result: { Outcome?: NodeOutcome } | undefined) =>
+  result?.Outcome === 'failed' || result?.Outcome === 'rolled-back';
 
 export interface NodeResult {
   NodeId: string;
@@ -209,6 +215,12 @@ export function versionIdOf(certificateArn: string, serial: string): string {
 export function executionNameOf(deploymentId: string, running: Running): string {
   const suffix = isDryRun(running) ? '-try' : '';
   return running.ExecutionName ?? `${deploymentId}-${running.RolloutNumber}${suffix}`;
+}
+
+/** ARN of the execution of a rollout, from the ARN of its state machine. */
+export function executionArnOf(stateMachineArn: string, deploymentId: string, running: Running): string {
+  const executions = stateMachineArn.replace(':stateMachine:', ':execution:');
+  return `${executions}:${executionNameOf(deploymentId, running)}`;
 }
 
 /** The name that the first edition gave to an execution. */

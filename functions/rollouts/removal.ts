@@ -1,11 +1,15 @@
 import { type SFNClient, StopExecutionCommand } from '@aws-sdk/client-sfn';
-import { stopAutomation } from './automation.ts';
-import { restoreBundle, scheduleDeletion } from './bundle.ts';
-import { type Deployment, secretNameOf } from './deployment.ts';
-import { isNamed, RolloutSuperseded } from './errors.ts';
-import type { Inventory } from './inventory.ts';
-import { executionArnOf } from './rollout.ts';
-import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from './target-account.ts';
+import { type Deployment, executionArnOf, secretNameOf } from '../domain/deployment.ts';
+import { isNamed, RolloutSuperseded } from '../domain/errors.ts';
+import type { Inventory } from '../inventory/inventory.ts';
+import { stopAutomation } from '../target-account/automation.ts';
+import { restoreBundle, scheduleDeletion } from '../target-account/bundle.ts';
+import {
+  type ConnectTarget,
+  inTarget,
+  type SessionStatement,
+  targetArns,
+} from '../target-account/session.ts';
 
 export interface RemovalDeps {
   inventory: Inventory;

@@ -19,7 +19,7 @@ import { type ManagedNode, obstacleOf } from './nodes.ts';
 export const REASONS = {
   deleting: 'It is being deleted.',
   unstarted: 'A rollout has begun, and its start was not heard yet.',
-  turn: 'A rollout has begun and waits for its turn.',
+  slot: 'A rollout has begun and waits for its slot.',
   running: 'A rollout is running.',
   lost: 'A rollout has ended and nothing recorded how.',
   off: 'This stack starts no rollouts now: its parameter RolloutsEnabled is false.',
@@ -57,7 +57,7 @@ export interface Decision {
 }
 
 const MINUTE_MS = 60_000;
-/** A start that was heard is not doubted before this, counted from its turn. */
+/** A start that was heard is not doubted before this, counted from its slot. */
 const DOUBT_AFTER_MS = 15 * MINUTE_MS;
 /** A node that a repair did not reach, although it was there, is tried again after this. */
 const MISSED_AGAIN_MS = 60 * MINUTE_MS;
@@ -112,11 +112,11 @@ function nextOfRunning(running: Running, execution: ExecutionState, now: Date): 
   if (!running.StartedAt) {
     return { action: 'start', reason: 'unstarted', at: now };
   }
-  const turn = new Date(Date.parse(running.StartedAt) + running.StartDelaySeconds * 1000);
-  if (now < turn) {
-    return { action: 'nothing', reason: 'turn', at: turn };
+  const slot = new Date(Date.parse(running.StartedAt) + running.StartDelaySeconds * 1000);
+  if (now < slot) {
+    return { action: 'nothing', reason: 'slot', at: slot };
   }
-  const doubtful = new Date(turn.getTime() + DOUBT_AFTER_MS);
+  const doubtful = new Date(slot.getTime() + DOUBT_AFTER_MS);
   return execution === 'ended' && now >= doubtful
     ? { action: 'close', reason: 'lost', at: doubtful }
     : { action: 'nothing', reason: 'running', at: doubtful };
@@ -140,7 +140,7 @@ export function isAhead(
 }
 
 /** What waits for the running rollout to end, or for the end of a pause. */
-export function waitingOf({
+export function followUpOf({
   Wanted: wanted,
   Running: running,
   Observed: last,
@@ -207,7 +207,7 @@ export function wantedAfterRenewal(deployment: Deployment, noticed: Noticed, now
     return undefined;
   }
   // A request that waits keeps its cause: it brings the new version too.
-  const by = waitingOf(deployment) ? {} : { Cause, CorrelationId, At: timestamp(now) };
+  const by = followUpOf(deployment) ? {} : { Cause, CorrelationId, At: timestamp(now) };
   return { ...wanted, ...by, Serial, NotBefore };
 }
 

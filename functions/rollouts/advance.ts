@@ -1,5 +1,5 @@
 import { type SFNClient, StartExecutionCommand } from '@aws-sdk/client-sfn';
-import type { Certificate } from './certificate.ts';
+import type { Certificate } from '../domain/certificate.ts';
 import {
   type Deployment,
   executionNameOf,
@@ -9,11 +9,13 @@ import {
   type Running,
   timestamp,
   type Wanted,
-} from './deployment.ts';
-import { isNamed, RetryLater } from './errors.ts';
-import { type Inventory, ROUNDS } from './inventory.ts';
-import { type Decision, type Nodes, next, REASONS } from './next.ts';
-import { logger } from './observed.ts';
+} from '../domain/deployment.ts';
+import { isNamed, RetryLater } from '../domain/errors.ts';
+import { type Decision, type Nodes, next, REASONS } from '../domain/next.ts';
+import { Inventory, ROUNDS } from '../inventory/inventory.ts';
+import type { ClientConfig, Clients } from '../runtime/clients.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { logger } from '../runtime/observability.ts';
 
 export interface AdvanceDeps {
   /** False while the whole stack is switched off (parameter RolloutsEnabled): then no rollout begins or starts. */
@@ -24,13 +26,36 @@ export interface AdvanceDeps {
   now: () => Date;
 }
 
+/** What `advanceDepsFrom` reads. */
+export const ADVANCE_VARIABLES = ['INVENTORY_TABLE', 'STATE_MACHINE_ARN', 'ROLLOUTS_ENABLED'] as const;
+
+/**
+ * What beginning and starting a rollout needs.
+ *
+ * @param sfnConfig how often a start is tried; the SDK's default unless given.
+ */
+export function advanceDepsFrom(
+  env: Record<(typeof ADVANCE_VARIABLES)[number], string>,
+  clients: Pick<Clients, 'documents' | 'sfn'>,
+  clock: Clock,
+  sfnConfig?: ClientConfig,
+): AdvanceDeps {
+  return {
+    rolloutsEnabled: env.ROLLOUTS_ENABLED === 'true',
+    inventory: new Inventory(clients.documents(), env.INVENTORY_TABLE, clock.now),
+    sfn: clients.sfn(sfnConfig),
+    stateMachineArn: env.STATE_MACHINE_ARN,
+    now: clock.now,
+  };
+}
+
 /** Who advances a deployment, and what it knows. */
 export interface Advancing {
   /** Of a rollout that repairs: it has no other. */
   correlationId: string;
   nodes?: Nodes | undefined;
   /** When the rollout may start; at once by default. */
-  turn?: Date | undefined;
+  slot?: Date | undefined;
   /** The deployment as the caller's own write has just answered it: then it is not read first. */
   written?: Deployment | undefined;
 }
@@ -76,7 +101,7 @@ export async function advance(
       Serial,
       NotBefore,
       ...(isWanted ? { Cause, CorrelationId } : { Cause: 'RECONCILE', CorrelationId: how.correlationId }),
-      turn: how.turn,
+      slot: how.slot,
     });
     logger.info(begun ? 'Rollout begun' : 'Another caller was faster', { Reason: REASONS[decision.reason] });
     began ||= begun !== undefined;

@@ -1,9 +1,4 @@
-import {
-  type InstanceInformation,
-  paginateDescribeInstanceInformation,
-  type SSMClient,
-} from '@aws-sdk/client-ssm';
-import type { NodeResult, Target } from './deployment.ts';
+import type { NodeResult } from './deployment.ts';
 
 /** A managed node that carries the tag, as Systems Manager knows it. */
 export interface ManagedNode {
@@ -20,45 +15,6 @@ export interface ManagedNode {
  * (Systems Manager guide, "interpolationType"). Older ones would paste them into the script.
  */
 export const OLDEST_AGENT = '3.3.2746.0';
-
-/**
- * Every managed node that carries the target's tag. Terminated and stopped nodes are not listed.
- * A tag filter cannot be combined with other filters (API reference of DescribeInstanceInformation), so the
- * caller looks at state and platform itself.
- *
- * @param beforePage awaited before each call.
- */
-export async function listNodes(
-  ssm: SSMClient,
-  target: Target,
-  beforePage: () => Promise<void> = async () => {},
-): Promise<ManagedNode[]> {
-  const pages = paginateDescribeInstanceInformation(
-    { client: ssm, pageSize: 50 },
-    { Filters: [{ Key: `tag:${target.TargetTagKey}`, Values: [target.TargetTagValue] }] },
-  );
-  const nodes: ManagedNode[] = [];
-  await beforePage();
-  for await (const page of pages) {
-    nodes.push(...(page.InstanceInformationList ?? []).map(managedNode));
-    if (page.NextToken) {
-      await beforePage();
-    }
-  }
-  return nodes;
-}
-
-function managedNode(information: InstanceInformation): ManagedNode {
-  const { InstanceId = '', PingStatus, PlatformType = 'unknown', AgentVersion = '0' } = information;
-  const lastPing = information.LastPingDateTime?.toISOString();
-  return {
-    NodeId: InstanceId,
-    Online: PingStatus === 'Online',
-    Platform: PlatformType,
-    AgentVersion,
-    ...(lastPing ? { LastPing: lastPing } : {}),
-  };
-}
 
 /** Why nothing can be installed on a node now; undefined when it is ready. */
 export function obstacleOf(

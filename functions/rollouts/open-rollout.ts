@@ -1,13 +1,8 @@
-import { type Deployment, type Ended, executionNameOf, type Running } from './deployment.ts';
-import { RolloutSuperseded } from './errors.ts';
-import { endOf, type Inventory } from './inventory.ts';
-import { logFields } from './observed.ts';
-
-/** ARN of the execution of a rollout, from the ARN of its state machine. */
-export function executionArnOf(stateMachineArn: string, deploymentId: string, running: Running): string {
-  const executions = stateMachineArn.replace(':stateMachine:', ':execution:');
-  return `${executions}:${executionNameOf(deploymentId, running)}`;
-}
+import { type Deployment, type Ended, executionNameOf, type Running } from '../domain/deployment.ts';
+import { RolloutSuperseded } from '../domain/errors.ts';
+import { endOf } from '../domain/rollout.ts';
+import type { Inventory } from '../inventory/inventory.ts';
+import { logFields } from '../runtime/observability.ts';
 
 /** A rollout that a task works for. `ended`: an earlier attempt of the task ended it and was not heard. */
 export interface OpenRollout {

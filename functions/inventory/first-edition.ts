@@ -7,7 +7,7 @@ import {
   type Running,
   versionIdOf,
   type Wanted,
-} from './deployment.ts';
+} from '../domain/deployment.ts';
 
 /** What the first edition wrote into an item, and this edition does not. */
 export const FIRST_EDITION_NAMES = [
@@ -73,7 +73,7 @@ export function readItem(item: Record<string, unknown>): Deployment {
   }
   const {
     Rollout: claim,
-    Pending: pending,
+    Pending: followUp,
     LastRollout: last,
     LastDryRun,
     Failures,
@@ -84,10 +84,10 @@ export function readItem(item: Record<string, unknown>): Deployment {
   const rollout = claim?.Cause === 'DRY_RUN' ? undefined : claim;
   const observed = kept.Observed?.Generation ?? (last ? 1 : 0);
   const running = (kept.Wanted?.Generation ?? observed) + (rollout ? 1 : 0);
-  const wish = pending ?? rollout ?? kept.Wanted ?? last;
+  const wish = followUp ?? rollout ?? kept.Wanted ?? last;
   if (!kept.DryRunOnly) {
     deployment.Wanted = {
-      Generation: Math.max(1, running + (pending ? 1 : 0)),
+      Generation: Math.max(1, running + (followUp ? 1 : 0)),
       Serial: wish?.Serial ?? kept.Serial ?? '',
       NotBefore: '',
       Cause: wish?.Cause ?? 'RECONCILE',

@@ -2,7 +2,7 @@ import type { Context } from 'aws-lambda';
 import type { ClientConfig, Clients } from './clients.ts';
 import { type Clock, systemClock } from './clock.ts';
 import type { Environment } from './environment.ts';
-import { observed, traced } from './observed.ts';
+import { traced, withObservability } from './observability.ts';
 
 /** Builds a function from the world in which it runs. */
 type Compose<C, E, R> = (
@@ -25,7 +25,7 @@ export function inLambda<C extends Partial<Clients>, E extends object, R>(
 ) {
   return process.env.AWS_LAMBDA_FUNCTION_NAME === undefined
     ? undefined
-    : observed(compose(process.env, withTraces(clients), systemClock));
+    : withObservability(compose(process.env, withTraces(clients), systemClock));
 }
 
 function withTraces<C extends Partial<Clients>>(clients: C): C {

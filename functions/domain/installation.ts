@@ -1,5 +1,4 @@
 import type { Ended, RolloutInput } from './deployment.ts';
-import { count, logger } from './observed.ts';
 
 /** References to the stored bundle: all that the state machine learns. First-edition executions have no NotBefore. */
 export interface StoredBundle {
@@ -24,32 +23,14 @@ export type Installation =
   | { Status: 'INSTALLED' | 'DEGRADED' | 'WAITING' }
   | { Status: 'FAILED'; Error: string };
 
+export type CheckInstallationInput = StartInstallationInput & {
+  Installation: Extract<Installation, { Status: 'IN_PROGRESS' }>;
+};
+
 /** The first look comes after 15 s: an install takes seconds, its delivery a few more. */
 export const FIRST_WAIT_SECONDS = 15;
 
 /** A recorded end as the state machine wants it. */
 export function installationOf({ Outcome, Error: error = '' }: Ended): Installation {
   return Outcome === 'FAILED' ? { Status: Outcome, Error: error } : { Status: Outcome };
-}
-
-/** One metric for each way in which an installation may end. */
-const ENDS = {
-  INSTALLED: 'CertificateInstalled',
-  DEGRADED: 'CertificateInstalledInPart',
-  WAITING: 'NodesAwaited',
-  FAILED: 'InstallationFailed',
-};
-
-/**
- * Counts and logs what became of an installation.
- *
- * @param goingOn the metric for one that has not ended.
- */
-export function countInstallation(status: keyof typeof ENDS | 'IN_PROGRESS', goingOn: string): void {
-  if (status === 'IN_PROGRESS') {
-    count(goingOn);
-  } else {
-    count(ENDS[status]);
-    logger.info('Installation ended', { Status: status });
-  }
 }

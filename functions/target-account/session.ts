@@ -2,8 +2,9 @@ import type { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import type { SSMClient } from '@aws-sdk/client-ssm';
 import { AssumeRoleCommand, type STSClient } from '@aws-sdk/client-sts';
-import { secretNameOf, type Target } from './deployment.ts';
-import { isNamed, TargetAccessDenied, TargetNotPrepared } from './errors.ts';
+import { secretNameOf, type Target } from '../domain/deployment.ts';
+import { isNamed, TargetAccessDenied, TargetNotPrepared } from '../domain/errors.ts';
+import type { Clients } from '../runtime/clients.ts';
 
 export interface TargetAccountConfig {
   sts: STSClient;
@@ -144,4 +145,30 @@ export async function inTarget<T>(target: Target, call: () => Promise<T>): Promi
     }
     throw error;
   }
+}
+
+/** What `connectTargetFrom` reads. */
+export const TARGET_VARIABLES = ['PREFIX', 'PARTITION', 'EXTERNAL_ID'] as const;
+
+/**
+ * Returns a function that opens a session in a target account and makes the clients that act in it.
+ *
+ * @param session.functionName the first part of the session's name, as CloudTrail shows it.
+ * @param session.maxAttempts attempts of each call in the target account; the SDK's default unless given.
+ * @param connect makes the clients from the session's Region, credentials and attempts.
+ */
+export function connectTargetFrom<T>(
+  env: Record<(typeof TARGET_VARIABLES)[number], string>,
+  clients: Pick<Clients, 'sts'>,
+  session: Pick<TargetAccountConfig, 'functionName' | 'maxAttempts'>,
+  connect: (session: TargetSession) => T,
+): (...purpose: Parameters<OpenSession>) => Promise<T> {
+  const openSession = targetAccounts({
+    sts: clients.sts(),
+    prefix: env.PREFIX,
+    partition: env.PARTITION,
+    externalId: env.EXTERNAL_ID,
+    ...session,
+  });
+  return async (...purpose) => connect(await openSession(...purpose));
 }

@@ -60,7 +60,7 @@ const isShort = (value: unknown) =>
  * A Lambda handler with logs, traces and metrics. Neither event nor response is logged or traced, so that no
  * later field can leak through them.
  */
-export function observed<E extends object, R>(handle: (event: E, context: Context) => Promise<R>) {
+export function withObservability<E extends object, R>(handle: (event: E, context: Context) => Promise<R>) {
   return middy<E, R>()
     .use(captureLambdaHandler(tracer, { captureResponse: false }))
     .use(injectLambdaContext(logger, { resetKeys: true, logEvent: false }))
