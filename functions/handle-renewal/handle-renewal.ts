@@ -6,6 +6,7 @@ import { type Deployment, timestamp } from '../domain/deployment.ts';
 import { CertificateNotDeployable, RetryLater } from '../domain/errors.ts';
 import { type Noticed, wantedAfterRenewal } from '../domain/next.ts';
 import { type AdvanceDeps, advance, decide } from '../rollouts/advance.ts';
+import { type Ignored, ignore, readEvent } from '../runtime/event.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
 import { logFields, logger } from '../runtime/observability.ts';
 
@@ -32,7 +33,7 @@ export interface Started {
   Skipped: number;
 }
 
-export type RenewalOutcome = Started | { Ignored: string };
+export type RenewalOutcome = Started | Ignored;
 
 /**
  * Deployments handled at once: 10,000 take about 60 calls of 20 ms in a row each way, and StartExecution gives
@@ -48,42 +49,34 @@ const AT_ONCE = 64;
  * @throws the first failure of a deployment, when all have been tried.
  */
 export async function handleRenewal(event: unknown, deps: HandleRenewalDeps): Promise<RenewalOutcome> {
-  const parsed = RenewalEvent.safeParse(event);
-  if (!parsed.success) {
-    // A foreign event may be large, and wrong in every element.
-    const issues = parsed.error.issues.slice(0, 5);
-    const reason = issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
-    return ignore(`not the event of a renewal: ${reason}`);
+  const read = readEvent(RenewalEvent, event, 'the event of a renewal');
+  if (!read.data) {
+    return ignore(read.fault, 'warn');
   }
-  const arn = parsed.data.resources[0] as string;
+  const arn = read.data.resources[0] as string;
   const [, , , region, account] = arn.split(':');
   if (!isCertificateArn(arn) || region !== deps.region || account !== deps.account) {
-    return ignore(`${arn.slice(0, 200)} is not a certificate of account ${deps.account} in ${deps.region}`);
+    const where = `account ${deps.account} in ${deps.region}`;
+    return ignore(`${arn.slice(0, 200)} is not a certificate of ${where}`, 'warn');
   }
-  logFields({ CertificateArn: arn, CorrelationId: parsed.data.id });
+  logFields({ CertificateArn: arn, CorrelationId: read.data.id });
   const { items: some } = await deps.inventory.fleet.page({ CertificateArn: arn }, 1);
   if (some.length === 0) {
-    logger.debug('Ignored', { Reason: `${arn} is not deployed by this system` });
-    return { Ignored: `${arn} is not deployed by this system` };
+    return ignore(`${arn} is not deployed by this system`, 'debug');
   }
   const certificate = await describe(arn, deps);
   if (!certificate) {
-    return ignore(`${arn} cannot be delivered any more`);
+    return ignore(`${arn} cannot be delivered any more`, 'warn');
   }
   const renewal: Noticed = {
     CertificateArn: arn,
     Serial: certificate.Serial,
     NotBefore: certificate.NotBefore,
     Cause: 'RENEWAL',
-    CorrelationId: parsed.data.id,
+    CorrelationId: read.data.id,
   };
-  await refuseEarly(renewal, parsed.data, deps);
+  await refuseEarly(renewal, read.data, deps);
   return startRenewal(renewal, deps);
-}
-
-function ignore(reason: string): RenewalOutcome {
-  logger.warn('Ignored', { Reason: reason });
-  return { Ignored: reason };
 }
 
 /** A certificate that was deleted or revoked since is for report-certificate-notice and reconcile to tell people about. */

@@ -2,11 +2,14 @@ import { PublishCommand, type SNSClient } from '@aws-sdk/client-sns';
 import type { Context } from 'aws-lambda';
 import type { Notification } from '../domain/notification.ts';
 import type { Clients } from '../runtime/clients.ts';
+import type { Ignored } from '../runtime/event.ts';
 import { idempotent } from '../runtime/idempotent.ts';
-import { logger } from '../runtime/observability.ts';
 
 /** What `notifierFrom` reads: where people are told, and where it is remembered what they were told. */
 export const NOTIFIER_VARIABLES = ['NOTIFICATION_TOPIC_ARN', 'IDEMPOTENCY_TABLE'] as const;
+
+/** Sends a notification, unless one with this key was sent. */
+export type Notify = (key: string, notification: Notification) => Promise<void>;
 
 /**
  * Returns a function that sends a notification to the topic, unless one with the same key was sent within two days. One
@@ -22,9 +25,10 @@ export function notifierFrom(
     return { Sent: message.Key };
   };
   const sendIdempotently = idempotent(clients.dynamodb(), env.IDEMPOTENCY_TABLE, 'Key', send);
-  return (context: Context) => async (key: string, notification: Notification) => {
-    await sendIdempotently({ Key: key, Text: notification }, context);
-  };
+  return (context: Context): Notify =>
+    async (key, notification) => {
+      await sendIdempotently({ Key: key, Text: notification }, context);
+    };
 }
 
 /** Sends a notification to the topic. */
@@ -47,11 +51,4 @@ async function publish(sns: SNSClient, topicArn: string, notification: Notificat
 }
 
 /** What people were told about, or why they were not. */
-export type Report = { Reported: string } | { Ignored: string };
-
-/** The reason is cut, as a foreign event may be large. */
-export function ignore(reason: string): Report {
-  const Ignored = reason.slice(0, 500);
-  logger.info('Ignored', { Reason: Ignored });
-  return { Ignored };
-}
+export type Report = { Reported: string } | Ignored;

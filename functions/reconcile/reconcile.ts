@@ -15,13 +15,15 @@ import {
   timestamp,
 } from '../domain/deployment.ts';
 import { CertificateNotDeployable, isNamed } from '../domain/errors.ts';
+import { alertDaysOf, expiryAlert, isRenewed, renewalAlert, renewalProblem } from '../domain/expiry.ts';
 import { isServed, type Nodes, next, type Reason, wantedAfterRenewal } from '../domain/next.ts';
 import { type ManagedNode, obstacleOf, summaryOf } from '../domain/nodes.ts';
-import { executionLink, type Notification, placeOf, placesOf } from '../domain/notification.ts';
+import { executionLink, placeOf, SUBJECTS } from '../domain/notification.ts';
+import type { Notify } from '../notifications/notifier.ts';
 import { type AdvanceDeps, advance, decide } from '../rollouts/advance.ts';
 import { type RemovalDeps, removeDeployment } from '../rollouts/removal.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
-import { logger } from '../runtime/observability.ts';
+import { LOGGED, logger } from '../runtime/observability.ts';
 import { type RateLimitDeps, rateLimit } from '../runtime/rate-limit.ts';
 import { listNodes } from '../target-account/nodes.ts';
 import { type ConnectTarget, inTarget } from '../target-account/session.ts';
@@ -35,8 +37,8 @@ export interface ReconcileDeps extends AdvanceDeps, RemovalDeps, RateLimitDeps {
   connectTarget: ConnectTarget<'ssm' | 'secretsManager'>;
   nodeRetentionDays: number;
   correlationId: string;
-  /** Sends a notification unless one with this key was sent today. */
-  notify: (key: string, notification: Notification) => Promise<void>;
+  /** Idempotent within a day. */
+  notify: Notify;
 }
 
 /** What a pass did; a healthy fleet shows zeros but for Examined. */
@@ -70,9 +72,6 @@ const TARGETS_AT_ONCE = 32;
 const TENDED_AT_ONCE = 16;
 /** A DELETE that was cut off is finished after this: longer than a function of the API runs. */
 const CUT_OFF_MINUTES = 15;
-
-/** Days to expiry at which people are told; 0: it has expired. */
-export const EXPIRY_ALERT_DAYS = [30, 14, 7, 1, 0];
 
 /** Makes the promise true where events were lost, rollouts died or nodes changed. */
 export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileDeps): Promise<Pass> {
@@ -120,7 +119,7 @@ async function guarded(pass: Pass, what: string, work: () => Promise<void>): Pro
     // Another function was faster.
     if (!isNamed(error, 'RolloutSuperseded')) {
       pass.Errors += 1;
-      logger.error(`Reconcile failed for ${what}`, error as Error);
+      logger.error(`${LOGGED.reconcileFailed} ${what}`, error as Error);
     }
   }
 }
@@ -161,7 +160,7 @@ async function closeLost(
   }
   if (!isDryRun(running)) {
     await deps.notify(`rollout#${ExecutionArn}`, {
-      Subject: `Rollout of ${deployment.CertName} lost: ${deployment.TargetTagKey}=${deployment.TargetTagValue}`,
+      Subject: SUBJECTS.rollout(deployment, 'lost'),
       What: `The rollout of certificate ${deployment.CertName} (${running.Order.CertificateArn}) ended as ${status} and nothing recorded it. The nodes that were not changed go on serving what they served.`,
       Where: placeOf(deployment),
       Since: running.StartedAt ?? running.BeganAt,
@@ -199,7 +198,7 @@ async function finishDeletion(deployment: Deployment, pass: Pass, deps: Reconcil
   }
   const tell = (what: string, WhatToDo: string) =>
     deps.notify(`deletion#${deployment.DeploymentId}`, {
-      Subject: `DELETE of ${deployment.CertName}: ${deployment.TargetTagKey}=${deployment.TargetTagValue}`,
+      Subject: SUBJECTS.deletion(deployment),
       What: `The DELETE of the deployment was cut off. ${what}`,
       Where: placeOf(deployment),
       Since: since,
@@ -382,8 +381,8 @@ async function describe(arn: string, deps: ReconcileDeps): Promise<Certificate |
 // --- expiry ----------------------------------------------------------------------------------------------------
 
 /**
- * Tells people, for all deployments of a certificate at once, what stands between them and a longer life: that
- * the expiry comes near, once at each of EXPIRY_ALERT_DAYS, and that ACM will not renew it, once a day.
+ * Tells people, for all deployments of a certificate in one message, that the expiry comes near, once at each of
+ * EXPIRY_ALERT_DAYS, and that ACM will not renew the certificate, once a day.
  */
 async function warnOfExpiry(
   arn: string,
@@ -407,8 +406,8 @@ async function warnOfExpiry(
       `expiry#${first.DeploymentId}#${group}`,
       expiryAlert(
         arn,
-        renewed,
         members.map((member) => member.deployment),
+        renewed,
         problem,
         deps.now(),
       ),
@@ -420,82 +419,7 @@ async function warnOfExpiry(
   }
   const told = due.some(({ renewed }) => !renewed);
   if (problem && !told) {
-    await deps.notify(`renewal#${arn}`, {
-      Subject: `Certificate ${(deployments[0] as Deployment).CertName} will not be renewed`,
-      What: `${problem} It expires at ${earliest(deployments).NotAfter}. Certificate: ${arn}`,
-      Where: placesOf(deployments),
-      Since: timestamp(deps.now()),
-      WhatToDo: REQUEST_OR_VALIDATE,
-    });
+    await deps.notify(`renewal#${arn}`, renewalAlert(arn, deployments, problem, deps.now()));
     pass.Notified += 1;
   }
-}
-
-const REQUEST_OR_VALIDATE =
-  'Open the certificate in ACM: complete its validation, or request a new one and POST the deployments with its ARN.';
-
-const earliest = (deployments: Deployment[]) =>
-  deployments.toSorted((a, b) => (a.NotAfter < b.NotAfter ? -1 : 1))[0] as Deployment;
-
-/** The alert that is due for what the deployment's nodes serve; undefined when it was given already. */
-function alertDaysOf(deployment: Deployment, now: Date): number | undefined {
-  const { NotAfter, ExpiryAlert: given } = deployment;
-  const remaining = (Date.parse(NotAfter) - now.getTime()) / DAY_MS;
-  const days = EXPIRY_ALERT_DAYS.filter((threshold) => remaining <= threshold).at(-1);
-  const isGiven =
-    given !== undefined && given.NotAfter === NotAfter && days !== undefined && given.Days <= days;
-  return isGiven ? undefined : days;
-}
-
-/** Whether ACM has a newer version than the one that is served, or is ready for the nodes that will come. */
-function isRenewed(deployment: Deployment, certificate: Certificate | string): boolean {
-  const newest = deployment.Status === 'WAITING' ? deployment.Observed?.Serial : deployment.Serial;
-  return typeof certificate !== 'string' && certificate.Serial !== newest;
-}
-
-function expiryAlert(
-  arn: string,
-  renewed: boolean,
-  deployments: Deployment[],
-  problem: string | undefined,
-  now: Date,
-): Notification {
-  const first = earliest(deployments);
-  const days = Math.floor((Date.parse(first.NotAfter) - now.getTime()) / DAY_MS);
-  const when = days < 0 ? 'has expired' : days < 1 ? 'expires within a day' : `expires in ${days} days`;
-  const reason = renewed
-    ? 'ACM has renewed it, but the new version is not installed yet.'
-    : (problem ?? 'ACM has not renewed it yet.');
-  return {
-    Subject: `${first.CertName} ${when}: ${first.TargetTagKey}=${first.TargetTagValue}${deployments.length > 1 ? ` and ${deployments.length - 1} more` : ''}`,
-    What: `What these nodes serve ${when}, at ${first.NotAfter}. ${reason} ${first.LastError ?? ''} Certificate: ${arn}`,
-    Where: placesOf(deployments),
-    Since: first.Observed?.At ?? first.UpdatedAt,
-    WhatToDo: renewed
-      ? 'Read the last error above and the node errors (GET the deployment), correct the cause, then POST …/rollouts.'
-      : REQUEST_OR_VALIDATE,
-    ...(renewed && first.Observed ? { Link: executionLink(first.Observed.ExecutionArn) } : {}),
-  };
-}
-
-/** Why ACM will not renew the certificate by itself; undefined when it will. */
-function renewalProblem(
-  certificate: Certificate | string,
-  deployments: Deployment[],
-  now: Date,
-): string | undefined {
-  if (typeof certificate === 'string') {
-    return certificate;
-  }
-  const { RenewalEligibility, RenewalSummary } = certificate;
-  if (RenewalSummary?.RenewalStatus === 'FAILED') {
-    return `ACM failed to renew it: ${RenewalSummary.RenewalStatusReason ?? 'no reason given'}.`;
-  }
-  if (RenewalSummary?.RenewalStatus === 'PENDING_VALIDATION') {
-    return 'ACM waits for its validation before it can renew it.';
-  }
-  // A certificate becomes eligible by its first export, so one that is new here is not judged yet.
-  const yesterday = timestamp(new Date(now.getTime() - DAY_MS));
-  const isExported = deployments.some(({ Observed: last }) => last !== undefined && last.At <= yesterday);
-  return RenewalEligibility === 'INELIGIBLE' && isExported ? 'ACM does not plan to renew it.' : undefined;
 }

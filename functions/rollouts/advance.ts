@@ -15,7 +15,7 @@ import { type Decision, type Nodes, next, REASONS } from '../domain/next.ts';
 import { Inventory, ROUNDS } from '../inventory/inventory.ts';
 import type { ClientConfig, Clients } from '../runtime/clients.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { logger } from '../runtime/observability.ts';
+import { LOGGED, logger } from '../runtime/observability.ts';
 
 export interface AdvanceDeps {
   /** False while the whole stack is switched off (parameter RolloutsEnabled): then no rollout begins or starts. */
@@ -166,7 +166,7 @@ async function startExecution(deployment: Deployment, deps: AdvanceDeps): Promis
       throw error;
     }
   }
-  logger.info('Rollout started', { ...input, Serial, Cause, CorrelationId, ExecutionName: name });
+  logger.info(LOGGED.rolloutStarted, { ...input, Serial, Cause, CorrelationId, ExecutionName: name });
   const StartedAt = timestamp(deps.now());
   const noted = await deps.inventory.note(deployment, RolloutNumber, { StartedAt });
   return noted ?? { ...deployment, Running: { ...running, StartedAt } };

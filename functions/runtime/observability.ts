@@ -30,18 +30,55 @@ const LOGGED_FIELDS = [
   'ExecutionName',
 ] as const;
 
+/** What functions log of every rollout, refusal and fault, as the searches in docs/operations.md find it. */
+export const LOGGED = {
+  rolloutStarted: 'Rollout started',
+  refused: 'Refused',
+  reconcileFailed: 'Reconcile failed for',
+} as const;
+
+/** The ends of installations, which start-installation and check-installation count. */
+const INSTALLATION_ENDS = [
+  'CertificateInstalled',
+  'CertificateInstalledInPart',
+  'NodesAwaited',
+  'InstallationFailed',
+] as const;
+
+/** Every metric, by the function that publishes it. */
+export const METRICS = {
+  'deployments-api': ['RequestAccepted', 'RequestRefused'],
+  'handle-renewal': ['RenewalStarted'],
+  'start-installation': ['InstallationStarted', ...INSTALLATION_ENDS],
+  'check-installation': ['InstallationPolled', ...INSTALLATION_ENDS],
+  'rollout-ended': ['FailureReported'],
+  'report-certificate-notice': ['NoticeReported'],
+  reconcile: [
+    'RolloutRepaired',
+    'ReconcileFailed',
+    'InstalledDeployments',
+    'DegradedDeployments',
+    'WaitingDeployments',
+    'FailedDeployments',
+    'OldestOpenFailureAge',
+    'DaysToExpiry',
+  ],
+} as const;
+
+export type MetricName = (typeof METRICS)[keyof typeof METRICS][number];
+
 /** Records the calls of an AWS client as X-Ray subsegments. */
 export function traced<T>(client: T): T {
   return tracer.captureAWSv3Client(client);
 }
 
 /** Counts something that happened. */
-export function count(name: string, value = 1): void {
+export function count(name: MetricName, value = 1): void {
   metrics.addMetric(name, MetricUnit.Count, value);
 }
 
 /** Shows how something is now: look at minimum or maximum, never at a sum. */
-export function gauge(name: string, value: number, unit: 'Count' | 'Seconds' = 'Count'): void {
+export function gauge(name: MetricName, value: number, unit: 'Count' | 'Seconds' = 'Count'): void {
   metrics.addMetric(name, MetricUnit[unit], value);
 }
 
