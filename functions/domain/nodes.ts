@@ -14,7 +14,7 @@ export interface ManagedNode {
  * The first SSM agent that passes document parameters to scripts as environment variables
  * (Systems Manager guide, "interpolationType"). Older ones would paste them into the script.
  */
-export const OLDEST_AGENT = '3.3.2746.0';
+const OLDEST_AGENT = '3.3.2746.0';
 
 /** Why nothing can be installed on a node now; undefined when it is ready. */
 export function obstacleOf(

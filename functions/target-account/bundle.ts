@@ -120,7 +120,7 @@ type Guarded = Pick<Order, 'TargetTagKey' | 'TargetTagValue' | 'Delivery' | 'Rea
  * condition matches where the key is absent (IAM user guide, "Condition operators"). A bundle that is delivered as
  * a secret is opened for exactly the roles that the order names, and denied to all others, tagged or not.
  */
-export function readersPolicy(deployment: Guarded) {
+function readersPolicy(deployment: Guarded) {
   const { ReaderRoleArns: readers = [] } = deployment;
   if (deployment.Delivery === 'secret') {
     return {
