@@ -26,7 +26,7 @@ export class CertificateNotDeployable extends Error {
   override name = 'CertificateNotDeployable';
 }
 
-/** The bundle was scheduled for deletion by somebody: only a new POST restores it. */
+/** The bundle is scheduled for deletion, and not by this system: only a new POST restores it. */
 export class BundleScheduledForDeletion extends Error {
   override name = 'BundleScheduledForDeletion';
 }

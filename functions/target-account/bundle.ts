@@ -13,7 +13,7 @@ import {
 import type { Deployment, Order } from '../domain/deployment.ts';
 import { BundleScheduledForDeletion, isNamed } from '../domain/errors.ts';
 
-/** Names the deployment on its bundle, beside the tag that guards it. */
+/** The second tag of a bundle: it names the deployment. */
 const DEPLOYMENT_TAG = 'acm-export:deployment-id';
 
 /** Days in which a deleted bundle can be restored: the least that Secrets Manager gives. */
@@ -47,7 +47,7 @@ export async function describeBundle(
 
 /**
  * Makes sure that the bundle exists, carries its tags and refuses every reader without the tag, before any value
- * is in it. Safe to repeat; mends tags and policy that somebody changed. Restores a bundle that is scheduled for
+ * is in it. Safe to repeat; mends tags and policy that were changed. Restores a bundle that is scheduled for
  * deletion only after a POST.
  *
  * @returns the secret's ARN.

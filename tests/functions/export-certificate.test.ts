@@ -199,7 +199,7 @@ describe('a version that is stored already', () => {
   });
 });
 
-describe('a bundle that somebody touched', () => {
+describe('a bundle that was changed by hand', () => {
   test('gets its tags and policy back before anything else', async () => {
     const { SecretArn: SecretId } = await run();
     const policy = bundle()?.policy;

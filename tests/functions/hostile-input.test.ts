@@ -22,7 +22,7 @@ beforeAll(async () => {
   await system.runAll();
 });
 
-/** Texts that have hurt somebody somewhere. */
+/** Texts that have broken other programs. */
 const nasty = fc.oneof(
   fc.constantFrom(
     '',

@@ -270,7 +270,7 @@ export class Flows {
     await this.cloud.idle();
   }
 
-  /** Somebody moved the bundle's label to another version: the next rollout puts it right. */
+  /** A person moved the bundle's label to another version: the next rollout puts it right. */
   async repairTheLabel(): Promise<void> {
     const SecretId = secretNameOf('acm-export', { CertName: 'web', DeploymentId: this.futureId });
     const described = await this.#asAdministrator('secretsmanager.DescribeSecret', { SecretId });
@@ -437,7 +437,7 @@ export class Flows {
     await this.#sweep('nodes');
   }
 
-  /** Somebody takes the rules' permissions to invoke functions away, and Lambda throttles the schedules. */
+  /** An administrator takes the rules' permissions to invoke functions away, and Lambda throttles the schedules. */
   async failToDeliver(): Promise<void> {
     const { events, lambda } = this.cloud.services;
     const functions = ['handle-renewal', 'rollout-ended', 'report-certificate-notice'].map(functionArn);
