@@ -5,12 +5,12 @@ import type { APIGatewayProxyEvent, APIGatewayProxyResult, Context } from 'aws-l
 import {
   type Deployment,
   deploymentIdOf,
-  type Order,
   STATUSES,
   type Status,
   timestamp,
   versionIdOf,
-} from '../functions/shared/deployment.ts';
+} from '../functions/domain/deployment.ts';
+import type { Order } from '../functions/domain/order.ts';
 import { OPTIONS, writeItems } from './fleet.ts';
 import type { Table } from './report.ts';
 import { seeded, virtualWorld } from './world.ts';

@@ -1,6 +1,5 @@
 import { CreateSecretCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { BatchWriteCommand } from '@aws-sdk/lib-dynamodb';
-import { InstallOptions } from '../functions/domain/order.ts';
 import {
   type Deployment,
   deploymentIdOf,
@@ -9,8 +8,9 @@ import {
   secretNameOf,
   timestamp,
   versionIdOf,
-} from '../functions/shared/deployment.ts';
-import { inParallel } from '../functions/shared/inventory.ts';
+} from '../functions/domain/deployment.ts';
+import { InstallOptions } from '../functions/domain/order.ts';
+import { inParallel } from '../functions/runtime/in-parallel.ts';
 import { ScriptedNode } from '../local/scripted-node.ts';
 import { administratorOf, CENTRAL, deployMember, MEMBERS, REGION, type World } from './world.ts';
 

@@ -11,8 +11,8 @@ import {
   PutSecretValueCommand,
   SecretsManagerClient,
 } from '@aws-sdk/client-secrets-manager';
-import type { BundleValue } from '../functions/shared/bundle.ts';
-import { timestamp } from '../functions/shared/deployment.ts';
+import { timestamp } from '../functions/domain/deployment.ts';
+import type { BundleValue } from '../functions/target-account/bundle.ts';
 import { type Cloud, startCloud } from '../local/cloud.ts';
 import { installShims } from '../local/node/install-shims.ts';
 import { isInstalled, startTlsServer } from '../local/node/tls-server.ts';

@@ -1,5 +1,5 @@
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
-import { Inventory } from '../functions/shared/inventory.ts';
+import { Inventory } from '../functions/inventory/inventory.ts';
 import { type Cloud, type CloudOptions, createCloud, type Identity, startCloud } from '../local/cloud.ts';
 import { ComposedFunctions, type FunctionName } from '../local/composed-functions.ts';
 import type { Handler } from '../local/services/lambda.ts';

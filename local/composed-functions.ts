@@ -15,8 +15,8 @@ import { compose as handleRenewal } from '../functions/handle-renewal/handler.ts
 import { compose as reconcile } from '../functions/reconcile/handler.ts';
 import { compose as reportCertificateNotice } from '../functions/report-certificate-notice/handler.ts';
 import { compose as rolloutEnded } from '../functions/rollout-ended/handler.ts';
-import type { Clients } from '../functions/shared/clients.ts';
-import type { Clock } from '../functions/shared/clock.ts';
+import type { Clients } from '../functions/runtime/clients.ts';
+import type { Clock } from '../functions/runtime/clock.ts';
 import { compose as startInstallation } from '../functions/start-installation/handler.ts';
 import type { Cloud, Identity } from './cloud.ts';
 import type { ClientOptions } from './services/in-process.ts';

@@ -1,17 +1,19 @@
 import { type ACMClient, RenewCertificateCommand } from '@aws-sdk/client-acm';
 import type * as z from 'zod';
-import type { DeploymentRequest } from '../domain/order.ts';
-import { type AdvanceDeps, advance, beginDryRun } from '../shared/advance.ts';
-import { allowsName, type Certificate, describeDeployable, NotDeployable } from '../shared/certificate.ts';
-import { type Deployment, deploymentIdOf, type Order, orderOf, timestamp } from '../shared/deployment.ts';
-import { isNamed, RequestRefused } from '../shared/errors.ts';
-import { InvalidToken, ROUNDS } from '../shared/inventory.ts';
-import { type Noticed, waitingOf, wantedAfterRequest } from '../shared/next.ts';
-import { listNodes, obstacleOf } from '../shared/nodes.ts';
-import { logger } from '../shared/observed.ts';
-import { type RemovalDeps, removeDeployment } from '../shared/removal.ts';
-import { executionArnOf } from '../shared/rollout.ts';
-import { type ConnectTarget, inTarget } from '../shared/target-account.ts';
+import { describeDeployable, ownerAllows } from '../certificates/describe-certificate.ts';
+import type { Certificate } from '../domain/certificate.ts';
+import { type Deployment, deploymentIdOf, executionArnOf, orderOf, timestamp } from '../domain/deployment.ts';
+import { CertificateNotDeployable, isNamed, RequestRefused } from '../domain/errors.ts';
+import { followUpOf, type Noticed, wantedAfterRequest } from '../domain/next.ts';
+import { obstacleOf } from '../domain/nodes.ts';
+import type { DeploymentRequest, Order } from '../domain/order.ts';
+import { ROUNDS } from '../inventory/inventory.ts';
+import { InvalidToken } from '../inventory/pages.ts';
+import { type AdvanceDeps, advance, beginDryRun } from '../rollouts/advance.ts';
+import { type RemovalDeps, removeDeployment } from '../rollouts/removal.ts';
+import { logger } from '../runtime/observability.ts';
+import { listNodes } from '../target-account/nodes.ts';
+import { type ConnectTarget, inTarget } from '../target-account/session.ts';
 import { type FleetQuery, orderFrom, type PageQuery, type RenewalBody } from './request.ts';
 import { viewOf } from './view.ts';
 
@@ -158,7 +160,7 @@ async function started(
     warnings.push('The rollout could not be started yet: it starts by itself within the hour.');
   }
   const running = deployment?.Running;
-  if (running && deployment && waitingOf(deployment)) {
+  if (running && deployment && followUpOf(deployment)) {
     warnings.push(FOLLOWS);
   }
   return {
@@ -237,7 +239,7 @@ async function deployableCertificate(
 ): Promise<Certificate> {
   const field = (Reason: string) => [{ Field: 'CertificateArn', Reason }];
   const certificate = await describeDeployable(deps.acm, certificateArn).catch((error: unknown) => {
-    if (error instanceof NotDeployable) {
+    if (error instanceof CertificateNotDeployable) {
       throw new RequestRefused(422, 'The certificate cannot be delivered.', field(error.message));
     }
     // ACM's own form of an id is stricter than what is documented of an ARN.
@@ -249,7 +251,7 @@ async function deployableCertificate(
   if (!certificate) {
     throw new RequestRefused(404, 'ACM does not know the certificate.', field('no such certificate'));
   }
-  if (deps.requireCertificateTag && !(await allowsName(deps.acm, certificateArn, certName))) {
+  if (deps.requireCertificateTag && !(await ownerAllows(deps.acm, certificateArn, certName))) {
     throw new RequestRefused(403, 'The certificate may not be deployed under this name.', [
       {
         Field: 'CertName',
@@ -347,8 +349,8 @@ export async function listDeployments(
 ) {
   const { Limit, NextToken, ...filter } = query as z.infer<typeof FleetQuery>;
   const { ExpiresWithinDays: days, ...indexed } = filter;
-  const page = await deps.inventory
-    .fleet(
+  const page = await deps.inventory.fleet
+    .page(
       {
         ...indexed,
         ...(certName === undefined ? {} : { CertName: certName }),
@@ -374,7 +376,7 @@ export async function getDeployment(
   deps: DeploymentsApiDeps,
 ) {
   const deployment = await getOwn(certName, deploymentId, deps);
-  const page = await deps.inventory.nodes(deploymentId, query.Limit, query.NextToken).catch(refuseToken);
+  const page = await deps.inventory.nodes.page(deploymentId, query.Limit, query.NextToken).catch(refuseToken);
   const Nodes = page.items.map((node) => {
     const { Item: _, DeploymentId: __, CanaryAt: ___, ...fields } = node as typeof node & { Item: string };
     return fields;
@@ -454,8 +456,8 @@ export async function renewCertificate(
       { Field: 'CertificateArn', Reason: 'not deployed under this name' },
     ]);
   }
-  const { detail, Serial } = await deployableCertificate(certName, CertificateArn, deps);
-  const renewal = detail.RenewalSummary?.RenewalStatus;
+  const { RenewalSummary, Serial } = await deployableCertificate(certName, CertificateArn, deps);
+  const renewal = RenewalSummary?.RenewalStatus;
   const answer = { CertificateArn, Serial };
   if (renewal === 'PENDING_AUTO_RENEWAL' || renewal === 'PENDING_VALIDATION') {
     return { ...answer, Warnings: [`A renewal is under way already: ACM says ${renewal}.`] };
@@ -484,7 +486,10 @@ export async function renewCertificate(
 
 /** The deployment with the lowest id of a certificate under a name. */
 async function firstDeployed(certName: string, certificateArn: string, deps: DeploymentsApiDeps) {
-  for await (const deployment of deps.inventory.all({ CertName: certName, CertificateArn: certificateArn })) {
+  for await (const deployment of deps.inventory.fleet.all({
+    CertName: certName,
+    CertificateArn: certificateArn,
+  })) {
     if (deployment.Wanted && deployment.Status !== 'DELETING') {
       return deployment;
     }

@@ -1,21 +1,11 @@
 import type { APIGatewayProxyEvent, APIGatewayProxyResult, Context } from 'aws-lambda';
-import {
-  ADVANCE_VARIABLES,
-  acm,
-  advanceDepsFrom,
-  type Clients,
-  connectTargetFrom,
-  documents,
-  secretsManager,
-  sfn,
-  ssm,
-  sts,
-  TARGET_VARIABLES,
-} from '../shared/clients.ts';
-import type { Clock } from '../shared/clock.ts';
-import { type Environment, listOf, readEnvironment } from '../shared/environment.ts';
-import { inLambda } from '../shared/in-lambda.ts';
-import { count } from '../shared/observed.ts';
+import { ADVANCE_VARIABLES, advanceDepsFrom } from '../rollouts/advance.ts';
+import { acm, type Clients, documents, secretsManager, sfn, ssm, sts } from '../runtime/clients.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { type Environment, listOf, readEnvironment } from '../runtime/environment.ts';
+import { inLambda } from '../runtime/in-lambda.ts';
+import { count } from '../runtime/observability.ts';
+import { connectTargetFrom, TARGET_VARIABLES } from '../target-account/session.ts';
 import { route } from './route.ts';
 
 type OwnClients = Pick<Clients, 'acm' | 'documents' | 'secretsManager' | 'sfn' | 'ssm' | 'sts'>;

@@ -1,4 +1,6 @@
 import * as z from 'zod';
+import { STATUSES } from '../domain/deployment.ts';
+import { type Fault, RequestRefused } from '../domain/errors.ts';
 import {
   account,
   certificateArn,
@@ -7,8 +9,6 @@ import {
   deploymentId,
   type Order,
 } from '../domain/order.ts';
-import { STATUSES } from '../shared/deployment.ts';
-import { type Fault, RequestRefused } from '../shared/errors.ts';
 
 /** Body of POST …/renewals. */
 export const RenewalBody = z.strictObject({ CertificateArn: certificateArn });

@@ -1,8 +1,8 @@
 import type { APIGatewayProxyEvent, APIGatewayProxyResult } from 'aws-lambda';
 import type * as z from 'zod';
+import { isNamed, RequestRefused } from '../domain/errors.ts';
 import { DeploymentBody } from '../domain/order.ts';
-import { isNamed, RequestRefused } from '../shared/errors.ts';
-import { logFields, logger } from '../shared/observed.ts';
+import { LOGGED, logFields, logger } from '../runtime/observability.ts';
 import {
   createDeployment,
   type DeploymentsApiDeps,
@@ -128,7 +128,7 @@ export async function route(
     if (!refused) {
       throw error;
     }
-    logger.warn('Refused', { Status: refused.status, Message: refused.message, Faults: refused.faults });
+    logger.warn(LOGGED.refused, { Status: refused.status, Message: refused.message, Faults: refused.faults });
     return respond(refused.status, {
       Message: refused.message,
       ...(refused.faults.length > 0 ? { Faults: refused.faults } : {}),

@@ -1,8 +1,14 @@
+import {
+  type Deployment,
+  type Ended,
+  executionArnOf,
+  isDryRun,
+  type Running,
+  timestamp,
+} from '../domain/deployment.ts';
+import { followUpOf, REASONS } from '../domain/next.ts';
 import { InstallOptions } from '../domain/order.ts';
-import { type AdvanceDeps, decide } from '../shared/advance.ts';
-import { type Deployment, type Ended, isDryRun, type Running, timestamp } from '../shared/deployment.ts';
-import { REASONS, waitingOf } from '../shared/next.ts';
-import { executionArnOf } from '../shared/rollout.ts';
+import { type AdvanceDeps, decide } from '../rollouts/advance.ts';
 
 /** A deployment as callers see it: what it does and why, without what only the record needs. */
 export function viewOf(
@@ -17,12 +23,12 @@ export function viewOf(
   } = deployment as Deployment & { Item?: string };
   const { Running, Observed, LastTrial, Wanted, Unfinished, HeldNumber, RenewalAnswered, ...fields } = shown;
   const { reason, at } = decide(deployment, undefined, deps);
-  const waiting = waitingOf(deployment);
+  const followUp = followUpOf(deployment);
   return {
     ...fields,
     Options: withDefaults(fields.Options),
     ...(Running ? { Rollout: rolloutOf(deployment.DeploymentId, Running, deps.stateMachineArn) } : {}),
-    ...(waiting ? { Pending: pendingOf(deployment, waiting) } : {}),
+    ...(followUp ? { Pending: fieldsOf(deployment, followUp) } : {}),
     ...(Observed ? { LastRollout: lastOf(Observed), Failures: Observed.Failures } : {}),
     ...(Observed?.FailingSince ? { FailingSince: Observed.FailingSince } : {}),
     ...(LastTrial ? { LastDryRun: lastOf(LastTrial) } : {}),
@@ -55,7 +61,8 @@ function rolloutOf(deploymentId: string, running: Running, stateMachineArn: stri
   };
 }
 
-function pendingOf(
+/** `Pending` is the API's name for a follow-up. */
+function fieldsOf(
   { CertificateArn }: Deployment,
   { Serial, Cause, CorrelationId }: NonNullable<Deployment['Wanted']>,
 ) {

@@ -1,15 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { type ACMClient, ExportCertificateCommand } from '@aws-sdk/client-acm';
 import { GetRandomPasswordCommand, type SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
-import {
-  type BundleValue,
-  describeBundle,
-  makeCurrent,
-  prepareBundle,
-  scheduleDeletion,
-  storeVersion,
-} from '../shared/bundle.ts';
-import { allowsName, describeDeployable, NotDeployable } from '../shared/certificate.ts';
+import { describeDeployable, ownerAllows } from '../certificates/describe-certificate.ts';
 import {
   type Deployment,
   normaliseSerial,
@@ -17,12 +9,25 @@ import {
   secretNameOf,
   timestamp,
   versionIdOf,
-} from '../shared/deployment.ts';
-import { CertificateNotDeployable, RetryLater, RolloutSuperseded } from '../shared/errors.ts';
-import type { StoredBundle } from '../shared/installation.ts';
-import type { Inventory } from '../shared/inventory.ts';
-import { openRollout } from '../shared/rollout.ts';
-import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
+} from '../domain/deployment.ts';
+import { CertificateNotDeployable, RetryLater, RolloutSuperseded } from '../domain/errors.ts';
+import type { StoredBundle } from '../domain/installation.ts';
+import type { Inventory } from '../inventory/inventory.ts';
+import { openRollout } from '../rollouts/open-rollout.ts';
+import {
+  type BundleValue,
+  describeBundle,
+  makeCurrent,
+  prepareBundle,
+  scheduleDeletion,
+  storeVersion,
+} from '../target-account/bundle.ts';
+import {
+  type ConnectTarget,
+  inTarget,
+  type SessionStatement,
+  targetArns,
+} from '../target-account/session.ts';
 
 export interface ExportCertificateDeps {
   inventory: Inventory;
@@ -96,20 +101,16 @@ async function withdrawIfDeleted(
 }
 
 async function deployable(certificateArn: string, certName: string, deps: ExportCertificateDeps) {
-  try {
-    const certificate = await describeDeployable(deps.acm, certificateArn);
-    if (!certificate) {
-      throw new CertificateNotDeployable(`ACM does not know ${certificateArn} any more.`);
-    }
-    if (deps.requireCertificateTag && !(await allowsName(deps.acm, certificateArn, certName))) {
-      throw new CertificateNotDeployable(
-        `The tag CertName of ${certificateArn} does not allow the name ${certName}.`,
-      );
-    }
-    return certificate;
-  } catch (error) {
-    throw error instanceof NotDeployable ? new CertificateNotDeployable(error.message) : error;
+  const certificate = await describeDeployable(deps.acm, certificateArn);
+  if (!certificate) {
+    throw new CertificateNotDeployable(`ACM does not know ${certificateArn} any more.`);
   }
+  if (deps.requireCertificateTag && !(await ownerAllows(deps.acm, certificateArn, certName))) {
+    throw new CertificateNotDeployable(
+      `The tag CertName of ${certificateArn} does not allow the name ${certName}.`,
+    );
+  }
+  return certificate;
 }
 
 /** Serial and expiry come from the exported leaf itself: ACM may renew between describe and export. */

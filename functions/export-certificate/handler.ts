@@ -1,18 +1,10 @@
-import {
-  acm,
-  type Clients,
-  connectTargetFrom,
-  documents,
-  ONE_ATTEMPT,
-  secretsManager,
-  sts,
-  TARGET_VARIABLES,
-} from '../shared/clients.ts';
-import type { Clock } from '../shared/clock.ts';
-import type { RolloutInput } from '../shared/deployment.ts';
-import { type Environment, readEnvironment } from '../shared/environment.ts';
-import { inLambda } from '../shared/in-lambda.ts';
-import { Inventory } from '../shared/inventory.ts';
+import type { RolloutInput } from '../domain/deployment.ts';
+import { Inventory } from '../inventory/inventory.ts';
+import { acm, type Clients, documents, ONE_ATTEMPT, secretsManager, sts } from '../runtime/clients.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { type Environment, readEnvironment } from '../runtime/environment.ts';
+import { inLambda } from '../runtime/in-lambda.ts';
+import { connectTargetFrom, TARGET_VARIABLES } from '../target-account/session.ts';
 import { exportCertificate } from './export-certificate.ts';
 
 type OwnClients = Pick<Clients, 'acm' | 'documents' | 'secretsManager' | 'sts'>;

@@ -1,18 +1,14 @@
 import type { ACMClient } from '@aws-sdk/client-acm';
 import * as z from 'zod';
-import { type AdvanceDeps, advance, decide } from '../shared/advance.ts';
-import {
-  type Certificate,
-  describeDeployable,
-  isCertificateArn,
-  NotDeployable,
-} from '../shared/certificate.ts';
-import { type Deployment, timestamp } from '../shared/deployment.ts';
-import { RetryLater } from '../shared/errors.ts';
-import { inParallel } from '../shared/inventory.ts';
-import { type Noticed, wantedAfterRenewal } from '../shared/next.ts';
-import { logFields, logger } from '../shared/observed.ts';
-import { takeTurns } from '../shared/turns.ts';
+import { describeDeployable } from '../certificates/describe-certificate.ts';
+import { type Certificate, isCertificateArn } from '../domain/certificate.ts';
+import { type Deployment, timestamp } from '../domain/deployment.ts';
+import { CertificateNotDeployable, RetryLater } from '../domain/errors.ts';
+import { type Noticed, wantedAfterRenewal } from '../domain/next.ts';
+import { type AdvanceDeps, advance, decide } from '../rollouts/advance.ts';
+import { type Ignored, ignore, readEvent } from '../runtime/event.ts';
+import { inParallel } from '../runtime/in-parallel.ts';
+import { logFields, logger } from '../runtime/observability.ts';
 
 /** The fields that are read of ACM's event; the meaning of the others is not certain. */
 const RenewalEvent = z.object({
@@ -37,7 +33,7 @@ export interface Started {
   Skipped: number;
 }
 
-export type RenewalOutcome = Started | { Ignored: string };
+export type RenewalOutcome = Started | Ignored;
 
 /**
  * Deployments handled at once: 10,000 take about 60 calls of 20 ms in a row each way, and StartExecution gives
@@ -53,42 +49,34 @@ const AT_ONCE = 64;
  * @throws the first failure of a deployment, when all have been tried.
  */
 export async function handleRenewal(event: unknown, deps: HandleRenewalDeps): Promise<RenewalOutcome> {
-  const parsed = RenewalEvent.safeParse(event);
-  if (!parsed.success) {
-    // A foreign event may be large, and wrong in every element.
-    const issues = parsed.error.issues.slice(0, 5);
-    const reason = issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
-    return ignore(`not the event of a renewal: ${reason}`);
+  const read = readEvent(RenewalEvent, event, 'the event of a renewal');
+  if (!read.data) {
+    return ignore(read.fault, 'warn');
   }
-  const arn = parsed.data.resources[0] as string;
+  const arn = read.data.resources[0] as string;
   const [, , , region, account] = arn.split(':');
   if (!isCertificateArn(arn) || region !== deps.region || account !== deps.account) {
-    return ignore(`${arn.slice(0, 200)} is not a certificate of account ${deps.account} in ${deps.region}`);
+    const where = `account ${deps.account} in ${deps.region}`;
+    return ignore(`${arn.slice(0, 200)} is not a certificate of ${where}`, 'warn');
   }
-  logFields({ CertificateArn: arn, CorrelationId: parsed.data.id });
-  const { items: some } = await deps.inventory.fleet({ CertificateArn: arn }, 1);
+  logFields({ CertificateArn: arn, CorrelationId: read.data.id });
+  const { items: some } = await deps.inventory.fleet.page({ CertificateArn: arn }, 1);
   if (some.length === 0) {
-    logger.debug('Ignored', { Reason: `${arn} is not deployed by this system` });
-    return { Ignored: `${arn} is not deployed by this system` };
+    return ignore(`${arn} is not deployed by this system`, 'debug');
   }
   const certificate = await describe(arn, deps);
   if (!certificate) {
-    return ignore(`${arn} cannot be delivered any more`);
+    return ignore(`${arn} cannot be delivered any more`, 'warn');
   }
   const renewal: Noticed = {
     CertificateArn: arn,
     Serial: certificate.Serial,
     NotBefore: certificate.NotBefore,
     Cause: 'RENEWAL',
-    CorrelationId: parsed.data.id,
+    CorrelationId: read.data.id,
   };
-  await refuseEarly(renewal, parsed.data, deps);
+  await refuseEarly(renewal, read.data, deps);
   return startRenewal(renewal, deps);
-}
-
-function ignore(reason: string): RenewalOutcome {
-  logger.warn('Ignored', { Reason: reason });
-  return { Ignored: reason };
 }
 
 /** A certificate that was deleted or revoked since is for report-certificate-notice and reconcile to tell people about. */
@@ -96,7 +84,7 @@ async function describe(arn: string, deps: HandleRenewalDeps): Promise<Certifica
   try {
     return await describeDeployable(deps.acm, arn);
   } catch (error) {
-    if (error instanceof NotDeployable) {
+    if (error instanceof CertificateNotDeployable) {
       logger.warn('The renewed certificate cannot be delivered', {
         CertificateArn: arn,
         Reason: error.message,
@@ -116,7 +104,7 @@ async function describe(arn: string, deps: HandleRenewalDeps): Promise<Certifica
 async function refuseEarly(renewal: Noticed, event: RenewalEvent, deps: HandleRenewalDeps): Promise<void> {
   const eventTime = timestamp(new Date(event.time));
   let isActive = false;
-  for await (const deployment of deps.inventory.all({ CertificateArn: renewal.CertificateArn })) {
+  for await (const deployment of deps.inventory.fleet.all({ CertificateArn: renewal.CertificateArn })) {
     const { Wanted, Running, Observed, Status, PausedAt } = deployment;
     if (Status === 'DELETING' || !Wanted) {
       continue;
@@ -141,26 +129,26 @@ async function refuseEarly(renewal: Noticed, event: RenewalEvent, deps: HandleRe
 
 async function startRenewal(renewal: Noticed, deps: HandleRenewalDeps): Promise<Started> {
   const count: Started = { Started: 0, Skipped: 0 };
-  await inParallel(withTurns(renewal, deps), AT_ONCE, async ({ deployment, turn }) => {
+  await inParallel(withSlots(renewal, deps), AT_ONCE, async ({ deployment, slot }) => {
     const wanted = wantedAfterRenewal(deployment, renewal, deps.now());
     // Lost only to others who want at least this, or to a move to another certificate.
     const written = wanted && (await deps.inventory.want(deployment.DeploymentId, deployment, wanted));
     const isDue = wanted || decide(deployment, undefined, deps).action !== 'nothing';
-    const how = { correlationId: renewal.CorrelationId, turn, written };
+    const how = { correlationId: renewal.CorrelationId, slot, written };
     const began = isDue && (await advance(deployment.DeploymentId, deps, how)).began;
     count[began ? 'Started' : 'Skipped'] += 1;
   });
   return count;
 }
 
-/** Every deployment of the certificate. Those to which it is news get their turns page by page. */
-async function* withTurns(
+/** Every deployment of the certificate. Those to which it is news get their slots page by page. */
+async function* withSlots(
   renewal: Noticed,
   { inventory, now }: HandleRenewalDeps,
-): AsyncGenerator<{ deployment: Deployment; turn: Date | undefined }> {
-  for await (const page of inventory.pages({ CertificateArn: renewal.CertificateArn })) {
+): AsyncGenerator<{ deployment: Deployment; slot: Date | undefined }> {
+  for await (const page of inventory.fleet.pages({ CertificateArn: renewal.CertificateArn })) {
     const behind = page.filter((deployment) => wantedAfterRenewal(deployment, renewal, now()));
-    const turns = await takeTurns(behind, inventory);
-    yield* page.map((deployment) => ({ deployment, turn: turns.get(deployment) }));
+    const slots = await inventory.slots.take(behind);
+    yield* page.map((deployment) => ({ deployment, slot: slots.get(deployment) }));
   }
 }

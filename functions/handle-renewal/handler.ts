@@ -1,16 +1,9 @@
-import {
-  ADVANCE_VARIABLES,
-  acm,
-  advanceDepsFrom,
-  type Clients,
-  documents,
-  PATIENT,
-  sfn,
-} from '../shared/clients.ts';
-import type { Clock } from '../shared/clock.ts';
-import { type Environment, readEnvironment } from '../shared/environment.ts';
-import { inLambda } from '../shared/in-lambda.ts';
-import { count } from '../shared/observed.ts';
+import { ADVANCE_VARIABLES, advanceDepsFrom } from '../rollouts/advance.ts';
+import { acm, type Clients, documents, PATIENT, sfn } from '../runtime/clients.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { type Environment, readEnvironment } from '../runtime/environment.ts';
+import { inLambda } from '../runtime/in-lambda.ts';
+import { count } from '../runtime/observability.ts';
 import { handleRenewal } from './handle-renewal.ts';
 import { startRetries } from './start-retries.ts';
 

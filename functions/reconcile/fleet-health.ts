@@ -1,5 +1,5 @@
-import type { Deployment } from '../shared/deployment.ts';
-import { gauge } from '../shared/observed.ts';
+import type { Deployment } from '../domain/deployment.ts';
+import { gauge } from '../runtime/observability.ts';
 
 /** How the whole fleet is, as one sweep finds it: what the dashboard and the alarms show. */
 export interface FleetHealth {

@@ -1,10 +1,9 @@
 import type { Context } from 'aws-lambda';
+import { NOTIFIER_VARIABLES, notifierFrom } from '../notifications/notifier.ts';
+import { ADVANCE_VARIABLES, advanceDepsFrom } from '../rollouts/advance.ts';
 import {
-  ADVANCE_VARIABLES,
   acm,
-  advanceDepsFrom,
   type Clients,
-  connectTargetFrom,
   documents,
   dynamodb,
   PATIENT,
@@ -13,13 +12,12 @@ import {
   sns,
   ssm,
   sts,
-  TARGET_VARIABLES,
-} from '../shared/clients.ts';
-import type { Clock } from '../shared/clock.ts';
-import { type Environment, readEnvironment } from '../shared/environment.ts';
-import { inLambda } from '../shared/in-lambda.ts';
-import { NOTIFIER_VARIABLES, notifierFrom } from '../shared/notification.ts';
-import { count } from '../shared/observed.ts';
+} from '../runtime/clients.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { type Environment, readEnvironment } from '../runtime/environment.ts';
+import { inLambda } from '../runtime/in-lambda.ts';
+import { count } from '../runtime/observability.ts';
+import { connectTargetFrom, TARGET_VARIABLES } from '../target-account/session.ts';
 import { showHealth } from './fleet-health.ts';
 import { ReconcileEvent, reconcile } from './reconcile.ts';
 
@@ -54,7 +52,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
       ...deps,
       correlationId: context.awsRequestId,
       // One message a cause and day.
-      notifyOnce: async (key, notification) => {
+      notify: async (key, notification) => {
         const day = clock.now().toISOString().slice(0, 10);
         await notifier(context)(`${key}#${day}`, notification);
       },

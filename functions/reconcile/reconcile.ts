@@ -2,40 +2,43 @@ import type { ACMClient } from '@aws-sdk/client-acm';
 import { DescribeExecutionCommand } from '@aws-sdk/client-sfn';
 import type { SSMClient } from '@aws-sdk/client-ssm';
 import * as z from 'zod';
-import { type AdvanceDeps, advance, decide } from '../shared/advance.ts';
-import { type Certificate, describeDeployable, NotDeployable } from '../shared/certificate.ts';
+import { describeDeployable } from '../certificates/describe-certificate.ts';
+import type { Certificate } from '../domain/certificate.ts';
 import {
   type Deployment,
+  executionArnOf,
   isDryRun,
   type NodeRecord,
   type NodeResult,
   type Running,
   STATUSES,
   timestamp,
-} from '../shared/deployment.ts';
-import { isNamed } from '../shared/errors.ts';
-import { inParallel } from '../shared/inventory.ts';
-import { isServed, type Nodes, next, type Reason, wantedAfterRenewal } from '../shared/next.ts';
-import { listNodes, type ManagedNode, obstacleOf, summaryOf } from '../shared/nodes.ts';
-import { executionLink, type Notification, placeOf, placesOf } from '../shared/notification.ts';
-import { logger } from '../shared/observed.ts';
-import { type PaceDeps, paced } from '../shared/pace.ts';
-import { type RemovalDeps, removeDeployment } from '../shared/removal.ts';
-import { executionArnOf } from '../shared/rollout.ts';
-import { type ConnectTarget, inTarget } from '../shared/target-account.ts';
-import { takeTurn } from '../shared/turns.ts';
+} from '../domain/deployment.ts';
+import { CertificateNotDeployable, isNamed } from '../domain/errors.ts';
+import { alertDaysOf, expiryAlert, isRenewed, renewalAlert, renewalProblem } from '../domain/expiry.ts';
+import { isServed, type Nodes, next, type Reason, wantedAfterRenewal } from '../domain/next.ts';
+import { type ManagedNode, obstacleOf, summaryOf } from '../domain/nodes.ts';
+import { executionLink, placeOf, SUBJECTS } from '../domain/notification.ts';
+import type { Notify } from '../notifications/notifier.ts';
+import { type AdvanceDeps, advance, decide } from '../rollouts/advance.ts';
+import { type RemovalDeps, removeDeployment } from '../rollouts/removal.ts';
+import { inParallel } from '../runtime/in-parallel.ts';
+import { LOGGED, logger } from '../runtime/observability.ts';
+import { type RateLimitDeps, rateLimit } from '../runtime/rate-limit.ts';
+import { listNodes } from '../target-account/nodes.ts';
+import { type ConnectTarget, inTarget } from '../target-account/session.ts';
 import { type FleetHealth, healthOf } from './fleet-health.ts';
 
 /** What the two schedules send. */
 export const ReconcileEvent = z.object({ Task: z.enum(['nodes', 'certificates']) });
 
-export interface ReconcileDeps extends AdvanceDeps, RemovalDeps, PaceDeps {
+export interface ReconcileDeps extends AdvanceDeps, RemovalDeps, RateLimitDeps {
   acm: ACMClient;
   connectTarget: ConnectTarget<'ssm' | 'secretsManager'>;
   nodeRetentionDays: number;
   correlationId: string;
-  /** Sends a notification unless one with this key was sent today. */
-  notifyOnce: (key: string, notification: Notification) => Promise<void>;
+  /** Idempotent within a day. */
+  notify: Notify;
 }
 
 /** What a pass did; a healthy fleet shows zeros but for Examined. */
@@ -70,15 +73,12 @@ const TENDED_AT_ONCE = 16;
 /** A DELETE that was cut off is finished after this: longer than a function of the API runs. */
 const CUT_OFF_MINUTES = 15;
 
-/** Days to expiry at which people are told; 0: it has expired. */
-export const EXPIRY_ALERT_DAYS = [30, 14, 7, 1, 0];
-
 /** Makes the promise true where events were lost, rollouts died or nodes changed. */
 export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileDeps): Promise<Pass> {
   // By id: while the statuses are read one after the other, a deployment may change from one to the next.
   const found = new Map<string, Deployment>();
   for (const Status of STATUSES) {
-    for await (const deployment of deps.inventory.all({ Status })) {
+    for await (const deployment of deps.inventory.fleet.all({ Status })) {
       found.set(deployment.DeploymentId, deployment);
     }
   }
@@ -119,15 +119,15 @@ async function guarded(pass: Pass, what: string, work: () => Promise<void>): Pro
     // Another function was faster.
     if (!isNamed(error, 'RolloutSuperseded')) {
       pass.Errors += 1;
-      logger.error(`Reconcile failed for ${what}`, error as Error);
+      logger.error(`${LOGGED.reconcileFailed} ${what}`, error as Error);
     }
   }
 }
 
 // --- rollouts --------------------------------------------------------------------------------------------------
 
-/** Reasons of rollouts that no person waits for: they take turns. */
-const IN_TURN: ReadonlySet<Reason> = new Set<Reason>(['renewed', 'failed']);
+/** Reasons of rollouts that no person waits for: they take slots. */
+const IN_SLOTS: ReadonlySet<Reason> = new Set<Reason>(['renewed', 'failed']);
 
 /** Starts what has begun and was not started, closes what says that it runs and does not, begins what is due. */
 async function tend(deployment: Deployment, pass: Pass, deps: ReconcileDeps, nodes?: Nodes): Promise<void> {
@@ -135,8 +135,8 @@ async function tend(deployment: Deployment, pass: Pass, deps: ReconcileDeps, nod
   if (reason === 'running' && at && at <= deps.now()) {
     await closeLost(deployment.DeploymentId, deployment.Running as Running, pass, deps);
   } else if (action !== 'nothing') {
-    const turn = IN_TURN.has(reason) ? await takeTurn(deployment, deps.inventory) : undefined;
-    const how = { correlationId: deps.correlationId, nodes, turn };
+    const slots = IN_SLOTS.has(reason) ? await deps.inventory.slots.take([deployment]) : undefined;
+    const how = { correlationId: deps.correlationId, nodes, slot: slots?.get(deployment) };
     const { began } = await advance(deployment.DeploymentId, deps, how);
     pass.Started += began ? 1 : 0;
     pass.Repaired += action === 'start' ? 1 : 0;
@@ -159,8 +159,8 @@ async function closeLost(
     return;
   }
   if (!isDryRun(running)) {
-    await deps.notifyOnce(`rollout#${ExecutionArn}`, {
-      Subject: `Rollout of ${deployment.CertName} lost: ${deployment.TargetTagKey}=${deployment.TargetTagValue}`,
+    await deps.notify(`rollout#${ExecutionArn}`, {
+      Subject: SUBJECTS.rollout(deployment, 'lost'),
       What: `The rollout of certificate ${deployment.CertName} (${running.Order.CertificateArn}) ended as ${status} and nothing recorded it. The nodes that were not changed go on serving what they served.`,
       Where: placeOf(deployment),
       Since: running.StartedAt ?? running.BeganAt,
@@ -197,8 +197,8 @@ async function finishDeletion(deployment: Deployment, pass: Pass, deps: Reconcil
     return;
   }
   const tell = (what: string, WhatToDo: string) =>
-    deps.notifyOnce(`deletion#${deployment.DeploymentId}`, {
-      Subject: `DELETE of ${deployment.CertName}: ${deployment.TargetTagKey}=${deployment.TargetTagValue}`,
+    deps.notify(`deletion#${deployment.DeploymentId}`, {
+      Subject: SUBJECTS.deletion(deployment),
       What: `The DELETE of the deployment was cut off. ${what}`,
       Where: placeOf(deployment),
       Since: since,
@@ -230,12 +230,12 @@ async function reconcileNodes(fleet: Deployment[], pass: Pass, deps: ReconcileDe
         // DescribeInstanceInformation has no resource level.
         { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
       ]);
-      const pace = paced(NODE_PAGES_PER_SECOND, deps);
+      const limit = rateLimit(NODE_PAGES_PER_SECOND, deps);
       // Keys and values may hold every character that could stand between them.
       const tags = Map.groupBy(deployments, (d) => JSON.stringify([d.TargetTagKey, d.TargetTagValue]));
       for (const [tag, sharing] of tags) {
         await guarded(pass, `the nodes tagged ${tag} in ${target}`, () =>
-          sweep(sharing, ssm, pace, pass, deps),
+          sweep(sharing, ssm, limit, pass, deps),
         );
       }
     }),
@@ -245,12 +245,12 @@ async function reconcileNodes(fleet: Deployment[], pass: Pass, deps: ReconcileDe
 async function sweep(
   sharing: Deployment[],
   ssm: SSMClient,
-  pace: () => Promise<void>,
+  limit: () => Promise<void>,
   pass: Pass,
   deps: ReconcileDeps,
 ): Promise<void> {
   const [first] = sharing as [Deployment];
-  const nodes = await inTarget(first, () => listNodes(ssm, first, pace));
+  const nodes = await inTarget(first, () => listNodes(ssm, first, limit));
   for (const deployment of sharing) {
     await guarded(pass, deployment.DeploymentId, () => reconcileNodesOf(deployment, nodes, pass, deps));
   }
@@ -262,7 +262,7 @@ async function reconcileNodesOf(
   pass: Pass,
   deps: ReconcileDeps,
 ): Promise<void> {
-  const known = await deps.inventory.allNodes(deployment.DeploymentId);
+  const known = await deps.inventory.nodes.all(deployment.DeploymentId);
   const records = await followDepartures(deployment, listed, known, pass, deps);
   if (deployment.Running) {
     return;
@@ -294,7 +294,7 @@ async function nameStrangers(
   deps: ReconcileDeps,
 ): Promise<void> {
   const results = nodes.map((node) => ({ NodeId: node.NodeId, ...obstacleOf(node) }) as NodeResult);
-  await deps.inventory.recordNodes(deployment.DeploymentId, deployment.RolloutNumber, results);
+  await deps.inventory.nodes.record(deployment.DeploymentId, deployment.RolloutNumber, results);
   if (deployment.Status !== 'FAILED') {
     await deps.inventory.settle(deployment, 'DEGRADED', summaryOf(results));
   }
@@ -319,13 +319,13 @@ async function followDepartures(
   const absent = records.filter((record) => !listed.has(record.NodeId));
   const gone = absent.filter((record) => record.MissingSince !== undefined && record.MissingSince <= before);
   const id = deployment.DeploymentId;
-  await deps.inventory.noteMissing(id, idsOf(absent.filter((record) => !record.MissingSince)), true);
-  await deps.inventory.noteMissing(
+  await deps.inventory.nodes.noteMissing(id, idsOf(absent.filter((record) => !record.MissingSince)), true);
+  await deps.inventory.nodes.noteMissing(
     id,
     idsOf(records.filter((record) => record.MissingSince && listed.has(record.NodeId))),
     false,
   );
-  await deps.inventory.dropNodes(id, idsOf(gone));
+  await deps.inventory.nodes.drop(id, idsOf(gone));
   pass.Dropped += gone.length;
   return records.filter((record) => !gone.includes(record));
 }
@@ -334,11 +334,11 @@ async function followDepartures(
 
 /** One DescribeCertificate for each certificate, for all its deployments. */
 async function reconcileCertificates(fleet: Deployment[], pass: Pass, deps: ReconcileDeps): Promise<void> {
-  const pace = paced(CERTIFICATES_PER_SECOND, deps);
+  const limit = rateLimit(CERTIFICATES_PER_SECOND, deps);
   const certificates = Map.groupBy(fleet, (d) => d.CertificateArn);
   await inParallel(certificates, CERTIFICATES_AT_ONCE, ([arn, deployments]) =>
     guarded(pass, arn, async () => {
-      await pace();
+      await limit();
       const certificate = await describe(arn, deps);
       for (const deployment of deployments) {
         await guarded(pass, deployment.DeploymentId, () => follow(deployment, certificate, pass, deps));
@@ -371,7 +371,7 @@ async function describe(arn: string, deps: ReconcileDeps): Promise<Certificate |
   try {
     return (await describeDeployable(deps.acm, arn)) ?? 'ACM does not know the certificate any more.';
   } catch (error) {
-    if (error instanceof NotDeployable) {
+    if (error instanceof CertificateNotDeployable) {
       return error.message;
     }
     throw error;
@@ -381,8 +381,8 @@ async function describe(arn: string, deps: ReconcileDeps): Promise<Certificate |
 // --- expiry ----------------------------------------------------------------------------------------------------
 
 /**
- * Tells people, for all deployments of a certificate at once, what stands between them and a longer life: that
- * the expiry comes near, once at each of EXPIRY_ALERT_DAYS, and that ACM will not renew it, once a day.
+ * Tells people, for all deployments of a certificate in one message, that the expiry comes near, once at each of
+ * EXPIRY_ALERT_DAYS, and that ACM will not renew the certificate, once a day.
  */
 async function warnOfExpiry(
   arn: string,
@@ -402,12 +402,12 @@ async function warnOfExpiry(
   );
   for (const [group, members] of groups) {
     const [{ deployment: first, days, renewed }] = members as [(typeof due)[number]];
-    await deps.notifyOnce(
+    await deps.notify(
       `expiry#${first.DeploymentId}#${group}`,
       expiryAlert(
         arn,
-        renewed,
         members.map((member) => member.deployment),
+        renewed,
         problem,
         deps.now(),
       ),
@@ -419,82 +419,7 @@ async function warnOfExpiry(
   }
   const told = due.some(({ renewed }) => !renewed);
   if (problem && !told) {
-    await deps.notifyOnce(`renewal#${arn}`, {
-      Subject: `Certificate ${(deployments[0] as Deployment).CertName} will not be renewed`,
-      What: `${problem} It expires at ${earliest(deployments).NotAfter}. Certificate: ${arn}`,
-      Where: placesOf(deployments),
-      Since: timestamp(deps.now()),
-      WhatToDo: REQUEST_OR_VALIDATE,
-    });
+    await deps.notify(`renewal#${arn}`, renewalAlert(arn, deployments, problem, deps.now()));
     pass.Notified += 1;
   }
-}
-
-const REQUEST_OR_VALIDATE =
-  'Open the certificate in ACM: complete its validation, or request a new one and POST the deployments with its ARN.';
-
-const earliest = (deployments: Deployment[]) =>
-  deployments.toSorted((a, b) => (a.NotAfter < b.NotAfter ? -1 : 1))[0] as Deployment;
-
-/** The alert that is due for what the deployment's nodes serve; undefined when it was given already. */
-function alertDaysOf(deployment: Deployment, now: Date): number | undefined {
-  const { NotAfter, ExpiryAlert: given } = deployment;
-  const remaining = (Date.parse(NotAfter) - now.getTime()) / DAY_MS;
-  const days = EXPIRY_ALERT_DAYS.filter((threshold) => remaining <= threshold).at(-1);
-  const isGiven =
-    given !== undefined && given.NotAfter === NotAfter && days !== undefined && given.Days <= days;
-  return isGiven ? undefined : days;
-}
-
-/** Whether ACM has a newer version than the one that is served, or is ready for the nodes that will come. */
-function isRenewed(deployment: Deployment, certificate: Certificate | string): boolean {
-  const newest = deployment.Status === 'WAITING' ? deployment.Observed?.Serial : deployment.Serial;
-  return typeof certificate !== 'string' && certificate.Serial !== newest;
-}
-
-function expiryAlert(
-  arn: string,
-  renewed: boolean,
-  deployments: Deployment[],
-  problem: string | undefined,
-  now: Date,
-): Notification {
-  const first = earliest(deployments);
-  const days = Math.floor((Date.parse(first.NotAfter) - now.getTime()) / DAY_MS);
-  const when = days < 0 ? 'has expired' : days < 1 ? 'expires within a day' : `expires in ${days} days`;
-  const reason = renewed
-    ? 'ACM has renewed it, but the new version is not installed yet.'
-    : (problem ?? 'ACM has not renewed it yet.');
-  return {
-    Subject: `${first.CertName} ${when}: ${first.TargetTagKey}=${first.TargetTagValue}${deployments.length > 1 ? ` and ${deployments.length - 1} more` : ''}`,
-    What: `What these nodes serve ${when}, at ${first.NotAfter}. ${reason} ${first.LastError ?? ''} Certificate: ${arn}`,
-    Where: placesOf(deployments),
-    Since: first.Observed?.At ?? first.UpdatedAt,
-    WhatToDo: renewed
-      ? 'Read the last error above and the node errors (GET the deployment), correct the cause, then POST …/rollouts.'
-      : REQUEST_OR_VALIDATE,
-    ...(renewed && first.Observed ? { Link: executionLink(first.Observed.ExecutionArn) } : {}),
-  };
-}
-
-/** Why ACM will not renew the certificate by itself; undefined when it will. */
-function renewalProblem(
-  certificate: Certificate | string,
-  deployments: Deployment[],
-  now: Date,
-): string | undefined {
-  if (typeof certificate === 'string') {
-    return certificate;
-  }
-  const { RenewalEligibility, RenewalSummary } = certificate.detail;
-  if (RenewalSummary?.RenewalStatus === 'FAILED') {
-    return `ACM failed to renew it: ${RenewalSummary.RenewalStatusReason ?? 'no reason given'}.`;
-  }
-  if (RenewalSummary?.RenewalStatus === 'PENDING_VALIDATION') {
-    return 'ACM waits for its validation before it can renew it.';
-  }
-  // A certificate becomes eligible by its first export, so one that is new here is not judged yet.
-  const yesterday = timestamp(new Date(now.getTime() - DAY_MS));
-  const isExported = deployments.some(({ Observed: last }) => last !== undefined && last.At <= yesterday);
-  return RenewalEligibility === 'INELIGIBLE' && isExported ? 'ACM does not plan to renew it.' : undefined;
 }

@@ -1,11 +1,11 @@
 import type { Context } from 'aws-lambda';
-import { type Clients, documents, dynamodb, sns } from '../shared/clients.ts';
-import type { Clock } from '../shared/clock.ts';
-import { type Environment, readEnvironment } from '../shared/environment.ts';
-import { inLambda } from '../shared/in-lambda.ts';
-import { Inventory } from '../shared/inventory.ts';
-import { NOTIFIER_VARIABLES, notifierFrom } from '../shared/notification.ts';
-import { count } from '../shared/observed.ts';
+import { Inventory } from '../inventory/inventory.ts';
+import { NOTIFIER_VARIABLES, notifierFrom } from '../notifications/notifier.ts';
+import { type Clients, documents, dynamodb, sns } from '../runtime/clients.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { type Environment, readEnvironment } from '../runtime/environment.ts';
+import { inLambda } from '../runtime/in-lambda.ts';
+import { count } from '../runtime/observability.ts';
 import { reportCertificateNotice } from './report-certificate-notice.ts';
 
 type OwnClients = Pick<Clients, 'documents' | 'dynamodb' | 'sns'>;
@@ -16,7 +16,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
   const deps = { inventory: new Inventory(clients.documents(), env.INVENTORY_TABLE, clock.now) };
   const notifier = notifierFrom(env, clients);
   return async (event: object, context: Context) => {
-    const report = await reportCertificateNotice(event, { ...deps, notifyOnce: notifier(context) });
+    const report = await reportCertificateNotice(event, { ...deps, notify: notifier(context) });
     if ('Reported' in report) {
       count('NoticeReported');
     }

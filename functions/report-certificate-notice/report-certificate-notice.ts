@@ -1,7 +1,9 @@
 import * as z from 'zod';
-import { isCertificateArn } from '../shared/certificate.ts';
-import type { Inventory } from '../shared/inventory.ts';
-import { ignore, type Notification, ownOf, placesOf, type Report } from '../shared/notification.ts';
+import { isCertificateArn } from '../domain/certificate.ts';
+import { ownOf, placesOf, SUBJECTS } from '../domain/notification.ts';
+import type { Inventory } from '../inventory/inventory.ts';
+import type { Notify, Report } from '../notifications/notifier.ts';
+import { ignore, readEvent } from '../runtime/event.ts';
 
 /** The fields that are read of ACM's events (ACM user guide, "EventBridge support"). */
 const NoticeEvent = z.object({
@@ -14,8 +16,8 @@ const NoticeEvent = z.object({
 
 export interface ReportCertificateNoticeDeps {
   inventory: Inventory;
-  /** Sends a notification unless one with this key was sent: EventBridge delivers at least once. */
-  notifyOnce: (key: string, notification: Notification) => Promise<void>;
+  /** Idempotent, as EventBridge delivers at least once. */
+  notify: Notify;
 }
 
 /** ACM's notices by detail-type (ACM user guide, "EventBridge support"). */
@@ -43,24 +45,24 @@ export async function reportCertificateNotice(
   event: unknown,
   deps: ReportCertificateNoticeDeps,
 ): Promise<Report> {
-  const parsed = NoticeEvent.safeParse(event);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    return ignore(`not an event of ACM: ${issue?.path.join('.')}: ${issue?.message}`);
+  const read = readEvent(NoticeEvent, event, 'an event of ACM');
+  if (!read.data) {
+    return ignore(read.fault);
   }
-  const { 'detail-type': type, resources, detail, time } = parsed.data;
+  const { 'detail-type': type, resources, detail, time } = read.data;
   const notice = ownOf(NOTICES, type);
   const arn = resources[0] ?? '';
   if (!notice || !isCertificateArn(arn)) {
     return ignore(`${type} is not a notice of ACM about a certificate`);
   }
-  const { items: deployments } = await deps.inventory.fleet({ CertificateArn: arn }, 100);
-  if (deployments.length === 0) {
+  const { items: deployments } = await deps.inventory.fleet.page({ CertificateArn: arn }, 100);
+  const [first] = deployments;
+  if (!first) {
     return ignore('the certificate is not deployed by this system');
   }
   const days = detail.DaysToExpiry;
-  await deps.notifyOnce(`${type}#${arn}#${time.slice(0, 10)}`, {
-    Subject: `${type}: ${deployments[0]?.CertName}`,
+  await deps.notify(`${type}#${arn}#${time.slice(0, 10)}`, {
+    Subject: SUBJECTS.notice(first, type),
     What: `${notice.what}${typeof days === 'number' ? ` ${days} days remain.` : ''} Certificate: ${arn}`,
     Where: placesOf(deployments),
     Since: time,

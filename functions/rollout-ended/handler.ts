@@ -1,18 +1,11 @@
 import type { Context } from 'aws-lambda';
-import {
-  ADVANCE_VARIABLES,
-  advanceDepsFrom,
-  type Clients,
-  documents,
-  dynamodb,
-  sfn,
-  sns,
-} from '../shared/clients.ts';
-import type { Clock } from '../shared/clock.ts';
-import { type Environment, readEnvironment } from '../shared/environment.ts';
-import { inLambda } from '../shared/in-lambda.ts';
-import { NOTIFIER_VARIABLES, notifierFrom } from '../shared/notification.ts';
-import { count } from '../shared/observed.ts';
+import { NOTIFIER_VARIABLES, notifierFrom } from '../notifications/notifier.ts';
+import { ADVANCE_VARIABLES, advanceDepsFrom } from '../rollouts/advance.ts';
+import { type Clients, documents, dynamodb, sfn, sns } from '../runtime/clients.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { type Environment, readEnvironment } from '../runtime/environment.ts';
+import { inLambda } from '../runtime/in-lambda.ts';
+import { count } from '../runtime/observability.ts';
 import { rolloutEnded } from './rollout-ended.ts';
 
 type OwnClients = Pick<Clients, 'documents' | 'dynamodb' | 'sfn' | 'sns'>;
@@ -26,7 +19,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     const report = await rolloutEnded(event, {
       ...deps,
       correlationId: context.awsRequestId,
-      notifyOnce: notifier(context),
+      notify: notifier(context),
     });
     if ('Reported' in report) {
       count('FailureReported');

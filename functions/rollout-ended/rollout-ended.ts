@@ -1,17 +1,12 @@
 import * as z from 'zod';
-import { type AdvanceDeps, advance } from '../shared/advance.ts';
-import { type Deployment, executionNameOf, isDryRun, parseExecutionName } from '../shared/deployment.ts';
-import { isNamed } from '../shared/errors.ts';
-import { endOf } from '../shared/inventory.ts';
-import {
-  executionLink,
-  ignore,
-  type Notification,
-  ownOf,
-  placeOf,
-  type Report,
-} from '../shared/notification.ts';
-import { logFields } from '../shared/observed.ts';
+import { type Deployment, executionNameOf, isDryRun, parseExecutionName } from '../domain/deployment.ts';
+import { isNamed } from '../domain/errors.ts';
+import { executionLink, ownOf, placeOf, SUBJECTS } from '../domain/notification.ts';
+import { endOf } from '../domain/rollout.ts';
+import type { Notify, Report } from '../notifications/notifier.ts';
+import { type AdvanceDeps, advance } from '../rollouts/advance.ts';
+import { ignore, readEvent } from '../runtime/event.ts';
+import { logFields } from '../runtime/observability.ts';
 
 /** The fields that are read of Step Functions' Execution Status Change (Step Functions developer guide). */
 const ExecutionEvent = z.object({
@@ -30,8 +25,8 @@ type ExecutionEvent = z.infer<typeof ExecutionEvent>;
 
 export interface RolloutEndedDeps extends AdvanceDeps {
   correlationId: string;
-  /** Sends a notification unless one with this key was sent: EventBridge delivers at least once. */
-  notifyOnce: (key: string, notification: Notification) => Promise<void>;
+  /** Idempotent, as EventBridge delivers at least once. */
+  notify: Notify;
 }
 
 /**
@@ -41,12 +36,11 @@ export interface RolloutEndedDeps extends AdvanceDeps {
  * @throws what failed of telling and beginning, when both were tried. Delivered again, the event does what is left.
  */
 export async function rolloutEnded(event: unknown, deps: RolloutEndedDeps): Promise<Report> {
-  const parsed = ExecutionEvent.safeParse(event);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    return ignore(`not an event of Step Functions: ${issue?.path.join('.')}: ${issue?.message}`);
+  const read = readEvent(ExecutionEvent, event, 'an event of Step Functions');
+  if (!read.data) {
+    return ignore(read.fault);
   }
-  const { detail } = parsed.data;
+  const { detail } = read.data;
   const rollout = parseExecutionName(detail.name);
   if (!rollout) {
     return ignore('the execution was not started by this system');
@@ -59,7 +53,7 @@ export async function rolloutEnded(event: unknown, deps: RolloutEndedDeps): Prom
   logFields({ ...deployment, RolloutNumber: rolloutNumber, ExecutionName: detail.name });
   const { current, isTold } = await close(deployment, rolloutNumber, detail, deps);
   const [told, advanced] = await Promise.allSettled([
-    isTold ? tell(current, rolloutNumber, parsed.data, deps) : undefined,
+    isTold ? tell(current, rolloutNumber, read.data, deps) : undefined,
     advance(deploymentId, deps, deps),
   ]);
   for (const { reason } of [told, advanced].filter((done) => done.status === 'rejected')) {
@@ -112,9 +106,9 @@ async function tell(
   deps: RolloutEndedDeps,
 ): Promise<void> {
   const { executionArn, status, error } = detail;
-  const { CertName, CertificateArn, TargetTagKey, TargetTagValue, Observed } = deployment;
-  await deps.notifyOnce(`${executionArn}#${status}`, {
-    Subject: `Rollout of ${CertName} ${status === 'SUCCEEDED' ? 'lost' : status}: ${TargetTagKey}=${TargetTagValue}`,
+  const { CertName, CertificateArn, Observed } = deployment;
+  await deps.notify(`${executionArn}#${status}`, {
+    Subject: SUBJECTS.rollout(deployment, status === 'SUCCEEDED' ? 'lost' : status),
     What: `The rollout of certificate ${CertName} (${CertificateArn}) ended as ${status}. ${describeFailure(detail)} The nodes that were not changed go on serving what they served.${laterEnd(deployment, rolloutNumber)}`,
     Where: placeOf(deployment),
     Since: Observed?.FailingSince ?? time,
@@ -147,7 +141,8 @@ function describeFailure({ status, error, cause }: ExecutionEvent['detail']): st
   return text.slice(0, 2000);
 }
 
-const ADVICE: Record<string, string> = {
+/** What a person is advised to do, by the error or status with which a rollout ended. */
+export const ADVICE: Record<string, string> = {
   TargetAccessDenied:
     'Correct the role, policy or stack that the message names; the next attempt follows by itself.',
   TargetNotPrepared: 'Deploy or update member-account.yaml in that account and Region, then POST …/rollouts.',

@@ -1,18 +1,11 @@
-import {
-  type Clients,
-  connectTargetFrom,
-  documents,
-  events,
-  ONE_ATTEMPT,
-  ssm,
-  sts,
-  TARGET_VARIABLES,
-} from '../shared/clients.ts';
-import type { Clock } from '../shared/clock.ts';
-import { type Environment, readEnvironment } from '../shared/environment.ts';
-import { inLambda } from '../shared/in-lambda.ts';
-import { countInstallation, type StartInstallationInput } from '../shared/installation.ts';
-import { Inventory } from '../shared/inventory.ts';
+import type { StartInstallationInput } from '../domain/installation.ts';
+import { Inventory } from '../inventory/inventory.ts';
+import { countInstallation } from '../rollouts/count-installation.ts';
+import { type Clients, documents, events, ONE_ATTEMPT, ssm, sts } from '../runtime/clients.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { type Environment, readEnvironment } from '../runtime/environment.ts';
+import { inLambda } from '../runtime/in-lambda.ts';
+import { connectTargetFrom, TARGET_VARIABLES } from '../target-account/session.ts';
 import { startInstallation } from './start-installation.ts';
 
 type OwnClients = Pick<Clients, 'documents' | 'events' | 'ssm' | 'sts'>;

@@ -5,26 +5,33 @@ import {
   type SSMClient,
   StartAutomationExecutionCommand,
 } from '@aws-sdk/client-ssm';
-import type { InstallOptions } from '../domain/order.ts';
-import { hasEnded, stopAutomation } from '../shared/automation.ts';
 import {
+  executionArnOf,
   executionNameOf,
   isDryRun,
-  type NodeRecord,
+  isFault,
   type NodeResult,
   timestamp,
-} from '../shared/deployment.ts';
-import { isNamed, RetryLater, RolloutSuperseded } from '../shared/errors.ts';
+} from '../domain/deployment.ts';
+import { isNamed, RetryLater, RolloutSuperseded } from '../domain/errors.ts';
 import {
   FIRST_WAIT_SECONDS,
   type Installation,
   installationOf,
   type StartInstallationInput,
-} from '../shared/installation.ts';
-import type { Inventory } from '../shared/inventory.ts';
-import { listNodes, type ManagedNode, obstacleOf, summaryOf } from '../shared/nodes.ts';
-import { executionArnOf, type OpenRollout, openRollout } from '../shared/rollout.ts';
-import { type ConnectTarget, inTarget, type SessionStatement, targetArns } from '../shared/target-account.ts';
+} from '../domain/installation.ts';
+import { type ManagedNode, obstacleOf, summaryOf } from '../domain/nodes.ts';
+import type { InstallOptions } from '../domain/order.ts';
+import type { Inventory } from '../inventory/inventory.ts';
+import { type OpenRollout, openRollout } from '../rollouts/open-rollout.ts';
+import { hasEnded, stopAutomation } from '../target-account/automation.ts';
+import { listNodes } from '../target-account/nodes.ts';
+import {
+  type ConnectTarget,
+  inTarget,
+  type SessionStatement,
+  targetArns,
+} from '../target-account/session.ts';
 
 export interface StartInstallationDeps {
   inventory: Inventory;
@@ -193,23 +200,20 @@ async function chooseCanary(
   inventory: Inventory,
 ): Promise<ManagedNode> {
   const { DeploymentId } = deployment;
-  const known = await inventory.allNodes(DeploymentId);
+  const known = await inventory.nodes.all(DeploymentId);
   const records = new Map(known.map((record) => [record.NodeId, record]));
   const canaryAt = ({ NodeId }: ManagedNode) => records.get(NodeId)?.CanaryAt ?? 0;
   const chosen = ready.find((node) => canaryAt(node) === running.RolloutNumber);
   if (chosen) {
     return chosen;
   }
-  const sound = ready.filter(({ NodeId }) => !hasFailed(records.get(NodeId)));
+  const sound = ready.filter(({ NodeId }) => !isFault(records.get(NodeId)));
   const [canary] = (sound.length > 0 ? sound : ready).toSorted(
     (a, b) => canaryAt(a) - canaryAt(b) || (a.NodeId < b.NodeId ? -1 : 1),
   ) as [ManagedNode];
-  await inventory.noteCanary(DeploymentId, canary.NodeId, running.RolloutNumber);
+  await inventory.nodes.noteCanary(DeploymentId, canary.NodeId, running.RolloutNumber);
   return canary;
 }
-
-const hasFailed = (record: NodeRecord | undefined) =>
-  record?.Outcome === 'failed' || record?.Outcome === 'rolled-back';
 
 async function endWithoutNodes(
   { deployment, running }: OpenRollout,
@@ -221,7 +225,7 @@ async function endWithoutNodes(
   const results = nodes.map(
     (node): NodeResult => ({ NodeId: node.NodeId, ...obstacleOf(node) }) as NodeResult,
   );
-  await deps.inventory.recordNodes(DeploymentId, running.RolloutNumber, results, isDryRun(running));
+  await deps.inventory.nodes.record(DeploymentId, running.RolloutNumber, results, isDryRun(running));
   const { ended } = await deps.inventory.end(deployment, running.RolloutNumber, {
     Outcome: nodes.length === 0 ? 'WAITING' : 'DEGRADED',
     ExecutionArn: executionArnOf(deps.stateMachineArn, DeploymentId, running),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { ROUTES } from '../../functions/deployments-api/route.ts';
-import { STATUSES } from '../../functions/shared/deployment.ts';
+import { STATUSES } from '../../functions/domain/deployment.ts';
 import { writtenTemplate } from '../templates/stacks.ts';
 import { rowsOf, section } from './documents.ts';
 

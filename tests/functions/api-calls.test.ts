@@ -90,7 +90,7 @@ describe('registering', () => {
     await system.register({ CertificateArn: arn });
     await system.runAll();
     expect(bundle()?.deletionDate).toBeUndefined();
-    // Somebody deletes the bundle by hand: a renewal does not undo that.
+    // A person deletes the bundle by hand: a renewal does not undo that.
     const now = system.clock.now();
     Object.assign(bundle() as object, {
       deletedAt: now,
@@ -408,7 +408,7 @@ describe('asking ACM for a renewal', () => {
     expect((await renew()).body.Warnings).toEqual([expect.stringContaining('ACM charges')]);
   });
 
-  test('of a certificate that is not deployed under the name is a 404, whoever else has it', async () => {
+  test('of a certificate that is not deployed under the name is a 404, even if it is under another one', async () => {
     await installed();
     const other = await system.acm.issue('other');
     expect((await renew(other)).status).toBe(404);

@@ -1,8 +1,7 @@
 import { BatchWriteCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { type Deployment, STATUSES } from '../../functions/shared/deployment.ts';
-import { Inventory } from '../../functions/shared/inventory.ts';
+import { type Deployment, STATUSES } from '../../functions/domain/deployment.ts';
 import { System } from './support/system.ts';
 
 const ACCOUNTS = ['111122223333', '444455556666', '777788889999'];
@@ -43,7 +42,7 @@ beforeAll(async () => {
     await system.client.send(new BatchWriteCommand({ RequestItems: { [system.table]: requests } }));
   }
   const nodes = Array.from({ length: 137 }, (_, n) => ({ NodeId: `i-${n}`, Outcome: 'installed' as const }));
-  await system.inventory.recordNodes(fleet[0]?.DeploymentId as string, 1, nodes);
+  await system.inventory.nodes.record(fleet[0]?.DeploymentId as string, 1, nodes);
 });
 
 /** All pages, each with the number of queries that it cost. */
@@ -183,6 +182,6 @@ test('days that pass between two pages do not make a token stale', async () => {
 });
 
 test('a page that the inventory reads for itself holds a thousand, and the next one begins after it', async () => {
-  const all = await Array.fromAsync(new Inventory(system.client, system.table).all({}));
+  const all = await Array.fromAsync(system.inventory.fleet.all({}));
   expect(new Set(all.map(({ DeploymentId }) => DeploymentId)).size).toBe(COUNT);
 });

@@ -1,7 +1,7 @@
 import { SSMClient, StopAutomationExecutionCommand } from '@aws-sdk/client-ssm';
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import type { CheckInstallationInput } from '../../functions/check-installation/check-installation.ts';
-import { parseResultLine } from '../../functions/shared/result-line.ts';
+import type { CheckInstallationInput } from '../../functions/domain/installation.ts';
+import { parseResultLine } from '../../functions/domain/result-line.ts';
 import type { ScriptedNode } from '../../local/scripted-node.ts';
 import type { AgentAnswer } from '../../local/services/managed-nodes.ts';
 import { awsError } from './support/service-view.ts';
@@ -48,7 +48,7 @@ const ended = async () => {
   return check();
 };
 const deployment = () => system.deployment(input.DeploymentId);
-const recorded = () => system.inventory.allNodes(input.DeploymentId);
+const recorded = () => system.inventory.nodes.all(input.DeploymentId);
 const outcomes = async () =>
   Object.fromEntries((await recorded()).map(({ NodeId, Outcome }) => [NodeId, Outcome]));
 

@@ -72,7 +72,7 @@ test('an event that EventBridge does not take is sent again, and the rollout doe
 
 test.each([
   ['ReaderRoleArns', 400, { ReaderRoleArns: undefined }],
-  ['ReaderRoleArns.0', 400, { ReaderRoleArns: ['arn:aws:iam::444455556666:user/somebody'] }],
+  ['ReaderRoleArns.0', 400, { ReaderRoleArns: ['arn:aws:iam::444455556666:user/alice'] }],
   ['ReaderRoleArns', 400, { Delivery: 'nodes' }],
   ['DryRun', 400, { DryRun: true }],
   ['ReaderRoleArns.0', 403, { ReaderRoleArns: ['arn:aws:iam::444455556666:role/administrator'] }],

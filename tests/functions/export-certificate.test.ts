@@ -6,7 +6,7 @@ import {
   TagResourceCommand,
 } from '@aws-sdk/client-secrets-manager';
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { type Deployment, type RolloutInput, timestamp } from '../../functions/shared/deployment.ts';
+import { type Deployment, type RolloutInput, timestamp } from '../../functions/domain/deployment.ts';
 import { awsError } from './support/service-view.ts';
 import { System } from './support/system.ts';
 
@@ -199,7 +199,7 @@ describe('a version that is stored already', () => {
   });
 });
 
-describe('a bundle that somebody touched', () => {
+describe('a bundle that was changed by hand', () => {
   test('gets its tags and policy back before anything else', async () => {
     const { SecretArn: SecretId } = await run();
     const policy = bundle()?.policy;

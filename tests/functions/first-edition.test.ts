@@ -9,11 +9,11 @@ import {
   parseExecutionName,
   versionIdOf,
   type Wanted,
-} from '../../functions/shared/deployment.ts';
-import { FIRST_EDITION_NAMES } from '../../functions/shared/first-edition.ts';
+} from '../../functions/domain/deployment.ts';
+import { FIRST_EDITION_NAMES } from '../../functions/inventory/first-edition.ts';
 import type { SsmDocument } from '../../local/services/ssm-documents.ts';
+import { interleave } from './support/interleave.ts';
 import { CENTRAL, type Execution, MEMBER, REGION, System } from './support/system.ts';
-import { takeTurns } from './support/turns.ts';
 
 // What commit 69d6b04 wrote into its table, the executions that it had started and the inputs of their states, and what
 // its API answered. Each deployment has a tag of its own, which says how it is. A stack is upgraded in the middle of all.
@@ -154,7 +154,7 @@ test.each(TAGS)('a GET of the deployment %s answers what it answered before', as
   }
   expect(answer).toEqual(written.Answers[tag]);
   expect(Reason).toMatch(/^[A-Z].*\.$/);
-  const listed = await Array.fromAsync(system.inventory.all({ CertName: 'web-prod' }));
+  const listed = await Array.fromAsync(system.inventory.fleet.all({ CertName: 'web-prod' }));
   expect(listed.find(({ DeploymentId }) => DeploymentId === idOf(tag))).toEqual(
     await system.inventory.get(idOf(tag)),
   );
@@ -263,7 +263,7 @@ describe('an item', () => {
         await system.client.send(new PutCommand({ TableName: system.table, Item: itemOf('mail') }));
         const ask = (wrappers = {}) =>
           system.register({ CertificateArn: arn, TargetTagValue: 'mail', VerifyPort: 8443 }, wrappers);
-        await takeTurns([{ run: (around) => ask({ around }), crash: { call, when } }], () => 0);
+        await interleave([{ run: (around) => ask({ around }), crash: { call, when } }], () => 0);
         await ask();
         await system.runAll();
         const { Generation } = (await system.inventory.get(idOf('mail')))?.Observed ?? {};

@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { BatchWriteCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, test } from '@jest/globals';
+import { interleave } from './support/interleave.ts';
 import { awsError } from './support/service-view.ts';
 import { System } from './support/system.ts';
-import { takeTurns } from './support/turns.ts';
 
 let system: System;
 let arn: string;
@@ -138,7 +138,7 @@ describe('a renewal', () => {
         const before = fresh.acm.serialOf(arn);
         await write(3, () => before);
         await fresh.acm.renew(arn);
-        await takeTurns(
+        await interleave(
           [{ run: (around) => fresh.renewal(arn, {}, { around }), crash: { call, when } }],
           () => 0,
         );

@@ -2,10 +2,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Deployment } from '../../functions/domain/deployment.ts';
 import { InstallOptions } from '../../functions/domain/order.ts';
-import type { Deployment } from '../../functions/shared/deployment.ts';
-import { readEnvironment } from '../../functions/shared/environment.ts';
-import { Inventory } from '../../functions/shared/inventory.ts';
+import { Inventory } from '../../functions/inventory/inventory.ts';
+import { readEnvironment } from '../../functions/runtime/environment.ts';
 import { type CentralStack, type Cloud, startCloud } from '../../local/cloud.ts';
 import type { InvokeResult } from '../../local/services/lambda.ts';
 import type { Caller, Operation } from '../../local/services/service.ts';
@@ -31,7 +31,7 @@ beforeAll(async () => {
   const everything = { Statement: { Effect: 'Allow' as const, Action: '*', Resource: '*' } };
   const { credentials } = cloud.createUser(place.account, 'administrator', [everything]);
   client = cloud.documentClient(DynamoDBDocumentClient, { region: place.region, credentials });
-  inventory = new Inventory(client, central.resource('InventoryTable').physicalId);
+  inventory = new Inventory(client, central.resource('InventoryTable').physicalId, () => new Date());
 });
 afterAll(() => cloud.stop());
 

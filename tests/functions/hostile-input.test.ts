@@ -3,7 +3,7 @@ import type { APIGatewayProxyEvent, Context } from 'aws-lambda';
 import fc from 'fast-check';
 import { ROUTES } from '../../functions/deployments-api/route.ts';
 import { ReconcileEvent } from '../../functions/reconcile/reconcile.ts';
-import { logFields } from '../../functions/shared/observed.ts';
+import { logFields } from '../../functions/runtime/observability.ts';
 import { deploymentBodies } from './support/deployment-bodies.ts';
 import { System } from './support/system.ts';
 
@@ -22,7 +22,7 @@ beforeAll(async () => {
   await system.runAll();
 });
 
-/** Texts that have hurt somebody somewhere. */
+/** Texts that have broken other programs. */
 const nasty = fc.oneof(
   fc.constantFrom(
     '',

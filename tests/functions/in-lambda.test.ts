@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
-import type { Clients } from '../../functions/shared/clients.ts';
+import type { Clients } from '../../functions/runtime/clients.ts';
 
 const before = process.env;
 beforeEach(() => {
@@ -37,8 +37,8 @@ describe('in Lambda', () => {
   });
 
   test('every client is traced, whatever its configuration', async () => {
-    const { inLambda } = await import('../../functions/shared/in-lambda.ts');
-    const { documents, ssm, sts } = await import('../../functions/shared/clients.ts');
+    const { inLambda } = await import('../../functions/runtime/in-lambda.ts');
+    const { documents, ssm, sts } = await import('../../functions/runtime/clients.ts');
     const given = { documents, ssm, sts };
     const made: ReturnType<Clients[keyof typeof given]>[] = [];
     inLambda((_environment, clients: typeof given) => {

@@ -1,16 +1,16 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import type { Deployment, NodeRecord, Observed, Running, Wanted } from '../../functions/shared/deployment.ts';
+import type { Deployment, NodeRecord, Observed, Running, Wanted } from '../../functions/domain/deployment.ts';
 import {
   type ExecutionState,
+  followUpOf,
   isAhead,
   type Nodes,
   next,
   REASONS,
-  waitingOf,
   wantedAfterRenewal,
   wantedAfterRequest,
-} from '../../functions/shared/next.ts';
+} from '../../functions/domain/next.ts';
 
 const NOW = new Date('2026-11-24T12:00:00Z');
 const before = (minutes: number) =>
@@ -141,9 +141,9 @@ const ROWS: Record<string, Row> = {
   ],
   'a start that was not heard': [{ Running: unheard }, undefined, 'start unstarted 0'],
   'that, and paused': [{ Running: unheard, PausedAt: before(1) }, undefined, 'start unstarted 0'],
-  'a turn in a minute': [{ Running: { ...running, StartDelaySeconds: 360 } }, undefined, 'nothing turn 1'],
-  'that, ended': [{ Running: { ...running, StartDelaySeconds: 360 } }, 'ended', 'nothing turn 1'],
-  'a turn now': [{ Running: { ...running, StartDelaySeconds: 300 } }, undefined, 'nothing running 15'],
+  'a slot in a minute': [{ Running: { ...running, StartDelaySeconds: 360 } }, undefined, 'nothing slot 1'],
+  'that, ended': [{ Running: { ...running, StartDelaySeconds: 360 } }, 'ended', 'nothing slot 1'],
+  'a slot now': [{ Running: { ...running, StartDelaySeconds: 300 } }, undefined, 'nothing running 15'],
   'a rollout': [{ Running: running }, undefined, 'nothing running 10'],
   'that, and more is wanted': [
     { Running: running, ...wants({ Generation: 3 }) },
@@ -429,7 +429,7 @@ describe('what waits', () => {
     ],
     ['what was asked for before a pause', { Wanted: more, PausedAt: before(1) }, more],
   ])('%s', (_, fields, expected) => {
-    expect(waitingOf({ ...settled, ...fields })).toEqual(expected);
+    expect(followUpOf({ ...settled, ...fields })).toEqual(expected);
   });
 
   test('stays the rollout of the person who asked for it when the certificate is renewed meanwhile', () => {

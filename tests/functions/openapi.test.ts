@@ -15,7 +15,7 @@ const file = path.resolve(import.meta.dirname, '../../docs/openapi.yaml');
 const api: Json = parse(readFileSync(file, 'utf8'));
 const METHODS = ['get', 'post', 'put', 'patch', 'delete'];
 
-/** Follows references, and merges what stands beside them. */
+/** Follows references, and merges the keys next to them. */
 function resolved(node: Json): Json {
   if (!node?.$ref) {
     return node;

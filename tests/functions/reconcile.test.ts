@@ -23,7 +23,7 @@ async function installed(body: Record<string, unknown> = {}): Promise<string> {
 }
 
 const recordsOf = async (id: string) => {
-  const records = await system.inventory.allNodes(id);
+  const records = await system.inventory.nodes.all(id);
   return Object.fromEntries(records.map((record) => [record.NodeId, record]));
 };
 

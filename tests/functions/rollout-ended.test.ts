@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { type Deployment, timestamp } from '../../functions/shared/deployment.ts';
+import { type Deployment, timestamp } from '../../functions/domain/deployment.ts';
 import { awsError } from './support/service-view.ts';
 import type { Execution } from './support/system.ts';
 import { MEMBER, System } from './support/system.ts';

@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { deploymentIdOf, parseExecutionName } from '../../functions/shared/deployment.ts';
-import { waitingOf } from '../../functions/shared/next.ts';
+import { deploymentIdOf, parseExecutionName } from '../../functions/domain/deployment.ts';
+import { followUpOf } from '../../functions/domain/next.ts';
+import { type Actor, type Around, type Crash, interleave } from './support/interleave.ts';
 import { type ApiAnswer, MEMBER, REGION, System } from './support/system.ts';
-import { type Actor, type Around, type Crash, takeTurns } from './support/turns.ts';
 
 /** ROLLOUT_RUNS=2000 ROLLOUT_SEED=$RANDOM looks further than there is time for each time. */
 const RUNS = Number(process.env.ROLLOUT_RUNS ?? 25);
@@ -25,7 +25,7 @@ type Deed =
 
 type Round = {
   deeds: { deed: Deed; crash: Crash | undefined }[];
-  turns: number[];
+  choices: number[];
   minutes: number;
   nodeWorks: boolean;
 };
@@ -74,7 +74,7 @@ const crash = fc.option(
 const history: fc.Arbitrary<Round[]> = fc.array(
   fc.record({
     deeds: fc.array(fc.record({ deed, crash }), { minLength: 1, maxLength: 3 }),
-    turns: fc.array(fc.nat(5), { minLength: 1, maxLength: 12 }),
+    choices: fc.array(fc.nat(5), { minLength: 1, maxLength: 12 }),
     minutes: fc.constantFrom(0, 1, 20, 90),
     nodeWorks: fc.boolean(),
   }),
@@ -134,19 +134,19 @@ class World {
     return highest;
   }
 
-  async play({ deeds, turns, minutes, nodeWorks }: Round): Promise<void> {
+  async play({ deeds, choices, minutes, nodeWorks }: Round): Promise<void> {
     const { system } = this;
     system.advance({ minutes });
     const [node] = system.target().nodes;
     Object.assign(node as object, { behaviour: nodeWorks ? 'installs' : 'failed' });
     this.#mayOverlap ||= deeds.some(({ deed }) => deed.kind === 'DELETE' || deed.kind === 'ABORT');
-    let turn = 0;
+    let step = 0;
     const choose = (of: number) => {
-      turn += 1;
-      return of === 0 ? 0 : (turns[turn % turns.length] as number) % of;
+      step += 1;
+      return of === 0 ? 0 : (choices[step % choices.length] as number) % of;
     };
     const actors = deeds.map(({ deed, crash }): Actor => ({ run: this.#actor(deed), crash }));
-    const endings = await takeTurns(actors, choose);
+    const endings = await interleave(actors, choose);
     const certain: string[] = [];
     const perhaps: string[] = [];
     endings.forEach((ending, index) => {
@@ -266,7 +266,7 @@ class World {
     for (const { name } of system.sfn.executions.values()) {
       expect(parseExecutionName(name)?.rolloutNumber).toBeLessThanOrEqual(highest);
     }
-    expect([found?.Running, found && waitingOf(found)]).toEqual([undefined, undefined]);
+    expect([found?.Running, found && followUpOf(found)]).toEqual([undefined, undefined]);
     if (!found?.Wanted) {
       // A node that serves something got it before a DELETE, and no dry run put it there.
       expect(system.target().nodes[0]?.installed?.options ?? '').not.toContain('9443');

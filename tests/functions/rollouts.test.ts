@@ -1,9 +1,9 @@
 import { BatchWriteCommand, QueryCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { advance } from '../../functions/shared/advance.ts';
-import { type Deployment, orderOf, timestamp } from '../../functions/shared/deployment.ts';
-import { inParallel } from '../../functions/shared/inventory.ts';
-import { wantedAfterRenewal } from '../../functions/shared/next.ts';
+import { type Deployment, orderOf, timestamp } from '../../functions/domain/deployment.ts';
+import { wantedAfterRenewal } from '../../functions/domain/next.ts';
+import { advance } from '../../functions/rollouts/advance.ts';
+import { inParallel } from '../../functions/runtime/in-parallel.ts';
 import { awsError } from './support/service-view.ts';
 import { System } from './support/system.ts';
 
@@ -205,12 +205,12 @@ describe('an older rollout', () => {
     const { id, old, newer } = await superseded('Check');
     await system.client.send(forget(id));
     const by = { NodeId: 'i-00000001', Outcome: 'failed', Error: 'of the newer' } as const;
-    await system.inventory.recordNodes(id, newer.RolloutNumber, [by]);
+    await system.inventory.nodes.record(id, newer.RolloutNumber, [by]);
     const before = await read(id);
     await system.step(old);
     expect(system.sfn.executions.get(old)?.status).toBe('SUCCEEDED');
     expect(await read(id)).toEqual(before);
-    expect(await system.inventory.allNodes(id)).toMatchObject([
+    expect(await system.inventory.nodes.all(id)).toMatchObject([
       { RolloutNumber: newer.RolloutNumber, Error: 'of the newer' },
     ]);
   });
@@ -218,19 +218,19 @@ describe('an older rollout', () => {
   test('cannot write its end, its notes or its nodes over those of a newer one', async () => {
     const { id, old, number, newer } = await superseded('Check');
     const later = newer.RolloutNumber;
-    await system.inventory.recordNodes(id, later, [
+    await system.inventory.nodes.record(id, later, [
       { NodeId: 'i-00000001', Outcome: 'installed', Serial: '02' },
     ]);
-    await system.inventory.recordNodes(id, number, [
+    await system.inventory.nodes.record(id, number, [
       { NodeId: 'i-00000001', Outcome: 'installed', Serial: '01' },
     ]);
-    await system.inventory.recordNodes(
+    await system.inventory.nodes.record(
       id,
       later,
       [{ NodeId: 'i-00000001', Outcome: 'dry-run-passed' }],
       true,
     );
-    await system.inventory.recordNodes(
+    await system.inventory.nodes.record(
       id,
       number,
       [{ NodeId: 'i-00000001', Outcome: 'failed', Error: 'old' }],
@@ -244,7 +244,7 @@ describe('an older rollout', () => {
       name: 'RolloutSuperseded',
     });
     expect(await read(id)).toEqual(newer);
-    expect(await system.inventory.allNodes(id)).toMatchObject([
+    expect(await system.inventory.nodes.all(id)).toMatchObject([
       { Serial: '02', DryRun: { Outcome: 'dry-run-passed', RolloutNumber: later } },
     ]);
   });
@@ -549,7 +549,7 @@ describe('a deployment that is deleted', () => {
       await system.report(system.executionEvent(execution as never));
       expect(system.messages()).toEqual([]);
       expect(await system.inventory.get(body.DeploymentId)).toBeUndefined();
-      expect(await system.inventory.allNodes(body.DeploymentId)).toEqual([]);
+      expect(await system.inventory.nodes.all(body.DeploymentId)).toEqual([]);
     },
   );
 

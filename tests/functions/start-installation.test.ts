@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import type { Deployment } from '../../functions/domain/deployment.ts';
+import type { StartInstallationInput } from '../../functions/domain/installation.ts';
 import { DeploymentBody } from '../../functions/domain/order.ts';
-import type { Deployment } from '../../functions/shared/deployment.ts';
-import type { StartInstallationInput } from '../../functions/shared/installation.ts';
 import { deploymentBodies } from './support/deployment-bodies.ts';
 import { awsError } from './support/service-view.ts';
 import { MEMBER, REGION, System } from './support/system.ts';
@@ -182,7 +182,7 @@ test('the canary is the node of longest ago that did not fail last time; if all 
       NodeId,
       Outcome: failed.includes(NodeId) ? ('rolled-back' as const) : ('installed' as const),
     }));
-    await system.inventory.recordNodes(DeploymentId, RolloutNumber, results);
+    await system.inventory.nodes.record(DeploymentId, RolloutNumber, results);
     await end(DeploymentId);
     return automations().at(-1)?.parameters.CanaryNodeId?.[0];
   };
@@ -276,7 +276,7 @@ describe('without a node that is ready the rollout ends here', () => {
       /^i-00000001: The SSM agent .* i-00000002: Platform Windows is not supported/,
     );
     expect(deployment.Serial).toBeUndefined();
-    expect(await system.inventory.allNodes(input.DeploymentId)).toMatchObject([
+    expect(await system.inventory.nodes.all(input.DeploymentId)).toMatchObject([
       { NodeId: 'i-00000001', Outcome: 'offline' },
       { NodeId: 'i-00000002', Outcome: 'unsupported' },
     ]);

@@ -41,7 +41,7 @@ test('a deployment is registered, and openssl sees the new certificate', async (
   expect(await servedSerial()).toBe(Serial);
 });
 
-test('what no API offers are commands: lose an event, renew, add a node, break one', async () => {
+test('commands go beyond the API: lose an event, renew, add a node, break one', async () => {
   const { type, until, output } = session();
   const first = await servedSerial();
   type('lose');

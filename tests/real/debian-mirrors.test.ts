@@ -14,7 +14,7 @@ test.each([
     ['http://m.example/debian'],
   ],
   ['security updates only', 'deb http://m.example/debian-security bookworm-security main\n', []],
-  ['packages of somebody else', 'deb https://download.example/linux/debian bookworm stable\n', []],
+  ['packages of another vendor', 'deb https://download.example/linux/debian bookworm stable\n', []],
   ['a comment', '# deb http://m.example/debian bookworm main\n', []],
 ])('mirrors of Debian in apt sources: %s', (_, text, mirrors) => {
   expect(debianMirrors(text)).toEqual(mirrors);

@@ -78,7 +78,7 @@ describe('everything else is denied', () => {
     );
   });
 
-  test('a rule of somebody else reaches neither the functions nor the queue of this stack', async () => {
+  test('a foreign rule reaches neither the functions nor the queue of this stack', async () => {
     const { events } = cloud.services;
     const here = `${CENTRAL.region}:${CENTRAL.account}`;
     const functions = ['handle-renewal', 'rollout-ended', 'report-certificate-notice'].map(
@@ -104,7 +104,7 @@ describe('everything else is denied', () => {
     ]);
   });
 
-  test('an API of somebody else does not reach the function behind the API', async () => {
+  test('a foreign API does not reach the function behind the API', async () => {
     const functionArn = `arn:aws:lambda:${CENTRAL.region}:${CENTRAL.account}:function:acm-export-deployments-api`;
     const routes = [{ method: 'GET', path: '/deployments', functionArn }];
     cloud.services.apiGateway.createApi({ id: 'payments01', ...CENTRAL, stage: 'v1', routes });
@@ -232,7 +232,7 @@ describe('the example of a service control policy', () => {
   const scp = examplePolicy('guard-scp.json');
   const tagged = { RoleSessionName: 'intruder', Tags: [{ Key: 'env', Value: 'prod' }] };
 
-  test('whoever may tag sessions reads bundles; the policy leaves that to provisioning', async () => {
+  test('a principal that may tag sessions reads bundles; the policy leaves that to provisioning', async () => {
     const { identities } = cloud.services;
     const central = `arn:aws:iam::${CENTRAL.account}:root`;
     const RoleArn = identities.createRole(CENTRAL.account, {

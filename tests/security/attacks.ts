@@ -647,7 +647,7 @@ export const attacks: Attack[] = [
 
 /* --- roles taken on by AWS services for others -------------------------------------------------------------- */
 
-/** A service acts for somebody else's resource: trust policies must see that. */
+/** A service acts for a foreign resource: trust policies must see that. */
 export const serviceAttacks: [
   promise: string,
   service: string,

@@ -10,7 +10,7 @@ const MINUTE_MS = 60_000;
 const scope = { region: CENTRAL.region, service: 'execute-api' };
 const path = ({ flows }: Scene, rest: string) => `${new URL(flows.site.central.apiUrl).pathname}${rest}`;
 
-/** An honest request of somebody. */
+/** An honest request of a caller. */
 export async function callApiAs(
   scene: Scene,
   identity: Identity,
@@ -126,7 +126,7 @@ export const refusedCallers: Call[] = [
   ],
   ['credentials that have expired are refused', (scene) => callApiAs(scene, scene.expired, 'GET', list.rest)],
   [
-    "a signature with somebody else's access key is refused",
+    "a signature with another caller's access key is refused",
     async (scene) => {
       const { operator } = scene.flows.site;
       const mixed = {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { viewOf } from '../../functions/deployments-api/view.ts';
-import { secretNameOf } from '../../functions/shared/deployment.ts';
+import { secretNameOf } from '../../functions/domain/deployment.ts';
 import type { Cloud, CloudNode, Identity } from '../../local/cloud.ts';
 import {
   CENTRAL,
@@ -19,7 +19,7 @@ import { until } from '../support/until.ts';
 import { withoutAction } from './reductions.ts';
 import { callAws } from './signed-calls.ts';
 
-export const TAG_KEYS = ['acm-export', 'env', 'team'];
+const TAG_KEYS = ['acm-export', 'env', 'team'];
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 
@@ -102,13 +102,13 @@ export interface Target {
 const here = { TargetAccount: CENTRAL.account, TargetRegion: CENTRAL.region };
 const there = { TargetAccount: MEMBER.account, TargetRegion: MEMBER.region };
 /** One EC2 instance in the central account. */
-export const PRODUCTION: Target = { ...here, TargetTagKey: 'env', TargetTagValue: 'prod' };
+const PRODUCTION: Target = { ...here, TargetTagKey: 'env', TargetTagValue: 'prod' };
 /** One server of a hybrid activation in another account. */
-export const HYBRID: Target = { ...there, TargetTagKey: 'acm-export', TargetTagValue: 'web' };
+const HYBRID: Target = { ...there, TargetTagKey: 'acm-export', TargetTagValue: 'web' };
 /** No node yet. */
-export const FUTURE: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'platform' };
-export const APPLIANCES: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'appliances' };
-export const NOBODY: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'nobody' };
+const FUTURE: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'platform' };
+const APPLIANCES: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'appliances' };
+const NOBODY: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'nobody' };
 
 /** A deployment as the API shows it. */
 export type Deployment = ReturnType<typeof viewOf>;
@@ -270,7 +270,7 @@ export class Flows {
     await this.cloud.idle();
   }
 
-  /** Somebody moved the bundle's label to another version: the next rollout puts it right. */
+  /** A person moved the bundle's label to another version: the next rollout puts it right. */
   async repairTheLabel(): Promise<void> {
     const SecretId = secretNameOf('acm-export', { CertName: 'web', DeploymentId: this.futureId });
     const described = await this.#asAdministrator('secretsmanager.DescribeSecret', { SecretId });
@@ -437,7 +437,7 @@ export class Flows {
     await this.#sweep('nodes');
   }
 
-  /** Somebody takes the rules' permissions to invoke functions away, and Lambda throttles the schedules. */
+  /** An administrator takes the rules' permissions to invoke functions away, and Lambda throttles the schedules. */
   async failToDeliver(): Promise<void> {
     const { events, lambda } = this.cloud.services;
     const functions = ['handle-renewal', 'rollout-ended', 'report-certificate-notice'].map(functionArn);

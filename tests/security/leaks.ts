@@ -34,7 +34,7 @@ function secretLines(der: Buffer, parts: Buffer[]): string[] {
   );
 }
 
-/** The encrypted form is worth a key to whoever has the passphrase; its first lines say only how it is encrypted. */
+/** The encrypted form is worth a key to all who have the passphrase; its first lines say only how it is encrypted. */
 export function encryptedKeySecret(name: string, pem: string): Secret {
   const body = pem.replace(/-----[A-Z ]+-----/g, '').replace(/\s/g, '');
   const ciphertext = Buffer.from(body, 'base64').subarray(144);

@@ -216,7 +216,7 @@ export function allowedUnder(
   }
 }
 
-/** What no flow and no attack can show, and why it is there all the same. */
+/** Grants that appear in no flow and no attack, with the reason why they are there. */
 export const justified: [pattern: RegExp, reason: string][] = [
   [
     /^ApiGatewayLogsRole\/trust: sts:AssumeRole$/,

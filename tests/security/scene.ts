@@ -125,7 +125,7 @@ export async function setScene(flows: Flows): Promise<Scene> {
     },
     inlinePolicies: [allow('*')],
   });
-  // Waits for bundles of others: it trusts whoever comes.
+  // Waits for bundles of others: it trusts all callers.
   identities.createRole(STRANGER, {
     name: `acm-export-rollout-${CENTRAL.region}`,
     trustPolicy: {

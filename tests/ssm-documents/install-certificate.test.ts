@@ -584,7 +584,7 @@ describe('what was not there before', () => {
     expect(await readFile(path.join(target, 'file'), 'utf8')).toBe('precious');
   });
 
-  test('a file of somebody else in the place of a link is refused and named', async () => {
+  test('a foreign file in the place of a link is refused and named', async () => {
     await writeFile(node.ssl('certs/web-chain.pem'), 'mine');
     const { result } = await node.run(await node.offer(first));
     expect(result).toMatchObject({

@@ -259,7 +259,7 @@ describe('hooks as certbot has them', () => {
     ]);
   });
 
-  test('of a folder that somebody else could put into hooks.d are refused', async () => {
+  test('of a folder in which another user could put hooks are refused', async () => {
     await node.addHook('a', ':');
     await chmod(node.path('etc/acm-export/hooks.d'), 0o777);
     expect(await run(first, 1)).toMatchObject({ ExitCode: 34 });

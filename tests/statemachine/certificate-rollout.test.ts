@@ -69,7 +69,7 @@ async function run(answers: Partial<Record<Name, Answer[]>>) {
 }
 
 describe('a rollout', () => {
-  test('waits for its turn, exports, starts, waits until every node has reported, and is installed', async () => {
+  test('waits for its slot, exports, starts, waits until every node has reported, and is installed', async () => {
     const { visited, error } = await run({
       CheckInstallation: [inProgress, inProgress, { Status: 'INSTALLED' }],
     });

@@ -1,8 +1,8 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import * as clients from '../../functions/shared/clients.ts';
-import { systemClock } from '../../functions/shared/clock.ts';
+import * as clients from '../../functions/runtime/clients.ts';
+import { systemClock } from '../../functions/runtime/clock.ts';
 import { centralStack, ROOT, resourcesOf } from './stacks.ts';
 
 /** What Powertools and Node read; each function has these. */

@@ -145,7 +145,7 @@ test('the samples of the state machine follow each other', () => {
   const { Bundle: _, ...beforeStart } = stored;
   const { Installation: __, ...beforeCheck } = checked;
   expect(beforeStart).toEqual(requested);
-  // The turn is over by then.
+  // The slot has come by then.
   const { StartDelaySeconds: ___, ...started } = stored;
   expect(beforeCheck).toEqual(started);
 });

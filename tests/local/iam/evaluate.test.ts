@@ -506,7 +506,7 @@ describe('for any policies', () => {
     .tuple(fc.array(statement(), { minLength: 1, maxLength: 3 }), toSomebody)
     .map(([list, Principal]) => policy(...list.map((one) => ({ ...one, Principal }))));
   const tags = fc.constantFrom<Record<string, string>>({}, { env: 'prod' }, { env: 'dev' });
-  const somebody = fc
+  const anyPrincipal = fc
     .record({ identityPolicies: fc.array(document, { maxLength: 2 }), tags, session: fc.option(document) })
     .map(({ session, ...rest }) => principal({ ...rest, ...(session && { sessionPolicy: session }) }));
   const something = fc
@@ -523,7 +523,7 @@ describe('for any policies', () => {
   test('one more Deny never allows more', () => {
     fc.assert(
       fc.property(
-        somebody,
+        anyPrincipal,
         something,
         statement('Deny'),
         fc.constantFrom('identity', 'resource'),
@@ -544,7 +544,7 @@ describe('for any policies', () => {
 
   test('a session policy never widens', () => {
     fc.assert(
-      fc.property(somebody, something, document, (who, what, sessionPolicy) => {
+      fc.property(anyPrincipal, something, document, (who, what, sessionPolicy) => {
         const { sessionPolicy: _none, ...unlimited } = who;
         return !evaluate({ ...who, sessionPolicy }, what).allowed || evaluate(unlimited, what).allowed;
       }),
@@ -559,7 +559,7 @@ describe('for any policies', () => {
         .filter((list) => list.length > 0)
         .map((list) => policy(...list));
     fc.assert(
-      fc.property(somebody, something, (who, what) => {
+      fc.property(anyPrincipal, something, (who, what) => {
         const stripped = { ...who, identityPolicies: withoutAllow(who.identityPolicies) };
         return !evaluate(stripped, { ...what, resourcePolicies: withoutAllow(what.resourcePolicies ?? []) })
           .allowed;
@@ -570,7 +570,7 @@ describe('for any policies', () => {
 
   test('across accounts the resource’s side alone, or the caller’s alone, is never enough', () => {
     fc.assert(
-      fc.property(somebody, something, (who, what) => {
+      fc.property(anyPrincipal, something, (who, what) => {
         const across = { ...what, resourceAccount: other };
         const one = evaluate({ ...who, identityPolicies: [] }, across).allowed;
         return !one && !evaluate(who, { ...across, resourcePolicies: [] }).allowed;

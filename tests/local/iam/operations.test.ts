@@ -552,7 +552,7 @@ describe.each(Object.entries(cases))('%s', (operation, { input, grants, denied }
   });
 });
 
-test('whoever may not do anything may still ask who he is', () => {
+test('a caller who may do nothing may still ask who he is', () => {
   const refuseAll: Statement = { Effect: 'Deny', Action: '*', Resource: '*' };
   expect(outcome('sts.GetCallerIdentity', {}, [refuseAll])).toBeUndefined();
 });

@@ -188,7 +188,7 @@ describe('a script', () => {
     await expectEnded(Number(result.stdout));
   });
 
-  test('that was killed by somebody shows 137', async () => {
+  test('that was killed from outside shows 137', async () => {
     expect(await run(documentOf('kill -9 $$'))).toMatchObject({ status: 'Failed', responseCode: 137 });
   });
 

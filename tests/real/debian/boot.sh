@@ -1,7 +1,7 @@
 #!/bin/bash
 # Boots a machine from the folder of a Debian release, as PID 1 of namespaces of its own (mounts, processes, network,
 # IPC). What is written goes to memory: the release is never changed, and any number of machines run at once. The
-# machine runs until standard input closes, so it ends with whoever started it; then the kernel ends all its processes
+# machine runs until standard input closes, so it ends with the process that started it; then the kernel ends all its processes
 # and drops its mounts.
 #
 #   boot.sh <release's folder> <empty folder>       prints its PID, as the outside sees it, when it is up

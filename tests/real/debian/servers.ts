@@ -94,7 +94,7 @@ export const SERVERS: Server[] = [
     configure: `
       sed -i -e "s|^ssl_cert_file = .*|ssl_cert_file = '$CURRENT/fullchain.pem'|" \\
         -e "s|^ssl_key_file = .*|ssl_key_file = '$CURRENT/privkey.pem'|" /etc/postgresql/*/main/postgresql.conf`,
-    // Files are back, but a reload fails until somebody mends the line.
+    // Files are back, but a reload fails until an administrator mends the line.
     broken: { files: '/etc/postgresql/*/main/postgresql.conf', result: { Outcome: 'failed', ExitCode: 70 } },
     port: 5432,
     starttls: 'postgres',

@@ -1,0 +1,240 @@
+import { createHash } from 'node:crypto';
+import type { Order, Target } from './order.ts';
+
+export const STATUSES = ['ROLLING_OUT', 'INSTALLED', 'WAITING', 'DEGRADED', 'FAILED', 'DELETING'] as const;
+export type Status = (typeof STATUSES)[number];
+
+export type Cause = 'REQUEST' | 'RENEWAL' | 'RECONCILE' | 'DRY_RUN';
+
+/** What should be served. Times are ISO 8601; NotBefore is that of the certificate, empty where it is not known. */
+export interface Wanted {
+  /** Counts changes of the order, and repeats that a person asked for. */
+  Generation: number;
+  Serial: string;
+  NotBefore: string;
+  Cause: Cause;
+  CorrelationId: string;
+  At: string;
+}
+
+/** The one rollout that may run now: its tasks read this and, but for ReaderRoleArns, nothing that changes meanwhile. */
+export interface Running {
+  RolloutNumber: number;
+  /** That of Wanted when it began; 0 of a dry run, which has an order of its own. */
+  Generation: number;
+  /** A copy of what was ordered when it began. */
+  Order: Order;
+  Serial: string;
+  NotBefore: string;
+  Cause: Cause;
+  CorrelationId: string;
+  BeganAt: string;
+  /** Seconds until its slot, counted from the start of the execution. */
+  StartDelaySeconds: number;
+  /** Absent until the start was heard: until then any function may start the execution, which has one name only. */
+  StartedAt?: string;
+  AutomationExecutionId?: string;
+  /** Of a rollout that the first edition began. */
+  ExecutionName?: string;
+}
+
+export type Outcome = 'INSTALLED' | 'DEGRADED' | 'WAITING' | 'FAILED';
+
+/** How a rollout ended. */
+export interface Ended {
+  RolloutNumber: number;
+  Serial: string;
+  Cause: Cause;
+  CorrelationId: string;
+  ExecutionArn: string;
+  Outcome: Outcome;
+  Error?: string;
+  At: string;
+}
+
+/** How the last rollout ended that was no dry run. */
+export interface Observed extends Ended {
+  Generation: number;
+  /** The serial that it began for, where it found a newer one. */
+  WantedSerial?: string;
+  NotBefore: string;
+  /** The version that was stored last: what a node must hold. */
+  VersionId?: string;
+  /** Rollouts that failed since the last one that did not. */
+  Failures: number;
+  /** When the first of these failed. */
+  FailingSince?: string;
+}
+
+export interface Deployment extends Order {
+  DeploymentId: string;
+  Status: Status;
+  /** Since when it is paused: no rollout begins, by whatever cause, until it is resumed. */
+  PausedAt?: string;
+  DeletingSince?: string;
+  /** From a POST until a rollout did not fail: its bundle may be restored where it is scheduled for deletion. */
+  RestoreBundle?: boolean;
+  /** That of the last rollout that began. Never goes back, also when the deployment is deleted and registered again. */
+  RolloutNumber: number;
+  /** The highest number that a node reported. */
+  HeldNumber?: number;
+  /** Only dry runs were asked for: then nothing is wanted, and nothing is installed by itself. */
+  DryRunOnly?: boolean;
+  Wanted?: Wanted;
+  Running?: Running;
+  Observed?: Observed;
+  LastTrial?: Ended;
+  /** An Automation of a rollout that has ended, which may still run: it ends before the next one starts. */
+  Unfinished?: { AutomationExecutionId: string };
+  /** Serial, version and expiry of what the nodes serve. While none serves it, NotAfter is of what is ready. */
+  Serial?: string;
+  VersionId?: string;
+  NotAfter: string;
+  LastError?: string;
+  /** The last alert, in days before the expiry, for the version that expires at NotAfter. */
+  ExpiryAlert?: { NotAfter: string; Days: number };
+  /** When ACM was last asked, through the API, to renew the certificate. */
+  RenewalRequestedAt?: string;
+  /** Whether ACM has answered that request. */
+  RenewalAnswered?: boolean;
+  CreatedAt: string;
+  UpdatedAt: string;
+  /** The item as it was read, where the first edition wrote it: the next write of a rollout's life turns it over. */
+  FirstEditionItem?: Record<string, unknown>;
+}
+
+/** Outcomes that the script reports, then those that only the centre can see. */
+export const NODE_OUTCOMES = [
+  'installed',
+  'unchanged',
+  'rolled-back',
+  'failed',
+  'dry-run-passed',
+  'offline',
+  'unsupported',
+  'not-reached',
+] as const;
+export type NodeOutcome = (typeof NODE_OUTCOMES)[number];
+
+/** Whether a node with this outcome serves the rollout's version. */
+export const holdsVersion = (outcome: NodeOutcome | undefined) =>
+  outcome === 'installed' || outcome === 'unchanged';
+
+/** Whether the installation failed on a node. */
+export const isFault = (result: { Outcome?: NodeOutcome } | undefined) =>
+  result?.Outcome === 'failed' || result?.Outcome === 'rolled-back';
+
+export interface NodeResult {
+  NodeId: string;
+  Outcome: NodeOutcome;
+  Serial?: string;
+  VersionId?: string;
+  ExitCode?: number;
+  /** The step of the install script that failed. */
+  Step?: string;
+  Error?: string;
+  /** What its operator should know although the installation worked. */
+  Note?: string;
+}
+
+export interface NodeRecord extends Omit<NodeResult, 'Outcome'> {
+  DeploymentId: string;
+  Outcome?: NodeOutcome;
+  RolloutNumber?: number;
+  At?: string;
+  /** Since when Systems Manager does not list it with the tag. */
+  MissingSince?: string;
+  /** The last rollout in which it was the canary. */
+  CanaryAt?: number;
+  /** What the last dry run found, beside what is installed; a node that has only this has no Outcome. */
+  DryRun?: { Outcome: NodeOutcome; Error?: string; Note?: string; At: string; RolloutNumber: number };
+}
+
+/** Input of the state machine: ids only, as its history is kept for 90 days, and as the record says all else. */
+export interface RolloutInput {
+  DeploymentId: string;
+  RolloutNumber: number;
+  /** How long the state machine waits before it does anything; 0 where a person waits for the rollout. */
+  StartDelaySeconds: number;
+}
+
+const sha256 = (...parts: string[]) => createHash('sha256').update(parts.join('\0')).digest('hex');
+
+/** Two orders for the same name on the same nodes are the same deployment, whatever the certificate. */
+export function deploymentIdOf(target: Target, certName: string): string {
+  const { TargetAccount, TargetRegion, TargetTagKey, TargetTagValue } = target;
+  return sha256(TargetAccount, TargetRegion, TargetTagKey, TargetTagValue, certName).slice(0, 24);
+}
+
+/**
+ * Version id of a bundle (its ClientRequestToken, 32–64 characters): from ARN and serial, so that
+ * DescribeSecret alone shows whether the version is stored and nothing needs to read it.
+ */
+export function versionIdOf(certificateArn: string, serial: string): string {
+  return sha256(certificateArn, serial);
+}
+
+/** Name of the one execution that a rollout may have (at most 80 characters). */
+export function executionNameOf(deploymentId: string, running: Running): string {
+  const suffix = isDryRun(running) ? '-try' : '';
+  return running.ExecutionName ?? `${deploymentId}-${running.RolloutNumber}${suffix}`;
+}
+
+/** ARN of the execution of a rollout, from the ARN of its state machine. */
+export function executionArnOf(stateMachineArn: string, deploymentId: string, running: Running): string {
+  const executions = stateMachineArn.replace(':stateMachine:', ':execution:');
+  return `${executions}:${executionNameOf(deploymentId, running)}`;
+}
+
+/** The name that the first edition gave to an execution. */
+export function firstEditionNameOf(deploymentId: string, serial: string, rolloutNumber: number): string {
+  return `${deploymentId}-${serial.slice(0, 16)}-${rolloutNumber}`;
+}
+
+/** The deployment and rollout that an execution of either edition belongs to; undefined for a name that is not ours. */
+export function parseExecutionName(
+  name: string,
+): { deploymentId: string; rolloutNumber: number } | undefined {
+  const match = /^([0-9a-f]{24})-(?:[0-9a-f]{1,16}-)?([1-9][0-9]{0,14})(?:-try)?$/.exec(name);
+  return match ? { deploymentId: match[1] as string, rolloutNumber: Number(match[2]) } : undefined;
+}
+
+export const isDryRun = ({ Cause }: { Cause: Cause }) => Cause === 'DRY_RUN';
+
+/** The order of a deployment, without what became of it. */
+export function orderOf(deployment: Order): Order {
+  const { CertName, CertificateArn, TargetAccount, TargetRegion, TargetTagKey, TargetTagValue } = deployment;
+  const { Delivery, ReaderRoleArns, Options, MaxConcurrency, MaxErrors } = deployment;
+  return {
+    CertName,
+    CertificateArn,
+    TargetAccount,
+    TargetRegion,
+    TargetTagKey,
+    TargetTagValue,
+    Options,
+    MaxConcurrency,
+    MaxErrors,
+    Delivery: Delivery ?? 'nodes',
+    ...(ReaderRoleArns ? { ReaderRoleArns } : {}),
+  };
+}
+
+/** Name of the secret in the target account. The id at its end keeps targets apart. */
+export function secretNameOf(prefix: string, deployment: { CertName: string; DeploymentId: string }): string {
+  return `${prefix}/${deployment.CertName}/${deployment.DeploymentId}`;
+}
+
+/**
+ * ACM, OpenSSL and node:crypto write serials differently; here: lower-case hex, whole bytes, without
+ * separators and without the sign byte 00 that DER puts before a high first bit.
+ */
+export function normaliseSerial(serial: string): string {
+  const digits = serial.replaceAll(/[^0-9a-f]/gi, '').toLowerCase();
+  return digits.padStart(digits.length + (digits.length % 2), '0').replace(/^(00)+(?=..)/, '');
+}
+
+/** ISO 8601 in whole seconds, so that times sort as text. */
+export function timestamp(date: Date): string {
+  return `${date.toISOString().slice(0, 19)}Z`;
+}

@@ -1,0 +1,242 @@
+import { isDeepStrictEqual } from 'node:util';
+import {
+  type Deployment,
+  holdsVersion,
+  isDryRun,
+  type NodeRecord,
+  type Observed,
+  orderOf,
+  type Running,
+  timestamp,
+  type Wanted,
+} from './deployment.ts';
+import { type ManagedNode, obstacleOf } from './nodes.ts';
+import type { Order } from './order.ts';
+
+/**
+ * Why a deployment does what it does, in the order in which `next` looks. What is said is read by people: GET shows it.
+ */
+export const REASONS = {
+  deleting: 'It is being deleted.',
+  unstarted: 'A rollout has begun, and its start was not heard yet.',
+  slot: 'A rollout has begun and waits for its slot.',
+  running: 'A rollout is running.',
+  lost: 'A rollout has ended and nothing recorded how.',
+  off: 'This stack starts no rollouts now: its parameter RolloutsEnabled is false.',
+  paused: 'It is paused.',
+  tried: 'Only dry runs were asked for.',
+  asked: 'A person asked for a rollout.',
+  renewed: 'ACM has renewed the certificate.',
+  failed: 'The last rollout failed: it is tried again, first after 15 minutes, then each time twice as late.',
+  appeared: 'A node that lacks the current version can be reached.',
+  missed: 'A node that can be reached was not reached: it is tried again after an hour.',
+  empty: 'No node carries the tag: the first one that does is served.',
+  unreachable: 'Some nodes cannot be served now: they are served when they can be.',
+  done: 'Nothing is to be done until the certificate is renewed or a node appears.',
+} as const;
+
+export type Reason = keyof typeof REASONS;
+
+/** How the execution of the running rollout is: `unknown` where Step Functions did not say. */
+export type ExecutionState = 'running' | 'ended' | 'unknown' | 'not asked';
+
+/** What is known of a deployment's nodes: those that carry the tag now, and the records of the inventory. */
+export interface Nodes {
+  /** The deployment's RolloutNumber when they were read: of an older one they say nothing. */
+  asOf: number;
+  listed: readonly ManagedNode[];
+  records: readonly NodeRecord[];
+}
+
+export interface Decision {
+  /** `start`: the execution of a rollout that has begun. `close`: a rollout that has ended and says that it runs. */
+  action: 'nothing' | 'begin' | 'start' | 'close';
+  reason: Reason;
+  /** When there is something to do, or to look at; absent where that depends on others. */
+  at?: Date;
+}
+
+const MINUTE_MS = 60_000;
+/** A start that was heard is not doubted before this, counted from its slot. */
+const DOUBT_AFTER_MS = 15 * MINUTE_MS;
+/** A node that a repair did not reach, although it was there, is tried again after this. */
+const MISSED_AGAIN_MS = 60 * MINUTE_MS;
+/** A node that went away while a repair was under way is tried again after this: it may come and go for days. */
+const AWAY_AGAIN_MS = 15 * MINUTE_MS;
+/** After a failure, doubled with each one that follows it. */
+const FIRST_RETRY_MS = 15 * MINUTE_MS;
+const LAST_RETRY_MS = 24 * 60 * MINUTE_MS;
+
+/**
+ * What is to be done for a deployment, from when, and why. Pure: it asks no service and changes nothing.
+ *
+ * @param nodes undefined where they were not listed: then nothing begins for their sake.
+ */
+export function next(
+  deployment: Deployment,
+  nodes: Nodes | undefined,
+  execution: ExecutionState,
+  now: Date,
+): Decision {
+  const { Running: running, Observed: last } = deployment;
+  if (deployment.Status === 'DELETING') {
+    return { action: 'nothing', reason: 'deleting' };
+  }
+  if (running) {
+    return nextOfRunning(running, execution, now);
+  }
+  if (deployment.PausedAt) {
+    return { action: 'nothing', reason: 'paused' };
+  }
+  if (!deployment.Wanted) {
+    return { action: 'nothing', reason: 'tried' };
+  }
+  if (!last || deployment.Wanted.Generation > last.Generation) {
+    return { action: 'begin', reason: 'asked', at: now };
+  }
+  if (isAhead(deployment.Wanted, last)) {
+    return { action: 'begin', reason: 'renewed', at: now };
+  }
+  const known = nodes?.asOf === deployment.RolloutNumber ? nodes : undefined;
+  const due = [...(last.Outcome === 'FAILED' ? [retryOf(last)] : []), ...lackingNodes(last, known)];
+  const [first] = due.sort((a, b) => a.at.getTime() - b.at.getTime());
+  if (first) {
+    return { action: first.at <= now ? 'begin' : 'nothing', ...first };
+  }
+  return { action: 'nothing', reason: SETTLED[deployment.Status] ?? 'done' };
+}
+
+const SETTLED: Partial<Record<Deployment['Status'], Reason>> = { WAITING: 'empty', DEGRADED: 'unreachable' };
+
+function nextOfRunning(running: Running, execution: ExecutionState, now: Date): Decision {
+  if (!running.StartedAt) {
+    return { action: 'start', reason: 'unstarted', at: now };
+  }
+  const slot = new Date(Date.parse(running.StartedAt) + running.StartDelaySeconds * 1000);
+  if (now < slot) {
+    return { action: 'nothing', reason: 'slot', at: slot };
+  }
+  const doubtful = new Date(slot.getTime() + DOUBT_AFTER_MS);
+  return execution === 'ended' && now >= doubtful
+    ? { action: 'close', reason: 'lost', at: doubtful }
+    : { action: 'nothing', reason: 'running', at: doubtful };
+}
+
+/**
+ * Whether something is wanted that a rollout did not have. ACM's certificates begin at midnight: two versions of one day
+ * are told apart by their serials. A renewal that a rollout found by itself is not ahead of it: ACM's event may come after
+ * the rollout that exported it, which had begun for an older version. One whose NotBefore is not known (the first edition
+ * noted none) is tried once.
+ */
+export function isAhead(
+  wanted: Wanted,
+  had: Pick<Observed, 'Generation' | 'NotBefore' | 'Serial' | 'WantedSerial'> | undefined,
+): boolean {
+  if (!had || wanted.Generation > had.Generation) {
+    return true;
+  }
+  const isOther = wanted.Serial !== had.Serial && wanted.Serial !== had.WantedSerial;
+  return isOther && (wanted.NotBefore === '' || wanted.NotBefore >= had.NotBefore);
+}
+
+/** What waits for the running rollout to end, or for the end of a pause. */
+export function followUpOf({
+  Wanted: wanted,
+  Running: running,
+  Observed: last,
+}: Deployment): Wanted | undefined {
+  const isUnderway = wanted && running && !isDryRun(running) && !isAhead(wanted, running);
+  return wanted && isAhead(wanted, last) && !isUnderway ? wanted : undefined;
+}
+
+interface Due {
+  reason: Reason;
+  at: Date;
+}
+
+function retryOf(last: Observed): Due {
+  const distance = Math.min(FIRST_RETRY_MS * 2 ** Math.max(0, last.Failures - 1), LAST_RETRY_MS);
+  return { reason: 'failed', at: new Date(Date.parse(last.At) + distance) };
+}
+
+/**
+ * When each node that can be served and lacks the version may be served. At once, unless an attempt has failed already:
+ * what is broken is not hammered, and a new node beside a broken one does not wait.
+ */
+function lackingNodes(last: Observed, nodes: Nodes | undefined): Due[] {
+  const records = new Map(nodes?.records.map((record) => [record.NodeId, record]));
+  const isRepair = last.Cause === 'RECONCILE';
+  const wasReached = nodes?.records.some((record) => record.RolloutNumber === last.RolloutNumber);
+  return (nodes?.listed ?? []).flatMap((node): Due[] => {
+    const record = records.get(node.NodeId);
+    // After a rollout that found no node, a node that comes back says by itself what it serves.
+    if (obstacleOf(node) || (last.Outcome !== 'WAITING' && isServed(record, last))) {
+      return [];
+    }
+    const isNew = record?.Outcome === undefined || ['offline', 'unsupported'].includes(record.Outcome);
+    const wentAway = isRepair && record?.Outcome === 'offline' && record.RolloutNumber === last.RolloutNumber;
+    const appeared: Due = {
+      reason: 'appeared',
+      at: new Date(wentAway ? Date.parse(record.At ?? last.At) + AWAY_AGAIN_MS : 0),
+    };
+    if (last.Outcome === 'FAILED') {
+      return isNew && wasReached ? [appeared] : [];
+    }
+    return isRepair && record?.Outcome === 'not-reached'
+      ? [{ reason: 'missed', at: new Date(Date.parse(record.At ?? last.At) + MISSED_AGAIN_MS) }]
+      : [appeared];
+  });
+}
+
+/** Whether a node with this record serves the version that was stored last. */
+export function isServed(record: NodeRecord | undefined, last: Observed | undefined): boolean {
+  return holdsVersion(record?.Outcome) && record?.VersionId === last?.VersionId;
+}
+
+/** A version of a certificate, as ACM describes it, and who noticed it. */
+export interface Noticed extends Pick<Wanted, 'Serial' | 'NotBefore' | 'Cause' | 'CorrelationId'> {
+  CertificateArn: string;
+}
+
+/** What is wanted once a renewal was noticed; undefined where that changes nothing. */
+export function wantedAfterRenewal(deployment: Deployment, noticed: Noticed, now: Date): Wanted | undefined {
+  const { Wanted: wanted } = deployment;
+  const { CertificateArn, Serial, NotBefore, Cause, CorrelationId } = noticed;
+  const isNews = wanted && Serial !== wanted.Serial && NotBefore >= wanted.NotBefore;
+  if (!isNews || CertificateArn !== deployment.CertificateArn) {
+    return undefined;
+  }
+  // A request that waits keeps its cause: it brings the new version too.
+  const by = followUpOf(deployment) ? {} : { Cause, CorrelationId, At: timestamp(now) };
+  return { ...wanted, ...by, Serial, NotBefore };
+}
+
+/**
+ * What is wanted once a person has asked for an order: one generation more, but for a repeat of what is still to be
+ * done, or is being done.
+ */
+export function wantedAfterRequest(
+  deployment: Deployment | undefined,
+  order: Order,
+  asked: Noticed,
+  now: Date,
+): Wanted {
+  const { Wanted: wanted, Observed: last, Running: running } = deployment ?? {};
+  const { Serial, NotBefore, Cause, CorrelationId } = asked;
+  const isSame = deployment && isDeepStrictEqual(plain(orderOf(deployment)), plain(orderOf(order)));
+  if (isSame && wanted) {
+    const isOpen = wanted.Generation > (last?.Generation ?? 0);
+    const isUnderway = running?.Generation === wanted.Generation && running.Serial === Serial;
+    if (isOpen || isUnderway) {
+      return { ...wanted, Serial, NotBefore };
+    }
+  }
+  const Generation = Math.max(wanted?.Generation ?? 0, last?.Generation ?? 0) + 1;
+  return { Generation, Serial, NotBefore, Cause, CorrelationId, At: timestamp(now) };
+}
+
+/** Without the undefined members that DynamoDB drops, and the empty lists of options that an older order does not have. */
+const plain = (value: unknown): unknown =>
+  JSON.parse(
+    JSON.stringify(value, (_, member) => (Array.isArray(member) && member.length === 0 ? undefined : member)),
+  );

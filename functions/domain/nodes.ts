@@ -1,0 +1,57 @@
+import type { NodeResult } from './deployment.ts';
+
+/** A managed node that carries the tag, as Systems Manager knows it. */
+export interface ManagedNode {
+  NodeId: string;
+  Online: boolean;
+  Platform: string;
+  AgentVersion: string;
+  /** When the agent was last heard of; ISO 8601. */
+  LastPing?: string;
+}
+
+/**
+ * The first SSM agent that passes document parameters to scripts as environment variables
+ * (Systems Manager guide, "interpolationType"). Older ones would paste them into the script.
+ */
+const OLDEST_AGENT = '3.3.2746.0';
+
+/** Why nothing can be installed on a node now; undefined when it is ready. */
+export function obstacleOf(
+  node: ManagedNode,
+): { Outcome: 'offline' | 'unsupported'; Error: string } | undefined {
+  if (node.Platform !== 'Linux') {
+    return { Outcome: 'unsupported', Error: `Platform ${node.Platform} is not supported; only Linux is.` };
+  }
+  if (compareVersions(node.AgentVersion, OLDEST_AGENT) < 0) {
+    return {
+      Outcome: 'unsupported',
+      Error: `SSM agent ${node.AgentVersion} is older than ${OLDEST_AGENT}: update it.`,
+    };
+  }
+  if (!node.Online) {
+    const since = node.LastPing ? ` since ${node.LastPing}` : '';
+    return { Outcome: 'offline', Error: `The SSM agent has not answered${since}.` };
+  }
+  return undefined;
+}
+
+function compareVersions(left: string, right: string): number {
+  const [a, b] = [left, right].map((version) =>
+    version.split('.').map((part) => Number.parseInt(part, 10) || 0),
+  );
+  for (let index = 0; index < 4; index += 1) {
+    const difference = (a?.[index] ?? 0) - (b?.[index] ?? 0);
+    if (difference !== 0) {
+      return difference;
+    }
+  }
+  return 0;
+}
+
+/** What went wrong on which nodes, in a line. Names at most five: the inventory has them all. */
+export function summaryOf(results: readonly NodeResult[]): string {
+  const named = results.slice(0, 5).map((result) => `${result.NodeId}: ${result.Error ?? result.Outcome}`);
+  const more = results.length - named.length;
+  return `${named.join(' ')}${more > 0 ? ` And ${more} more.` : ''}`.slice(0, 2000);
+}

@@ -1,0 +1,59 @@
+import type { Deployment } from './deployment.ts';
+
+/** What a person who is woken by it needs, in this order. */
+export interface Notification {
+  /** One line: what happened, to what. SNS takes 100 ASCII characters. One of SUBJECTS. */
+  Subject: Subject;
+  What: string;
+  Where: string;
+  /** ISO 8601. */
+  Since: string;
+  WhatToDo: string;
+  /** Console address, or another place where more is to be seen. */
+  Link?: string | undefined;
+}
+
+declare const isSubject: unique symbol;
+export type Subject = string & { readonly [isSubject]: true };
+
+type Named = Pick<Deployment, 'CertName' | 'TargetTagKey' | 'TargetTagValue'>;
+const subject = (text: string) => text as Subject;
+const tagOf = ({ TargetTagKey, TargetTagValue }: Named) => `${TargetTagKey}=${TargetTagValue}`;
+
+/** The subjects of all messages to people. docs/operations.md has an example of each. */
+export const SUBJECTS = {
+  rollout: (of: Named, how: string) => subject(`Rollout of ${of.CertName} ${how}: ${tagOf(of)}`),
+  deletion: (of: Named) => subject(`DELETE of ${of.CertName}: ${tagOf(of)}`),
+  renewal: (of: Named) => subject(`Certificate ${of.CertName} will not be renewed`),
+  expiry: (of: Named, when: string, more: number) =>
+    subject(`${of.CertName} ${when}: ${tagOf(of)}${more > 0 ? ` and ${more} more` : ''}`),
+  notice: (of: Named, type: string) => subject(`${type}: ${of.CertName}`),
+};
+
+/** The entry of a table by a name that comes from an event: `constructor` is none of ours. */
+export const ownOf = <T>(table: Record<string, T>, name: string): T | undefined =>
+  Object.hasOwn(table, name) ? table[name] : undefined;
+
+/** A deployment as a person finds it. */
+export const placeOf = (deployment: Deployment) =>
+  `account ${deployment.TargetAccount}, Region ${deployment.TargetRegion}, nodes tagged ` +
+  `${deployment.TargetTagKey}=${deployment.TargetTagValue}, deployment ${deployment.DeploymentId}`;
+
+/** Names at most ten deployments: a certificate may have thousands, and an SMS or e-mail is for people. */
+export function placesOf(deployments: readonly Deployment[]): string {
+  const named = deployments.slice(0, 10).map(placeOf);
+  return [...named, ...(deployments.length > 10 ? ['and more: GET /deployments has them all'] : [])].join(
+    '; ',
+  );
+}
+
+/** Console address of an execution, in the partition's own console. */
+export function executionLink(executionArn: string): string {
+  const [, partition, , region] = executionArn.split(':');
+  const consoles: Record<string, string> = {
+    'aws-cn': 'console.amazonaws.cn',
+    'aws-us-gov': 'console.amazonaws-us-gov.com',
+  };
+  const host = consoles[partition ?? ''] ?? 'console.aws.amazon.com';
+  return `https://${host}/states/home?region=${region}#/v2/executions/details/${executionArn}`;
+}

@@ -1,0 +1,116 @@
+import {
+  type Deployment,
+  type Ended,
+  isDryRun,
+  type Observed,
+  type Outcome,
+  type Running,
+  timestamp,
+} from './deployment.ts';
+import type { Order } from './order.ts';
+
+/** How a rollout ended, as it is written into the deployment. */
+export interface RolloutResult {
+  Outcome: Outcome;
+  ExecutionArn: string;
+  Error?: string;
+  /** The version that was exported, where the rollout came so far. */
+  Exported?: { Serial: string; VersionId: string; NotBefore?: string; NotAfter: string };
+  /** Whether nodes serve that version now. */
+  Served?: boolean;
+  /** Whether its Automation is known to have ended, or there was none. */
+  AutomationEnded?: boolean;
+  /** The highest number that a node reported. */
+  HeldNumber?: number;
+}
+
+/** What a rollout is begun with. */
+export interface Beginning
+  extends Pick<Running, 'Generation' | 'Serial' | 'NotBefore' | 'Cause' | 'CorrelationId'> {
+  Order: Order;
+  /** When it may start; at once by default. */
+  slot?: Date | undefined;
+}
+
+/** No slot is further ahead: a state machine of 24 hours has time for the rollout itself then. */
+export const LONGEST_WAIT_SECONDS = 9 * 3600;
+
+/**
+ * The rollout that begins. It gets the next number, which is also at least the seconds since 1970, so that a table that
+ * was lost does not count from 1 on nodes that have seen more, and above what nodes hold.
+ */
+export function runningFrom(deployment: Deployment, beginning: Beginning, now: Date): Running {
+  const { slot, ...copied } = beginning;
+  const delay = slot === undefined ? 0 : Math.ceil((slot.getTime() - now.getTime()) / 1000);
+  return {
+    ...copied,
+    RolloutNumber: Math.max(
+      deployment.RolloutNumber + 1,
+      Math.floor(now.getTime() / 1000),
+      (deployment.HeldNumber ?? 0) + 1,
+    ),
+    BeganAt: timestamp(now),
+    StartDelaySeconds: Math.max(0, Math.min(delay, LONGEST_WAIT_SECONDS)),
+  };
+}
+
+/** The end that is recorded under a rollout's number. */
+export function endOf({ Observed, LastTrial }: Deployment, rolloutNumber: number): Ended | undefined {
+  return [Observed, LastTrial].find((ended) => ended?.RolloutNumber === rolloutNumber);
+}
+
+/** What the end of a rollout changes in the record of its deployment. */
+export function changesAtEnd(
+  deployment: Deployment,
+  running: Running,
+  result: RolloutResult,
+  now: string,
+): { set: Record<string, unknown>; remove: string[] } {
+  const { Outcome, ExecutionArn, Error: error, Exported, Served = false, AutomationEnded = false } = result;
+  const { RolloutNumber, Serial, Generation, NotBefore, Cause, CorrelationId, AutomationExecutionId } =
+    running;
+  const ended: Ended = {
+    RolloutNumber,
+    Serial: Exported?.Serial ?? Serial,
+    Cause,
+    CorrelationId,
+    ExecutionArn,
+    Outcome,
+    ...(error === undefined ? {} : { Error: error }),
+    At: now,
+  };
+  const unfinished = AutomationEnded ? undefined : AutomationExecutionId;
+  const held = Math.max(deployment.HeldNumber ?? 0, result.HeldNumber ?? 0);
+  const common = {
+    UpdatedAt: now,
+    ...(unfinished ? { Unfinished: { AutomationExecutionId: unfinished } } : {}),
+    ...(held > 0 ? { HeldNumber: held } : {}),
+  };
+  const remove = ['Running', ...(Outcome === 'FAILED' ? [] : ['RestoreBundle'])];
+  if (isDryRun(running)) {
+    return { set: { ...common, LastTrial: ended }, remove };
+  }
+  const { Observed: before } = deployment;
+  const failed = Outcome === 'FAILED';
+  const VersionId = Exported?.VersionId ?? before?.VersionId;
+  // The first edition's executions do not hand on NotBefore.
+  const known = Exported === undefined || Exported.Serial === Serial ? NotBefore : '';
+  const observed: Observed = {
+    ...ended,
+    Generation,
+    ...(ended.Serial === Serial ? {} : { WantedSerial: Serial }),
+    NotBefore: Exported?.NotBefore ?? known,
+    ...(VersionId ? { VersionId } : {}),
+    // Counted, so that the next attempts come at growing distance.
+    Failures: failed ? (before?.Failures ?? 0) + 1 : 0,
+    ...(failed ? { FailingSince: before?.FailingSince ?? now } : {}),
+  };
+  const served = Served && Exported ? { Serial: Exported.Serial, VersionId: Exported.VersionId } : {};
+  // While no node serves anything, what counts is the version that is ready for them.
+  const isIdle = deployment.Serial === undefined || Outcome === 'WAITING';
+  const expiry = Exported && (Served || isIdle) ? { NotAfter: Exported.NotAfter } : {};
+  return {
+    set: { ...common, ...served, ...expiry, Observed: observed, Status: Outcome, LastError: error },
+    remove: [...remove, ...(error === undefined ? ['LastError'] : [])],
+  };
+}

@@ -1,0 +1,153 @@
+import { holdsVersion, isFault, type NodeOutcome, type NodeResult } from './deployment.ts';
+import type { StartInstallationInput } from './installation.ts';
+import { type ManagedNode, obstacleOf, summaryOf } from './nodes.ts';
+import type { ResultLine } from './result-line.ts';
+import type { RolloutResult } from './rollout.ts';
+
+/** What Run Command says of one node. */
+export interface Report {
+  NodeId: string;
+  status: string;
+  /** What the install script reported there. */
+  line: ResultLine | undefined;
+}
+
+/** Which rollout and version a node must name. */
+type Expected = Pick<StartInstallationInput, 'DeploymentId' | 'RolloutNumber'> & {
+  Bundle: { VersionId: string };
+};
+
+/** An hour less than the day after which nodes refuse. */
+const MOST_SECONDS_AHEAD = 82_800;
+
+/**
+ * What became of every node that carries the tag now and of every node that reported, and the highest rollout number that
+ * one of them holds. Whatever Run Command says, a node is installed only when its own result line says so.
+ *
+ * @param reports the canary's own run comes first.
+ */
+export function resultsOf(
+  nodes: readonly ManagedNode[],
+  reports: readonly Report[],
+  expected: Expected,
+  now: Date,
+): { results: NodeResult[]; HeldNumber: number } {
+  const reported = new Map<string, NodeResult>();
+  // What a node says is not trusted further than the other nodes would follow it: they refuse a number that is more than a
+  // day ahead of their clocks.
+  const mostTrusted = Math.floor(now.getTime() / 1000) + MOST_SECONDS_AHEAD;
+  let highest = 0;
+  for (const report of reports) {
+    const { HeldNumber = 0, ...result } = resultOf(report, expected);
+    highest = HeldNumber <= mostTrusted ? Math.max(highest, HeldNumber) : highest;
+    // The fleet step finds the canary `unchanged`, or does not come to it; what the canary step did is the news.
+    const first = reported.get(result.NodeId);
+    if (!first || !hasWorked(first) || isFault(result)) {
+      reported.set(result.NodeId, result);
+    }
+  }
+  return { results: withUnreached(nodes, reported), HeldNumber: highest };
+}
+
+function resultOf(
+  { NodeId, status, line }: Report,
+  expected: Expected,
+): NodeResult & { HeldNumber?: number } {
+  if (!line && status === 'Terminated') {
+    return {
+      NodeId,
+      Outcome: 'not-reached',
+      Error: 'Not started: the installation had failed on as many nodes as MaxErrors allows.',
+    };
+  }
+  if (!line) {
+    return {
+      NodeId,
+      Outcome: 'failed',
+      Error: `The install script reported nothing; Run Command says ${status}.`,
+    };
+  }
+  if (line.RolloutNumber !== expected.RolloutNumber || line.DeploymentId !== expected.DeploymentId) {
+    return { NodeId, Outcome: 'failed', Error: 'The node reported on another rollout.' };
+  }
+  if (holdsVersion(line.Outcome) && line.VersionId !== expected.Bundle.VersionId) {
+    return { NodeId, Outcome: 'failed', Error: 'The node reported on another version.' };
+  }
+  const { RolloutNumber: _, DeploymentId: __, ...result } = line;
+  return { NodeId, ...result } as NodeResult & { HeldNumber?: number };
+}
+
+const hasWorked = (result: NodeResult) => !isFault(result) && result.Outcome !== 'not-reached';
+
+/** Every node that carries the tag now, and every node that reported. */
+function withUnreached(nodes: readonly ManagedNode[], reported: Map<string, NodeResult>): NodeResult[] {
+  const results = new Map(reported);
+  for (const node of nodes) {
+    const result = reported.get(node.NodeId);
+    const obstacle = obstacleOf(node);
+    if (obstacle && !(result && hasWorked(result))) {
+      results.set(node.NodeId, { NodeId: node.NodeId, ...obstacle });
+    } else if (!result) {
+      results.set(node.NodeId, {
+        NodeId: node.NodeId,
+        Outcome: 'not-reached',
+        Error: 'The installation ended before this node, or the node appeared during it.',
+      });
+    }
+  }
+  return [...results.values()];
+}
+
+/** How the Automation ended. */
+export interface AutomationEnd {
+  status: string;
+  message: string;
+  /** Whether it was stopped at its deadline. */
+  timedOut: boolean;
+}
+
+export type Verdict = Pick<RolloutResult, 'Outcome' | 'Error' | 'Served'>;
+
+/**
+ * Failed: a node failed, or the Automation ended before it reached every node. Unreachable nodes alone make the
+ * deployment degraded, whatever status the Automation took from them.
+ */
+export function judge(results: readonly NodeResult[], automation: AutomationEnd): Verdict {
+  const verdict = outcomeOf(results, automation);
+  // Degraded with no node that has it: then all go on serving what they served.
+  return {
+    ...verdict,
+    Served: verdict.Outcome !== 'FAILED' && results.some(({ Outcome }) => holdsVersion(Outcome)),
+  };
+}
+
+function outcomeOf(
+  results: readonly NodeResult[],
+  { status, message, timedOut }: AutomationEnd,
+): Pick<Verdict, 'Outcome' | 'Error'> {
+  const withOutcome = (...outcomes: NodeOutcome[]) =>
+    results.filter((node) => outcomes.includes(node.Outcome));
+  const failed = results.filter(isFault);
+  const notReached = withOutcome('not-reached');
+  const unreached = [...withOutcome('offline', 'unsupported'), ...notReached];
+  if (timedOut) {
+    return {
+      Outcome: 'FAILED',
+      Error: `The installation was stopped at its deadline. ${summaryOf(failed)}`.trim(),
+    };
+  }
+  if (failed.length > 0) {
+    return { Outcome: 'FAILED', Error: summaryOf(failed) };
+  }
+  if (status !== 'Success' && (results.length === 0 || notReached.length > 0)) {
+    return {
+      Outcome: 'FAILED',
+      Error: `The Automation ended as ${status}: ${message} ${summaryOf(unreached)}`.trim(),
+    };
+  }
+  if (unreached.length > 0) {
+    return { Outcome: 'DEGRADED', Error: summaryOf(unreached) };
+  }
+  // Without any node, the last one with the tag went away while the installation ran.
+  return { Outcome: results.length > 0 ? 'INSTALLED' : 'WAITING' };
+}

@@ -1,0 +1,127 @@
+import { type Deployment, STATUSES, type Status } from '../domain/deployment.ts';
+import { readItem } from './first-edition.ts';
+import { decodeToken, nextToken, type Page, pages } from './pages.ts';
+import type { Key, Table } from './table.ts';
+
+export interface FleetFilter {
+  CertName?: string | undefined;
+  CertificateArn?: string | undefined;
+  Status?: Status | undefined;
+  TargetAccount?: string | undefined;
+  /** Only what expires at or before this time. */
+  NotAfterAtMost?: string | undefined;
+}
+
+/** Questions about all deployments. Indexes answer them, so an answer may be a moment old. */
+export class Fleet {
+  private readonly table: Table;
+
+  constructor(table: Table) {
+    this.table = table;
+  }
+
+  /**
+   * One page of the fleet. The most selective filter chooses the index; the others filter what it reads.
+   * Without CertName, CertificateArn and TargetAccount the statuses are read one after the other, so that a
+   * page costs at most one query a status.
+   *
+   * @throws InvalidToken for a token that this method did not make for the same filter.
+   */
+  async page(filter: FleetFilter, limit: number, token?: string): Promise<Page<Deployment>> {
+    const question = questionOf(filter);
+    const position = decodeToken(token, question) ?? {};
+    const statuses = filter.Status ? [filter.Status] : STATUSES;
+    if (filter.CertName || filter.CertificateArn || filter.TargetAccount) {
+      const page = await this.query(filter, limit, position.key);
+      return { items: page.items, ...nextToken({ key: page.lastKey }, question) };
+    }
+    const items: Deployment[] = [];
+    let { status = 0, key } = position;
+    while (status < statuses.length) {
+      const page = await this.query(
+        { ...filter, Status: statuses[status] as Status },
+        limit - items.length,
+        key,
+      );
+      items.push(...page.items);
+      key = page.lastKey;
+      if (!key) {
+        status += 1;
+      }
+      if (items.length >= limit || key) {
+        break;
+      }
+    }
+    return status < statuses.length ? { items, ...nextToken({ status, key }, question) } : { items };
+  }
+
+  /** Every deployment that fits the filter. */
+  async *all(filter: FleetFilter): AsyncGenerator<Deployment> {
+    for await (const page of this.pages(filter)) {
+      yield* page;
+    }
+  }
+
+  /** Every deployment that fits the filter, in pages: a large fleet is never in memory as a whole. */
+  pages(filter: FleetFilter): AsyncGenerator<Deployment[]> {
+    // 1,000 small items stay below the 1 MB that one Query reads at most.
+    return pages((token) => this.page(filter, 1000, token));
+  }
+
+  private async query(
+    filter: FleetFilter,
+    limit: number,
+    startKey: Key | undefined,
+  ): Promise<{ items: Deployment[]; lastKey?: Key }> {
+    const { index, key, sorted } = chooseIndex(filter);
+    const names: Record<string, string> = { '#key': key };
+    const values: Record<string, unknown> = { ':key': filter[key] };
+    const conditions = ['#key = :key'];
+    const filters: string[] = [];
+    for (const field of ['CertName', 'CertificateArn', 'Status', 'TargetAccount'] as const) {
+      if (field !== key && filter[field] !== undefined) {
+        names[`#${field}`] = field;
+        values[`:${field}`] = filter[field];
+        filters.push(`#${field} = :${field}`);
+      }
+    }
+    if (filter.NotAfterAtMost !== undefined) {
+      values[':notAfter'] = filter.NotAfterAtMost;
+      (sorted ? conditions : filters).push('NotAfter <= :notAfter');
+    }
+    const page = await this.table.query({
+      IndexName: index,
+      KeyConditionExpression: conditions.join(' AND '),
+      ...(filters.length > 0 ? { FilterExpression: filters.join(' AND ') } : {}),
+      ExpressionAttributeNames: names,
+      ExpressionAttributeValues: values,
+      Limit: limit,
+      ExclusiveStartKey: startKey,
+    });
+    return {
+      items: page.items.map(readItem),
+      ...(page.lastKey ? { lastKey: page.lastKey } : {}),
+    };
+  }
+}
+
+function chooseIndex(filter: FleetFilter): {
+  index: string;
+  key: 'CertName' | 'CertificateArn' | 'TargetAccount' | 'Status';
+  /** Whether the index is sorted by NotAfter. */
+  sorted: boolean;
+} {
+  if (filter.CertName) return { index: 'CertNameIndex', key: 'CertName', sorted: false };
+  if (filter.CertificateArn) return { index: 'CertificateArnIndex', key: 'CertificateArn', sorted: false };
+  if (filter.TargetAccount) return { index: 'TargetAccountIndex', key: 'TargetAccount', sorted: true };
+  return { index: 'StatusIndex', key: 'Status', sorted: true };
+}
+
+/**
+ * What a page token belongs to. The bound on NotAfter moves with the clock from page to page, so only its presence
+ * counts.
+ */
+function questionOf(filter: FleetFilter): string {
+  const { CertName, CertificateArn, Status, TargetAccount, NotAfterAtMost } = filter;
+  return JSON.stringify([CertName, CertificateArn, Status, TargetAccount, NotAfterAtMost !== undefined]);
+}

@@ -1,0 +1,317 @@
+import type { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import {
+  type Deployment,
+  type Ended,
+  isDryRun,
+  type Running,
+  timestamp,
+  type Wanted,
+} from '../domain/deployment.ts';
+import { RetryLater, RolloutSuperseded } from '../domain/errors.ts';
+import type { Order } from '../domain/order.ts';
+import { type Beginning, changesAtEnd, endOf, type RolloutResult, runningFrom } from '../domain/rollout.ts';
+import { asRead, type Change } from './expressions.ts';
+import { FIRST_EDITION_MARKS, FIRST_EDITION_NAMES, readItem } from './first-edition.ts';
+import { Fleet } from './fleet.ts';
+import { NodeRecords } from './node-records.ts';
+import { Slots } from './slots.ts';
+import { Table } from './table.ts';
+
+/** Rounds against others who write at the same time; two suffice unless rollouts take no time. */
+export const ROUNDS = 5;
+
+const isDeployment = 'attribute_exists(CertName)';
+const isLive = `${isDeployment} AND #Status <> :deleting`;
+const notPaused = 'attribute_not_exists(PausedAt)';
+const notRunning = 'attribute_not_exists(Running) AND attribute_not_exists(Rollout)';
+
+/**
+ * The inventory: one item a deployment (`Item` = deployment), which this class writes, and one a node (`node#<id>`). Only
+ * deployment items carry the keys of the indexes. The table also holds the slots of rollouts (`line#<quota>`). Every write
+ * is conditional, so that what is older never overwrites what is newer. `want`, `begin`, `end` and `note` are the only
+ * writes of a rollout's life. A deleted deployment leaves its RolloutNumber, which nodes and execution names rely on.
+ */
+export class Inventory {
+  readonly fleet: Fleet;
+  readonly nodes: NodeRecords;
+  readonly slots: Slots;
+  private readonly table: Table;
+
+  constructor(client: DynamoDBDocumentClient, table: string, now: () => Date) {
+    this.table = new Table(client, table, now);
+    this.fleet = new Fleet(this.table);
+    this.nodes = new NodeRecords(this.table);
+    this.slots = new Slots(this.table);
+  }
+
+  /** Reads a deployment, strongly consistent; undefined when there is none or it was deleted. */
+  async get(deploymentId: string): Promise<Deployment | undefined> {
+    const item = await this.table.get(keyOf(deploymentId));
+    return item?.CertName === undefined ? undefined : readItem(item);
+  }
+
+  /**
+   * Writes what should be served, on the condition that nothing else was wanted meanwhile.
+   *
+   * @param deployment as the caller read it; undefined where there was none.
+   * @param registered what a person asked for: their order, and the expiry to show until a rollout has ended.
+   * @returns the deployment as it is now; undefined when the condition was lost, and, where a person asks, when the
+   *   deployment was paused.
+   */
+  async want(
+    deploymentId: string,
+    deployment: Deployment | undefined,
+    wanted: Wanted,
+    registered?: { order: Order; notAfter: string },
+  ): Promise<Deployment | undefined> {
+    const now = timestamp(this.table.now());
+    await this.turnOver(deployment);
+    const seen = asRead(deployment, ['Wanted.Generation', 'Wanted.Serial', 'CertificateArn']);
+    if (!registered) {
+      return this.update(deploymentId, {
+        set: { Wanted: wanted, UpdatedAt: now },
+        condition: `${isLive} AND ${seen.condition}`,
+        values: { ':deleting': 'DELETING', ...seen.values },
+      });
+    }
+    const { order, notAfter } = registered;
+    return this.update(deploymentId, {
+      set: { ...order, Wanted: wanted, RestoreBundle: true, UpdatedAt: now },
+      setIfAbsent: { CreatedAt: now, NotAfter: notAfter, Status: 'WAITING', RolloutNumber: 0 },
+      // What the order before had and this one has not.
+      remove: ['DryRunOnly', ...(order.ReaderRoleArns ? [] : ['ReaderRoleArns'])],
+      condition: `${notPaused} AND (attribute_not_exists(#Status) OR #Status <> :deleting) AND ${seen.condition}`,
+      values: { ':deleting': 'DELETING', ...seen.values },
+    });
+  }
+
+  /**
+   * Notes an order that is only to be tried. One that was registered keeps its own, and this writes nothing.
+   *
+   * @returns the deployment; undefined when a rollout of it is running, or it is being deleted.
+   */
+  async noteTrial(deploymentId: string, order: Order, notAfter: string): Promise<Deployment | undefined> {
+    const current = await this.get(deploymentId);
+    if (current && !current.DryRunOnly) {
+      return current;
+    }
+    const now = timestamp(this.table.now());
+    await this.turnOver(current);
+    return this.update(deploymentId, {
+      set: {
+        ...order,
+        NotAfter: notAfter,
+        Status: 'WAITING',
+        DryRunOnly: true,
+        RestoreBundle: true,
+        UpdatedAt: now,
+      },
+      setIfAbsent: { CreatedAt: now, RolloutNumber: 0 },
+      condition: `${notRunning} AND (attribute_not_exists(CertName) OR (attribute_exists(DryRunOnly) AND #Status <> :deleting))`,
+      values: { ':deleting': 'DELETING' },
+    });
+  }
+
+  /**
+   * Begins a rollout: exactly one caller can.
+   *
+   * @param deployment as the caller read it when it decided: on the condition that it is as it was.
+   * @returns the deployment with its rollout; undefined when the condition was lost.
+   */
+  async begin(deployment: Deployment, beginning: Beginning): Promise<Deployment | undefined> {
+    const running = runningFrom(deployment, beginning, this.table.now());
+    const { RolloutNumber, BeganAt } = running;
+    const trial = isDryRun(running);
+    await this.turnOver(deployment);
+    const seen = asRead(
+      deployment,
+      trial ? ['RolloutNumber'] : ['RolloutNumber', 'Wanted.Generation', 'Wanted.Serial', 'CertificateArn'],
+    );
+    return this.update(deployment.DeploymentId, {
+      set: {
+        Running: running,
+        RolloutNumber,
+        UpdatedAt: BeganAt,
+        ...(trial ? {} : { Status: 'ROLLING_OUT' }),
+      },
+      condition: `${isLive} AND ${notRunning} AND ${seen.condition}${trial ? '' : ` AND ${notPaused}`}`,
+      values: { ':deleting': 'DELETING', ...seen.values },
+    });
+  }
+
+  /** Notes on the running rollout what was started for it. Undefined when it is not the running one any more. */
+  async note(
+    deployment: Deployment,
+    rolloutNumber: number,
+    noted: Pick<Running, 'StartedAt' | 'AutomationExecutionId'>,
+  ): Promise<Deployment | undefined> {
+    await this.turnOver(deployment);
+    return this.update(deployment.DeploymentId, {
+      set: Object.fromEntries(Object.entries(noted).map(([name, value]) => [`Running.${name}`, value])),
+      // It was looked after before an Automation was started.
+      remove: noted.AutomationExecutionId ? ['Unfinished'] : [],
+      condition: 'Running.RolloutNumber = :number',
+      values: { ':number': rolloutNumber },
+    });
+  }
+
+  /**
+   * Ends a rollout and writes its result. An end that is recorded under its number counts as this one: the answer to
+   * the write may have been lost.
+   *
+   * @returns the deployment as it is now, and the end as it is recorded.
+   * @throws RolloutSuperseded when another rollout runs or has ended since, or the deployment is deleted.
+   */
+  async end(
+    deployment: Deployment,
+    rolloutNumber: number,
+    result: RolloutResult,
+  ): Promise<{ deployment: Deployment; ended: Ended }> {
+    let current: Deployment | undefined = deployment;
+    for (let round = 0; round < ROUNDS; round += 1) {
+      // Asked first: an item that says both would be closed again and again.
+      const isOpen = current?.Running?.RolloutNumber === rolloutNumber;
+      const ended = current && !isOpen ? endOf(current, rolloutNumber) : undefined;
+      if (current && ended) {
+        return { deployment: current, ended };
+      }
+      if (current?.Running?.RolloutNumber !== rolloutNumber || current.Status === 'DELETING') {
+        throw new RolloutSuperseded(
+          `Rollout ${rolloutNumber} is not the current one of deployment ${deployment.DeploymentId}.`,
+        );
+      }
+      await this.turnOver(current);
+      const updated = await this.update(deployment.DeploymentId, {
+        ...changesAtEnd(current, current.Running, result, timestamp(this.table.now())),
+        condition: `${isLive} AND Running.RolloutNumber = :number`,
+        values: { ':number': rolloutNumber, ':deleting': 'DELETING' },
+      });
+      current = updated ?? (await this.get(deployment.DeploymentId));
+    }
+    throw new RetryLater(`Deployment ${deployment.DeploymentId} is written by others each time.`);
+  }
+
+  /**
+   * Changes the status of a deployment without a rollout, after its nodes came or went. False when a rollout began
+   * meanwhile.
+   */
+  async settle(
+    deployment: Deployment,
+    status: 'INSTALLED' | 'WAITING' | 'DEGRADED',
+    lastError?: string,
+  ): Promise<boolean> {
+    const updated = await this.update(deployment.DeploymentId, {
+      set: { Status: status, LastError: lastError, UpdatedAt: timestamp(this.table.now()) },
+      remove: lastError === undefined ? ['LastError'] : [],
+      condition: `${isLive} AND ${notRunning} AND RolloutNumber = :seen`,
+      values: { ':seen': deployment.RolloutNumber, ':deleting': 'DELETING' },
+    });
+    return updated !== undefined;
+  }
+
+  /** Remembers the last expiry alert of the version that is served now. */
+  async noteExpiryAlert(deployment: Deployment, days: number): Promise<void> {
+    await this.update(deployment.DeploymentId, {
+      set: { ExpiryAlert: { NotAfter: deployment.NotAfter, Days: days } },
+      condition: `${isDeployment} AND NotAfter = :expiry`,
+      values: { ':expiry': deployment.NotAfter },
+    });
+  }
+
+  /**
+   * Notes that ACM is about to be asked for a renewal. False where it has answered such a request since `since`, or is
+   * being asked by another caller since `asking`.
+   */
+  async noteRenewalRequest(deploymentId: string, since: string, asking: string): Promise<boolean> {
+    const updated = await this.update(deploymentId, {
+      set: { RenewalRequestedAt: timestamp(this.table.now()) },
+      remove: ['RenewalAnswered'],
+      condition:
+        `${isDeployment} AND (attribute_not_exists(RenewalRequestedAt) OR RenewalRequestedAt <= :since` +
+        ' OR (attribute_not_exists(RenewalAnswered) AND RenewalRequestedAt <= :asking))',
+      values: { ':since': since, ':asking': asking },
+    });
+    return updated !== undefined;
+  }
+
+  /** Notes what ACM has answered: a request that it refused is taken back. */
+  async noteRenewalAnswer(deploymentId: string, accepted: boolean): Promise<void> {
+    await this.update(deploymentId, {
+      set: { UpdatedAt: timestamp(this.table.now()), ...(accepted ? { RenewalAnswered: true } : {}) },
+      remove: accepted ? [] : ['RenewalRequestedAt'],
+      condition: isDeployment,
+    });
+  }
+
+  /** Pauses a deployment; one that is paused already keeps its time. Undefined when there is none. */
+  pause(deploymentId: string): Promise<Deployment | undefined> {
+    const now = timestamp(this.table.now());
+    return this.update(deploymentId, {
+      set: { UpdatedAt: now },
+      setIfAbsent: { PausedAt: now },
+      condition: isLive,
+      values: { ':deleting': 'DELETING' },
+    });
+  }
+
+  /** Ends the pause of a deployment, if it is paused. Undefined when there is none. */
+  resume(deploymentId: string): Promise<Deployment | undefined> {
+    return this.update(deploymentId, {
+      set: { UpdatedAt: timestamp(this.table.now()) },
+      remove: ['PausedAt'],
+      condition: isLive,
+      values: { ':deleting': 'DELETING' },
+    });
+  }
+
+  /** Marks a deployment as being deleted: from here on nothing starts for it. Undefined when there is none. */
+  markDeleting(deploymentId: string): Promise<Deployment | undefined> {
+    const now = timestamp(this.table.now());
+    return this.update(deploymentId, {
+      set: { Status: 'DELETING', UpdatedAt: now },
+      setIfAbsent: { DeletingSince: now },
+      condition: isDeployment,
+    });
+  }
+
+  /** Removes a deployment that is marked as being deleted; only its RolloutNumber stays. */
+  async remove(deployment: Deployment): Promise<void> {
+    const { DeploymentId, RolloutNumber } = deployment;
+    const nodes = await this.nodes.all(DeploymentId);
+    await this.nodes.drop(
+      DeploymentId,
+      nodes.map((node) => node.NodeId),
+    );
+    await this.table.put({
+      Item: { ...keyOf(DeploymentId), RolloutNumber },
+      ConditionExpression: '#Status = :deleting AND RolloutNumber = :number',
+      ExpressionAttributeNames: { '#Status': 'Status' },
+      ExpressionAttributeValues: { ':deleting': 'DELETING', ':number': RolloutNumber },
+    });
+  }
+
+  /**
+   * Writes an item of the first edition in the shape of this one, and changes nothing else, if it is as it was read. Then
+   * the conditions of the write that follows say what is to be done.
+   */
+  private async turnOver(deployment: Deployment | undefined): Promise<void> {
+    if (!deployment?.FirstEditionItem) {
+      return;
+    }
+    const { DeploymentId, Wanted, Running, Observed, LastTrial } = deployment;
+    const seen = asRead(deployment.FirstEditionItem, FIRST_EDITION_MARKS);
+    await this.update(DeploymentId, {
+      set: { Options: deployment.Options, Wanted, Running, Observed, LastTrial },
+      remove: [...FIRST_EDITION_NAMES, ...(Running ? [] : ['Running'])],
+      condition: `${isDeployment} AND ${seen.condition}`,
+      values: seen.values,
+    });
+  }
+
+  private async update(deploymentId: string, change: Change): Promise<Deployment | undefined> {
+    const item = await this.table.change(keyOf(deploymentId), change);
+    return item && readItem(item);
+  }
+}
+
+const keyOf = (deploymentId: string) => ({ DeploymentId: deploymentId, Item: 'deployment' });
