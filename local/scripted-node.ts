@@ -1,6 +1,5 @@
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
-import type { Cloud, CloudNode } from './cloud.ts';
-import type { AgentAnswer, NodeAgent } from './services/managed-nodes.ts';
+import type { AgentAnswer, Cloud, CloudNode, NodeAgent } from 'local-cloud';
 
 export interface Installed {
   DeploymentId: string;

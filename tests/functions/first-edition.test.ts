@@ -3,6 +3,7 @@ import { SFNClient, StartExecutionCommand } from '@aws-sdk/client-sfn';
 import { SSMClient, StartAutomationExecutionCommand } from '@aws-sdk/client-ssm';
 import { GetCommand, PutCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, test } from '@jest/globals';
+import type { SsmDocument } from 'local-cloud';
 import {
   deploymentIdOf,
   firstEditionNameOf,
@@ -11,7 +12,6 @@ import {
   type Wanted,
 } from '../../functions/shared/deployment.ts';
 import { FIRST_EDITION_NAMES } from '../../functions/shared/first-edition.ts';
-import type { SsmDocument } from '../../local/services/ssm-documents.ts';
 import { CENTRAL, type Execution, MEMBER, REGION, System } from './support/system.ts';
 import { takeTurns } from './support/turns.ts';
 

@@ -3,11 +3,10 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { expect } from '@jest/globals';
-import { servedSerial } from '../../../local/node/tls-client.ts';
-import type { TlsServerKind } from '../../../local/node/types.ts';
-import { until } from '../../support/until.ts';
+import { servedSerial, type TlsServerKind } from 'local-cloud/node';
+import { until } from '../support/until.ts';
 
-const MODULE = new URL('../../../local/node/tls-server.ts', import.meta.url).href;
+const MODULE = new URL('../../local/tls-server.ts', import.meta.url).href;
 
 /** Starts a server from a process of its own, kills that one, and waits until the server is gone as well. */
 export async function endsWithItsParent(kind: TlsServerKind, folder: string): Promise<void> {

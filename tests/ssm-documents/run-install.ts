@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { runCommandDocument } from '../../../local/node/agent.ts';
-import type { CommandInvocation, NodeSpec, RunCommandOptions } from '../../../local/node/types.ts';
-import { loadDocuments } from '../../../scripts/render-member-account.ts';
-import type { Bundle } from '../../ssm-documents/certificates.ts';
+import type { CommandInvocation, NodeSpec, RunCommandOptions } from 'local-cloud/node';
+import { runCommandDocument } from 'local-cloud/node';
+import { loadDocuments } from '../../scripts/render-member-account.ts';
+import type { Bundle } from './certificates.ts';
 import type { serveSecrets } from './serve-secrets.ts';
 
 const SECRET = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-export/web/0-AbCdEf';
@@ -53,6 +53,6 @@ export function localNode(root: string, environment: Record<string, string>): No
     platform: 'Linux',
     agentVersion: '3.3.3572.0',
     online: true,
-    environment,
+    environment: { ACM_EXPORT_ROOT: root, ...environment },
   };
 }

@@ -2,9 +2,9 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll } from '@jest/globals';
-import { hostileSurroundings } from '../support/surroundings.ts';
-import { until as untilSo } from '../support/until.ts';
 import { ROOT } from '../templates/stacks.ts';
+import { hostileSurroundings } from './surroundings.ts';
+import { until as untilSo } from './until.ts';
 
 const run = promisify(execFile);
 

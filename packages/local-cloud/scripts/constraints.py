@@ -1,10 +1,10 @@
-"""Writes local/services/constraints.json: the demands of botocore's models on the requests and answers of every operation
+"""Writes src/services/constraints.json: the demands of botocore's models on the requests and answers of every operation
 that the local cloud models.
 
-    python scripts/constraints.py           writes the file
-    python scripts/constraints.py --check   fails if the file is not what would be written
+    python constraints.py           writes the file
+    python constraints.py --check   fails if the file is not what would be written
 
-Runs with the botocore of .ci/run. An operation that the local cloud learns is added to OPERATIONS.
+Runs with the botocore that the file names as its source. An operation that the local cloud learns is added to OPERATIONS.
 """
 
 import json
@@ -15,7 +15,7 @@ import botocore
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-FILE = pathlib.Path(__file__).parent.parent / "local/services/constraints.json"
+FILE = pathlib.Path(__file__).parent.parent / "src/services/constraints.json"
 
 # By the name of the service's model.
 OPERATIONS = {

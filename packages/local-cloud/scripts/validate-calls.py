@@ -1,6 +1,6 @@
 """Holds the calls that local clouds recorded (RECORD_CALLS=<folder>) against the models of botocore.
 
-    python scripts/validate-calls.py <folder>
+    python validate-calls.py <folder>
 
 botocore's own validator checks requests and answers; it does not know largest lengths, patterns and enumerations, which
 are checked here. A refusal must be an error that the model declares for the operation. The script prints each fault and

@@ -1,5 +1,3 @@
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Sha256 } from '@aws-crypto/sha256-js';
 import { SignatureV4 } from '@smithy/signature-v4';
 import type { PolicyDocument } from './iam/evaluate.ts';
@@ -11,7 +9,7 @@ import { ApiGateway } from './services/api-gateway.ts';
 import { Automation } from './services/automation.ts';
 import { CertificateAuthority } from './services/certificate-authority.ts';
 import { type Clock, CloudClock } from './services/clock.ts';
-import { deploy, type FunctionSource } from './services/deploy.ts';
+import { type CodeOf, deploy } from './services/deploy.ts';
 import { DynamoDb } from './services/dynamodb.ts';
 import { type ClientConfig, Endpoint, signingName } from './services/endpoint.ts';
 import { Events } from './services/events.ts';
@@ -26,7 +24,7 @@ import {
 } from './services/in-process.ts';
 import { Lambda } from './services/lambda.ts';
 import { ManagedNodes } from './services/managed-nodes.ts';
-import { type CloudNode, NodeFleet, type NodeOptions } from './services/node-fleet.ts';
+import { type CloudNode, NodeFleet, type NodeOptions, type ScriptVariables } from './services/node-fleet.ts';
 import { Quotas } from './services/quotas.ts';
 import { Recorder, type Recording } from './services/recording.ts';
 import { RunCommand } from './services/run-command.ts';
@@ -40,14 +38,6 @@ import { Sts } from './services/sts.ts';
 import { WorkFolder } from './services/work-folder.ts';
 import { type Deployed, type Resource, resolveTemplate } from './templates/resolve-template.ts';
 
-export type { Clock } from './services/clock.ts';
-export type { ClientConfig } from './services/endpoint.ts';
-export type { Fault, FaultKind, Faults } from './services/faults.ts';
-export type { Identity } from './services/identities.ts';
-export type { CloudNode, NodeOptions } from './services/node-fleet.ts';
-export type { Channel, Emission, RecordedCall, Recording } from './services/recording.ts';
-
-const PROJECT = fileURLToPath(new URL('../', import.meta.url));
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** A cloud in this process: no socket, no process, no file, unless nodes or functions need them. */
@@ -74,10 +64,10 @@ export interface WorldOptions {
   timeScale?: number;
   /** Request quotas such as one StartAutomationExecution a second. Default true. */
   quotas?: boolean;
-  /** Where `make build` put functions/ and layer/. Default: build/ in the project. */
-  buildFolder?: string;
-  /** Handlers in this process in place of the built ones, by their folder in functions/; asked by `deploy`. */
-  handlerOf?: FunctionSource['handlerOf'];
+  /** The code of each function that a template declares; asked when the template is deployed. */
+  codeOf?: CodeOf;
+  /** Variables for scripts on nodes, for example one by which a script finds the folder that stands for `/`. */
+  scriptVariables?: ScriptVariables;
   /** Gets each failure (see `Cloud.failures`) as it happens. Default: standard error. */
   report?: (failure: string) => void;
   /** For people who try things: `stop` does not throw because of what the cloud did not know. Default false. */
@@ -97,22 +87,15 @@ export interface Stack {
   resource(logicalId: string): Resource;
   /** Throws when the template has no such output. */
   output(name: string): string;
-}
-
-export interface CentralStack extends Stack {
-  /** `<endpoint>/<api id>/<stage>`: routes follow. */
-  apiUrl: string;
-  stateMachineArn: string;
+  /** `<endpoint>/<api id>/<stage>` of an AWS::Serverless::Api: routes follow. */
+  urlOf(logicalId: string): string;
 }
 
 export interface DeployOptions {
   account: string;
   region: string;
-  /** Default: the Prefix and which of the two stacks it is. */
-  stackName?: string;
+  stackName: string;
   parameters?: Record<string, string | number>;
-  /** Default: template.yaml or member-account.yaml of the project. */
-  template?: string;
   /** Changes what was resolved before anything is created, for example removes a statement of a policy. */
   amend?: (deployed: Deployed) => void;
 }
@@ -162,10 +145,8 @@ export interface Cloud {
   documentClient<T>(clientClass: ClientClass<T>, options: ClientOptions): T;
   /** Creates what a resolved template says. */
   deploy(deployed: Deployed): Promise<void>;
-  deployCentral(options: DeployOptions): Promise<CentralStack>;
-  deployMember(options: DeployOptions): Promise<Stack>;
-  /** A user that may request, tag, describe, renew and revoke certificates, not export them. */
-  createCertificateAdmin(account: string): Identity;
+  /** Resolves a template file and creates what it says. */
+  deployTemplate(file: string, options: DeployOptions): Promise<Stack>;
   /** A user with these policies: callers of the API, attackers. */
   createUser(
     account: string,
@@ -218,7 +199,7 @@ class LocalCloud implements Cloud, Kernel {
   readonly services: Services;
   readonly requestHandler: Cloud['requestHandler'];
   endpoint = '';
-  readonly #functions: FunctionSource;
+  readonly #codeOf: CodeOf;
   readonly #report: (failure: string) => void;
   readonly #lenient: boolean;
   #workFolder: WorkFolder | undefined;
@@ -233,12 +214,12 @@ class LocalCloud implements Cloud, Kernel {
   #ended: Promise<void> | undefined;
 
   constructor(options: WorldOptions, authority: CertificateAuthority) {
-    const { partition = 'aws', timeScale = 1, quotas = true, buildFolder = join(PROJECT, 'build') } = options;
+    const { partition = 'aws', timeScale = 1, quotas = true } = options;
     this.partition = partition;
     this.clock = options.clock ?? new CloudClock(timeScale);
     this.record = new Recorder(this.clock, options.keepsRecord);
     this.identities = new Identities(partition, this.clock, (call) => this.record.call(call));
-    this.#functions = { buildFolder, handlerOf: options.handlerOf ?? (() => undefined) };
+    this.#codeOf = options.codeOf ?? noCode;
     this.#report = options.report ?? ((failure) => process.stderr.write(`local cloud: ${failure}\n`));
     this.#lenient = options.lenient ?? false;
     this.#quotas = new Quotas(quotas, this.clock);
@@ -265,7 +246,7 @@ class LocalCloud implements Cloud, Kernel {
       runCommand,
       automation: new Automation(this, ssmDocuments, runCommand),
     };
-    this.#fleet = new NodeFleet(this, managedNodes);
+    this.#fleet = new NodeFleet(this, managedNodes, options.scriptVariables);
     this.#calls = new ApiCalls(this, {
       faults: this.faults,
       quotas: this.#quotas,
@@ -369,24 +350,8 @@ class LocalCloud implements Cloud, Kernel {
     return fetch(url, { method, headers: sent, ...(body === '' ? {} : { body }) });
   }
 
-  async deployCentral(options: DeployOptions): Promise<CentralStack> {
-    const stack = await this.#deploy(options, 'template.yaml', 'central');
-    const ofType = (wanted: string) =>
-      [...stack.deployed.resources.values()].find(({ type }) => type === wanted);
-    const api = ofType('AWS::Serverless::Api');
-    return {
-      ...stack,
-      apiUrl: `${this.endpoint}/${api?.physicalId}/${api?.properties.StageName}`,
-      stateMachineArn: ofType('AWS::Serverless::StateMachine')?.arn ?? '',
-    };
-  }
-
-  deployMember(options: DeployOptions): Promise<Stack> {
-    return this.#deploy(options, 'member-account.yaml', 'member');
-  }
-
   async deploy(deployed: Deployed): Promise<void> {
-    await deploy(deployed, this.services, this.#functions);
+    await deploy(deployed, this.services, this.#codeOf);
     const policies = [...deployed.resources.values()].filter(
       ({ type }) => type === 'AWS::IAM::ManagedPolicy',
     );
@@ -397,26 +362,29 @@ class LocalCloud implements Cloud, Kernel {
     );
   }
 
-  async #deploy(options: DeployOptions, file: string, kind: string): Promise<Stack> {
-    const { account, region, parameters = {}, template = join(PROJECT, file), amend } = options;
-    const stackName = options.stackName ?? `${parameters.Prefix ?? 'acm-export'}-${kind}`;
-    const place = { account, region, partition: this.partition };
-    const deployed = resolveTemplate(template, { ...place, stackName, parameters });
+  async deployTemplate(file: string, options: DeployOptions): Promise<Stack> {
+    const { amend, ...place } = options;
+    const deployed = resolveTemplate(file, { partition: this.partition, parameters: {}, ...place });
     amend?.(deployed);
     await this.deploy(deployed);
+    const resource = (logicalId: string) => {
+      const found = deployed.resources.get(logicalId);
+      if (!found) throw new Error(`${options.stackName} has no resource ${logicalId}`);
+      return found;
+    };
     return {
-      account,
-      region,
+      account: options.account,
+      region: options.region,
       deployed,
-      resource: (logicalId) => {
-        const resource = deployed.resources.get(logicalId);
-        if (!resource) throw new Error(`${file} has no resource ${logicalId}`);
-        return resource;
-      },
+      resource,
       output: (name) => {
         const value = deployed.outputs[name];
-        if (value === undefined) throw new Error(`${file} has no output ${name}`);
+        if (value === undefined) throw new Error(`${options.stackName} has no output ${name}`);
         return String(value);
+      },
+      urlOf: (logicalId) => {
+        const { physicalId, properties } = resource(logicalId);
+        return `${this.endpoint}/${physicalId}/${properties.StageName}`;
       },
     };
   }
@@ -428,19 +396,6 @@ class LocalCloud implements Cloud, Kernel {
     tags: Record<string, string> = {},
   ): Identity {
     return this.identities.createUser(account, name, policies, tags);
-  }
-
-  createCertificateAdmin(account: string): Identity {
-    const actions = ['Request', 'Describe', 'Renew', 'Revoke'].map((verb) => `acm:${verb}Certificate`);
-    const Action = [
-      ...actions,
-      'acm:ListCertificates',
-      'acm:ListTagsForCertificate',
-      'acm:AddTagsToCertificate',
-    ];
-    return this.createUser(account, 'certificate-admin', [
-      { Version: '2012-10-17', Statement: [{ Effect: 'Allow', Action, Resource: '*' }] },
-    ]);
   }
 
   createNode(account: string, region: string, options: NodeOptions = {}): Promise<CloudNode> {
@@ -479,6 +434,10 @@ class LocalCloud implements Cloud, Kernel {
     await this.#workFolder?.remove();
     for (const signal of SIGNALS) process.off(signal, this.#onSignal);
   }
+}
+
+function noCode({ logicalId }: { logicalId: string }): never {
+  throw new Error(`${logicalId} has no code here: pass codeOf to startCloud or createCloud`);
 }
 
 function operationsOf(services: Services): Operations {

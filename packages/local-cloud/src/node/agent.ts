@@ -114,7 +114,7 @@ export async function runCommandDocument(
       AWS_SSM_REGION_NAME: options.region ?? 'us-east-1',
       AWS_SSM_INSTANCE_ID: node.id,
       SSM_COMMAND_ID: commandId,
-      ACM_EXPORT_ROOT: node.root,
+      LOCAL_NODE_ROOT: node.root,
       ...(await defaultHostManagement(node, options)),
       ...node.environment,
       ...variables,
@@ -297,7 +297,7 @@ function keepPrefix(text: string, characters: number): string {
 }
 
 /** Compares dotted numbers part by part: below 0, 0 or above 0, as a sort function. */
-export function compareVersions(left: string, right: string): number {
+function compareVersions(left: string, right: string): number {
   const [a, b] = [left.split('.').map(Number), right.split('.').map(Number)];
   for (let part = 0; part < Math.max(a.length, b.length); part++) {
     const difference = (a[part] ?? 0) - (b[part] ?? 0);

@@ -1,14 +1,14 @@
 import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 import { isInstalled } from './tls-server.ts';
 
-const SHIMS = fileURLToPath(new URL('./bin/', import.meta.url));
+/** The folder of the commands themselves. */
+export const SHIMS = fileURLToPath(new URL('./bin/', import.meta.url));
 
 /**
- * Fills a folder with the commands that stand first in a local node's PATH: see README.md beside this file
- * for what each is and why. Called once per cloud; `aws` is bundled into one file, as every install starts it.
+ * Fills a folder with the commands that stand first in a local node's PATH: the README says what each is
+ * and why. Called once per cloud; `aws` is bundled into one file, as scripts start it often.
  */
 export async function installShims(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -19,6 +19,7 @@ export async function installShims(folder: string): Promise<void> {
   if (isInstalled('apache')) await symlink(join(SHIMS, 'apachectl'), join(folder, 'apachectl'));
 
   const bundle = join(folder, 'aws.mjs');
+  const { build } = await import('esbuild');
   await build({
     entryPoints: [join(SHIMS, 'aws.ts')],
     outfile: bundle,
@@ -37,7 +38,7 @@ export async function installShims(folder: string): Promise<void> {
     command,
     `#!/bin/sh
 # The agent hands over no home; root's is the node's own, never that of the user who runs the local cloud.
-HOME="\${HOME:-$ACM_EXPORT_ROOT/root}" NODE_COMPILE_CACHE='${folder}/compile-cache' exec '${process.execPath}' '${bundle}' "$@"
+HOME="\${HOME:-$LOCAL_NODE_ROOT/root}" NODE_COMPILE_CACHE='${folder}/compile-cache' exec '${process.execPath}' '${bundle}' "$@"
 `,
   );
   await chmod(command, 0o755);

@@ -1,5 +1,5 @@
 /**
- * The TLS server of a node that has no nginx: HTTPS from the files that an install delivers. A process of its
+ * The TLS server of a node that has no nginx: HTTPS from files of certificates. A process of its
  * own, started by startTlsServer; SIGHUP makes it read the files again, as an application does that the
  * documentation calls "reloads on SIGHUP".
  */

@@ -22,7 +22,7 @@ export async function servedSerial(endpoint: Endpoint): Promise<string> {
 /** Shared: a context of its own for each connection would cost more than the handshake. */
 const secureContext = createSecureContext();
 
-export interface ConnectionCount {
+interface ConnectionCount {
   handshakes: number;
   failures: string[];
   /** How many handshakes saw which serial, in the order of their first appearance. */

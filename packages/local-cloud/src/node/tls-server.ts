@@ -1,7 +1,7 @@
 import { type ChildProcess, execFile, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
-import { access, chmod, mkdir, open, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { ServeTlsSettings } from './serve-tls.ts';
 import { type Endpoint, servedSerial } from './tls-client.ts';
-import type { TlsServer, TlsServerKind, TlsServerOptions, VirtualHost } from './types.ts';
+import type { CertificateFiles, TlsServer, TlsServerKind, TlsServerOptions, VirtualHost } from './types.ts';
 
 const run = promisify(execFile);
 const SERVE_TLS = fileURLToPath(new URL('./serve-tls.ts', import.meta.url));
@@ -40,7 +40,7 @@ interface Server {
   configurationFile?: string;
 }
 
-/** How each server is called by its distribution, and where an install finds it. Debian's names and places. */
+/** How each server is called by its distribution. Debian's names and places. */
 const SERVERS: Record<TlsServerKind, Server> = {
   node: { unit: 'tls-server', pidFile: 'run/tls-server.pid' },
   nginx: {
@@ -75,34 +75,20 @@ export function isInstalled(kind: TlsServerKind): boolean {
   }
 }
 
-/** Where an install puts the files of a certificate, as a server's configuration names them. */
-export function deliveredFiles(root: string, certName: string) {
-  return {
-    fullchain: join(root, 'etc/ssl/certs', `${certName}-fullchain.pem`),
-    key: join(root, 'etc/ssl/private', `${certName}-privkey.pem`),
-    combined: join(root, 'etc/ssl/private', `${certName}-combined.pem`),
-  };
-}
-
 /**
- * Starts a TLS server from a configuration below the node's root, with the files that an install delivers.
- * Where they are not there yet, a self-signed placeholder is, as an administrator puts one so that the server
- * starts at all.
+ * Starts a TLS server from a configuration below the node's root. Its certificates must be there (writeSelfSigned).
  *
  * Rejects with the server's own log when it does not start. The server ends with `stop()`, and when this
  * process ends.
  */
 export async function startTlsServer(kind: TlsServerKind, options: TlsServerOptions): Promise<TlsServer> {
-  const { root, certName, host = '127.0.0.1' } = options;
+  const { root, files: ofDefault, host = '127.0.0.1' } = options;
   const { program, unit, ...files } = SERVERS[kind];
   const pidFile = join(root, files.pidFile);
   const configurationFile = files.configurationFile && join(root, files.configurationFile);
-  const virtualHosts = [{ serverName: '_', certName }, ...(options.virtualHosts ?? [])];
+  const virtualHosts = [{ serverName: '_', files: ofDefault }, ...(options.virtualHosts ?? [])];
   for (const folder of ['var/log', 'var/www', dirname(files.pidFile)]) {
     await mkdir(join(root, folder), { recursive: true });
-  }
-  for (const name of new Set(virtualHosts.map((virtualHost) => virtualHost.certName))) {
-    await putPlaceholder(root, name);
   }
 
   const logFile = join(root, 'var/log', `${unit}.log`);
@@ -123,10 +109,11 @@ export async function startTlsServer(kind: TlsServerKind, options: TlsServerOpti
         host,
         port: options.port ?? 0,
         pidFile,
-        hosts: virtualHosts.map(({ serverName, certName }) => {
-          const { fullchain, key } = deliveredFiles(root, certName);
-          return { serverName, certificateFile: fullchain, keyFile: key };
-        }),
+        hosts: virtualHosts.map(({ serverName, files: { fullchain, key } }) => ({
+          serverName,
+          certificateFile: fullchain,
+          keyFile: key,
+        })),
       };
       child = fork(SERVE_TLS, [JSON.stringify(settings)], {
         env: {},
@@ -192,16 +179,15 @@ const CONFIGURE: Record<Configured, (settings: Settings) => Promise<string>> = {
     const temporary = join(root, 'var/lib/nginx');
     await mkdir(temporary, { recursive: true });
     const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
-    const servers = virtualHosts.map(({ serverName, certName }, index) => {
-      const { fullchain, key } = deliveredFiles(root, certName);
-      return `  server {
+    const servers = virtualHosts.map(
+      ({ serverName, files: { fullchain, key } }, index) => `  server {
     listen ${host}:${port} ssl${index === 0 ? ' default_server' : ''};
     server_name ${serverName};
     ssl_certificate ${fullchain};
     ssl_certificate_key ${key};
     return 200 "served\\n";
-  }`;
-    });
+  }`,
+    );
     return `worker_processes 1;
 pid ${pidFile};
 error_log stderr warn;
@@ -216,15 +202,14 @@ ${servers.join('\n')}
 
   async apache({ root, pidFile, host, port, virtualHosts }) {
     const modules = ['mpm_event', 'authz_core', 'ssl'];
-    const sections = virtualHosts.map(({ serverName, certName }) => {
-      const { fullchain, key } = deliveredFiles(root, certName);
-      return `<VirtualHost ${host}:${port}>
+    const sections = virtualHosts.map(
+      ({ serverName, files: { fullchain, key } }) => `<VirtualHost ${host}:${port}>
   ServerName ${serverName === '_' ? 'localhost' : serverName}
   SSLEngine on
   SSLCertificateFile ${fullchain}
   SSLCertificateKeyFile ${key}
-</VirtualHost>`;
-    });
+</VirtualHost>`,
+    );
     return `${modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`).join('\n')}
 ${process.getuid?.() === 0 ? 'User www-data\nGroup www-data' : ''}
 ServerName localhost
@@ -239,9 +224,9 @@ ${sections.join('\n')}
 `;
   },
 
-  async haproxy({ root, host, port, virtualHosts }) {
+  async haproxy({ host, port, virtualHosts }) {
     // HAProxy tells names apart by what stands in the certificates; the first one is for all others.
-    const files = virtualHosts.map(({ certName }) => `crt ${deliveredFiles(root, certName).combined}`);
+    const files = virtualHosts.map(({ files: { combined } }) => `crt ${combined}`);
     return `global
   maxconn 256
 defaults
@@ -262,36 +247,15 @@ const IN_FOREGROUND: Record<Configured, (root: string, file: string, pidFile: st
   haproxy: (_root, file, pidFile) => ['-W', '-f', file, '-p', pidFile],
 };
 
-/**
- * A self-signed certificate in the places of an installed one, so that a server starts before its first
- * install and an install has a way back to it. Laid out as the install script lays out plain files that it
- * finds in these places: version 00-0, `current`, and the links that configurations name.
- */
-async function putPlaceholder(root: string, certName: string): Promise<void> {
-  const base = join(root, 'etc/ssl/acm-export', certName);
-  const version = join(base, 'versions/00-0'); // <serial>-<rollout number>; both are above zero in real ones.
-  if (await exists(join(base, 'current'))) return;
-  const files = { fullchain: 'fullchain.pem', key: 'privkey.pem', combined: 'combined.pem' };
-  await mkdir(version, { recursive: true });
-  const [fullchain, key, combined] = Object.values(files).map((name) => join(version, name)) as [
-    string,
-    string,
-    string,
-  ];
+/** Writes a self-signed certificate, as an administrator puts one so that a server starts at all. */
+export async function writeSelfSigned({ fullchain, key, combined }: CertificateFiles): Promise<void> {
+  for (const file of [fullchain, key, combined]) await mkdir(dirname(file), { recursive: true });
   const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
   const subject = ['-subj', '/CN=placeholder', '-days', '30'];
   await run('openssl', ['req', '-x509', ...curve, ...subject, '-keyout', key, '-out', fullchain]);
   await chmod(key, 0o600);
-  await writeFile(combined, (await readFile(fullchain, 'utf8')) + (await readFile(key, 'utf8')), {
-    mode: 0o600,
-  });
-  await symlink('versions/00-0', join(base, 'current'));
-  const links = deliveredFiles(root, certName);
-  for (const file of ['fullchain', 'key', 'combined'] as const) {
-    await mkdir(dirname(links[file]), { recursive: true });
-    await symlink(join(base, 'current', files[file]), links[file]);
-  }
-  await chmod(dirname(links.key), 0o711);
+  const both = (await readFile(fullchain, 'utf8')) + (await readFile(key, 'utf8'));
+  await writeFile(combined, both, { mode: 0o600 });
 }
 
 async function serving(endpoint: Endpoint, pidFile: string, child: ChildProcess): Promise<void> {
@@ -330,11 +294,4 @@ async function freePort(host: string): Promise<number> {
   server.close();
   await once(server, 'close');
   return port;
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -52,17 +52,24 @@ export interface CommandInvocation {
 
 export type TlsServerKind = 'node' | 'nginx' | 'apache' | 'haproxy';
 
-/** One name that a server answers for, with the certificate that an install delivers as `certName`. */
+/** The files of one certificate, as a server's configuration names them. HAProxy reads `combined`, others the two. */
+export interface CertificateFiles {
+  fullchain: string;
+  key: string;
+  combined: string;
+}
+
+/** One name that a server answers for. */
 export interface VirtualHost {
   serverName: string;
-  certName: string;
+  files: CertificateFiles;
 }
 
 export interface TlsServerOptions {
   /** The node's root folder. */
   root: string;
   /** The certificate of the default virtual host. */
-  certName: string;
+  files: CertificateFiles;
   /** Default: a free one, chosen by the kernel. */
   port?: number;
   /** The address that stands for the node's localhost: LOCAL_NODE_HOST of its scripts. Default: 127.0.0.1. */
@@ -77,7 +84,7 @@ export interface TlsServer {
   port: number;
   /** The process that the pid file names and that a reload signals. */
   pid: number;
-  /** The name to give to `ReloadServices`: `tls-server`, `nginx`, `apache2` or `haproxy`. */
+  /** Its name for `systemctl`: `tls-server`, `nginx`, `apache2` or `haproxy`. */
   unit: string;
   /** Below the node's root, as the `systemctl` shim finds it. */
   pidFile: string;

@@ -19,14 +19,14 @@ export interface Api {
   routes: {
     /** Upper case, or ANY. */
     method: string;
-    /** `/certificates/{CertName}/deployments` */
+    /** `/orders/{Id}/parcels` */
     path: string;
     functionArn: string;
   }[];
 }
 
 /** An HTTP request whose signature was verified. */
-export interface ApiRequest {
+interface ApiRequest {
   method: string;
   /** Behind the stage, still encoded. */
   path: string;
@@ -35,7 +35,7 @@ export interface ApiRequest {
   body: string;
 }
 
-export interface ApiResponse {
+interface ApiResponse {
   statusCode: number;
   headers: Record<string, string>;
   body: string;

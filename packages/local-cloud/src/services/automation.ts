@@ -19,7 +19,7 @@ const TAGS = 5;
 
 type Status = 'Pending' | 'InProgress' | 'Success' | 'TimedOut' | 'Cancelling' | 'Cancelled' | 'Failed';
 
-export interface StepExecution {
+interface StepExecution {
   step: DocumentStep;
   status: Status;
   startedAt?: Date;

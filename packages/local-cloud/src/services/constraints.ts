@@ -37,7 +37,7 @@ interface ServiceModel {
   shapes: Record<string, Shape>;
 }
 
-export interface Constraints {
+interface Constraints {
   source: string;
   services: Record<string, ServiceModel>;
 }

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Services } from '../cloud.ts';
 import { NotModelled } from '../iam/not-modelled.ts';
 import { managedPoliciesOf, resourcePoliciesOf, rolesOf } from '../templates/policies.ts';
@@ -22,23 +21,24 @@ const withoutEffect = new Set([
   'AWS::SNS::Subscription', // messages are kept in the topic
   'AWS::SNS::TopicPolicy', // see resourcePoliciesOf
   'AWS::SQS::QueuePolicy', // see resourcePoliciesOf
-  'AWS::Serverless::LayerVersion', // build/layer
+  'AWS::Serverless::LayerVersion', // see CodeOf
 ]);
 
-/** Where the code of functions comes from. */
-export interface FunctionSource {
-  /** Where `make build` put functions/ and layer/. */
-  buildFolder: string;
-  /** A handler in this process for a function, by its folder in functions/; undefined: the built one in a worker. */
-  handlerOf: (folder: string) => Handler | undefined;
+/** A function as the template declares it. */
+export interface DeclaredFunction {
+  logicalId: string;
+  /** `Handler` of the template: `<module>.<export>`. */
+  handler: string;
 }
 
+/** The code of a function: a handler in this process, or a built module, which runs in workers. */
+export type FunctionCode = Handler | { file: string; layerFolder?: string };
+
+/** Where the code of functions comes from. */
+export type CodeOf = (declared: DeclaredFunction) => FunctionCode;
+
 /** Creates in the services what a resolved template says. Throws NotModelled for types that are not known. */
-export async function deploy(
-  deployed: Deployed,
-  services: Services,
-  { buildFolder, handlerOf }: FunctionSource,
-): Promise<void> {
+export async function deploy(deployed: Deployed, services: Services, codeOf: CodeOf): Promise<void> {
   const { account, region } = deployed;
   for (const [arn, document] of managedPoliciesOf(deployed))
     services.identities.putManagedPolicy(arn, document);
@@ -77,7 +77,7 @@ export async function deploy(
       resource,
       deployed,
       services,
-      functions: { buildFolder, handlerOf },
+      codeOf,
       account,
       region,
       arn: resource.arn ?? '',
@@ -97,7 +97,7 @@ interface Creation {
   resource: Resource;
   deployed: Deployed;
   services: Services;
-  functions: FunctionSource;
+  codeOf: CodeOf;
   account: string;
   region: string;
   arn: string;
@@ -118,10 +118,12 @@ const creators: Record<string, (creation: Creation) => void | Promise<void>> = {
   'AWS::DynamoDB::Table': ({ resource: { properties, physicalId }, services, account, region }) =>
     services.dynamoDb.createTable(account, region, { ...properties, TableName: physicalId }),
   'AWS::Serverless::Function': createFunction,
-  'AWS::Serverless::StateMachine': ({ resource: { properties }, services, account, region }) => {
+  'AWS::Serverless::StateMachine': ({ arn, resource: { properties }, services, account, region }) => {
     if ((properties.Type ?? 'STANDARD') !== 'STANDARD')
       throw new NotModelled(`state machine type ${properties.Type}`);
-    const { Name: name, Role: roleArn, Definition: definition } = properties;
+    const { Role: roleArn, Definition: definition } = properties;
+    // The template need not name it; its ARN has the name in any case.
+    const name = arn.split(':').at(-1) as string;
     services.stepFunctions.createStateMachine({ name, account, region, roleArn, definition });
   },
   'AWS::Serverless::Api': ({ logicalId, resource, deployed, services, account, region }) => {
@@ -187,26 +189,23 @@ function createFunction({
   logicalId,
   resource: { properties, physicalId },
   services,
-  functions: { buildFolder, handlerOf },
+  codeOf,
   account,
   region,
 }: Creation): void {
-  const [module, handlerName = 'handler'] = String(properties.Handler).split('.');
-  // ExportCertificateFunction is built to build/functions/export-certificate (functions/Makefile).
-  const folder = logicalId
-    .replace(/Function$/, '')
-    .replace(/(?<!^)([A-Z])/g, '-$1')
-    .toLowerCase();
-  const handlerFile = join(buildFolder, 'functions', folder, `${module}.mjs`);
+  const code = codeOf({ logicalId, handler: String(properties.Handler) });
   services.lambda.createFunction({
     account,
     region,
     name: physicalId,
     roleArn: properties.Role,
-    handlerFile,
-    handlerName,
-    handler: handlerOf(folder),
-    layerFolder: join(buildFolder, 'layer'),
+    handlerName: String(properties.Handler).split('.')[1] ?? 'handler',
+    ...(typeof code === 'function'
+      ? { handler: code }
+      : {
+          handlerFile: code.file,
+          ...(code.layerFolder === undefined ? {} : { layerFolder: code.layerFolder }),
+        }),
     // CloudFormation makes strings of numbers and booleans.
     environment: Object.fromEntries(
       Object.entries(properties.Environment?.Variables ?? {}).map(([name, value]) => [name, String(value)]),

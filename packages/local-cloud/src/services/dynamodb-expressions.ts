@@ -16,7 +16,7 @@ import {
 
 /** Names of attributes and positions in lists. */
 export type Path = readonly (string | number)[];
-export type Operand = { path: Path } | { value: string } | Call;
+type Operand = { path: Path } | { value: string } | Call;
 /** A function, comparator or sign with its operands. */
 export interface Call {
   name: string;

@@ -32,7 +32,7 @@ export interface Fault {
 }
 
 /** A call as faults are chosen by. */
-export interface FaultableCall {
+interface FaultableCall {
   operation: string;
   input: unknown;
   account: string;
@@ -42,7 +42,7 @@ export interface FaultableCall {
 }
 
 /** What a call meets. */
-export type FaultMet = Pick<Fault, 'kind' | 'error' | 'until'>;
+type FaultMet = Pick<Fault, 'kind' | 'error' | 'until'>;
 
 export interface Faults {
   inject(fault: Fault): { readonly left: number; remove(): void };

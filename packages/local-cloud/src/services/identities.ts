@@ -53,7 +53,7 @@ export interface AccessKey {
   crash?: (() => void) | undefined;
 }
 
-export interface RoleOptions {
+interface RoleOptions {
   name: string;
   path?: string;
   trustPolicy: PolicyDocument;
@@ -63,7 +63,7 @@ export interface RoleOptions {
   maxSessionSeconds?: number;
 }
 
-export interface SessionOptions {
+interface SessionOptions {
   name: string;
   seconds: number;
   source: string;

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { Identity } from './identities.ts';
 
 /** What the instance metadata service of one EC2 instance tells. */
-export interface InstanceFacts {
+interface InstanceFacts {
   instanceId: string;
   region: string;
   account: string;

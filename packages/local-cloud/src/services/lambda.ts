@@ -41,8 +41,8 @@ export interface FunctionOptions {
   region: string;
   name: string;
   roleArn: string;
-  /** The built module, and the export that is called. */
-  handlerFile: string;
+  /** The built module, and the export that is called. Needed where there is no `handler`. */
+  handlerFile?: string;
   handlerName?: string;
   /** Called in place of the built module, in this process; time-outs are seen when it has ended. */
   handler?: Handler | undefined;
@@ -358,7 +358,9 @@ export class Lambda {
   }
 
   async #startEnvironment(target: LambdaFunction): Promise<Environment | { error: FunctionError }> {
-    if (!existsSync(target.handlerFile)) throw new Error(`${target.handlerFile} is missing: run make build`);
+    const { handlerFile = '' } = target;
+    if (!existsSync(handlerFile))
+      throw new Error(`The code of ${target.name}, '${handlerFile}', is missing: build it`);
     let environment: Environment | undefined;
     const crash = () =>
       environment?.fail({
@@ -367,7 +369,7 @@ export class Lambda {
       });
     const caller = this.#identity(target, crash);
     const data: WorkerData = {
-      handlerFile: target.handlerFile,
+      handlerFile,
       handlerName: target.handlerName ?? 'handler',
       layerFolder: target.layerFolder ?? '/opt',
       clockOffset: this.#kernel.clock.shared,

@@ -18,9 +18,9 @@ export interface NodeOptions {
   kind?: 'ec2' | 'hybrid';
   /** Of the instance (EC2) or of the managed instance (hybrid). */
   tags?: Record<string, string>;
-  /** Of the node's role. Default: the same as `tags`, as the README tells to do. */
+  /** Of the node's role. Default: the same as `tags`. */
   roleTags?: Record<string, string>;
-  /** Managed policies of the node's role. Default: every managed policy of the member stacks of that account and Region. */
+  /** Managed policies of the node's role. Default: every managed policy of the stacks of that account and Region. */
   managedPolicyArns?: string[];
   inlinePolicies?: PolicyDocument[];
   platform?: NodeSpec['platform'];
@@ -36,6 +36,9 @@ export interface NodeOptions {
    */
   host?: string;
 }
+
+/** What scripts find in their environment besides the agent's variables, given the folder that stands for `/`. */
+export type ScriptVariables = (root: string) => Record<string, string>;
 
 export interface CloudNode {
   id: NodeSpec['id'];
@@ -65,11 +68,13 @@ export class NodeFleet {
   readonly #nodes = new Map<string, CloudNode>();
   readonly #metadata = new Set<InstanceMetadata>();
   readonly #defaultPolicies = new Map<string, string[]>();
+  readonly #variables: ScriptVariables;
   #shims: Promise<void> | undefined;
 
-  constructor(kernel: Kernel, managedNodes: ManagedNodes) {
+  constructor(kernel: Kernel, managedNodes: ManagedNodes, variables: ScriptVariables = () => ({})) {
     this.#kernel = kernel;
     this.#managedNodes = managedNodes;
+    this.#variables = variables;
   }
 
   /** Managed policies that nodes created from now on get unless they name their own. */
@@ -123,6 +128,7 @@ export class NodeFleet {
         : undefined;
     if (metadata) this.#metadata.add(metadata);
     const environment = () => ({
+      ...this.#variables(root),
       ...this.#nodeEnvironment(metadata, session),
       ...(options.host ? { LOCAL_NODE_HOST: options.host } : {}),
     });

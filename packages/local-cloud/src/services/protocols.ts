@@ -20,7 +20,7 @@ export interface WireResponse {
 }
 
 /** How one AWS service speaks HTTP. */
-export interface Protocol {
+interface Protocol {
   /** How the service names what is wrong with a signature. */
   signatureErrors: 'json' | 'query';
   /** The operation as in `RecordedCall.operation`, with its input. */

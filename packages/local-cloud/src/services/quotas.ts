@@ -2,7 +2,7 @@ import type { Clock } from './clock.ts';
 import { ServiceError } from './service.ts';
 
 /** Calls a second. `burst` is the size of the bucket; where the documentation gives none, one second's worth. */
-export interface Quota {
+interface Quota {
   perSecond: number;
   burst?: number;
 }

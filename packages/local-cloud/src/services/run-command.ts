@@ -401,7 +401,7 @@ function amount(text: string, targets: number): number {
  * What the agent reports of one plugin: both streams in one text, cut to 2,400 characters, in favour of the
  * shorter stream (amazon-ssm-agent, iohandler.go, TruncateOutput). The API's own limit is 2,500.
  */
-export function pluginOutput(stdout: string, stderr: string): string {
+function pluginOutput(stdout: string, stderr: string): string {
   const title = stderr === '' ? '' : '\n----------ERROR-------\n';
   const outCut = '\n---Output truncated---';
   const errorCut = '\n---Error truncated----';

@@ -6,7 +6,7 @@ import { type Kernel, type Operations, parseArn, ServiceError } from './service.
 const MESSAGE_BYTES = 1_048_576;
 const DEFAULT_VISIBILITY_SECONDS = 30;
 
-export interface QueuedMessage {
+interface QueuedMessage {
   messageId: string;
   body: string;
   attributes: Record<string, string>;

@@ -16,7 +16,7 @@ export interface SsmDocument {
   tags: Record<string, string>;
 }
 
-export interface DocumentContent {
+interface DocumentContent {
   schemaVersion: string;
   assumeRole?: string;
   parameters?: Record<string, CommandParameter>;

@@ -520,7 +520,7 @@ const commonMembers = ['Type', 'Comment', 'Next', 'End', 'InputPath', 'OutputPat
  * Throws NotModelled for whatever the library ignores without a word: JSONata, Assign, heartbeats, item
  * readers, batches, tolerated failures, $$.State, $$.Task and any integration but lambda:invoke.
  */
-export function refuseUnsupported(definition: State): void {
+function refuseUnsupported(definition: State): void {
   const refuse = (what: string) => {
     throw new NotModelled(`state machine: ${what}`);
   };

@@ -32,7 +32,7 @@ export class WorkFolder {
   readonly #onExit = () => rmSync(this.path, { recursive: true, force: true });
 
   constructor() {
-    this.path = mkdtempSync(join(tmpdir(), 'acm-export-local-')); // Mode 0700.
+    this.path = mkdtempSync(join(tmpdir(), 'local-cloud-')); // Mode 0700.
     // In a session of its own, so that an interrupt from the keyboard does not end it before its work is done.
     this.#sweeper = spawn('/bin/sh', ['-c', SWEEP, this.path], {
       stdio: ['pipe', 'ignore', 'ignore'],

@@ -10,7 +10,7 @@ export interface Scope {
 }
 
 /** AWS::NoValue: the property or list item is left out. */
-export const noValue = Symbol('AWS::NoValue');
+const noValue = Symbol('AWS::NoValue');
 
 type Resolver = (argument: unknown, scope: Scope, where: string) => unknown;
 

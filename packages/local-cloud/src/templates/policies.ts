@@ -4,7 +4,7 @@ import type { Deployed, Resource } from './resolve-template.ts';
 import type { Properties } from './sam.ts';
 
 /** A role as a stack makes it. */
-export interface DeployedRole {
+interface DeployedRole {
   logicalId: string;
   arn: string;
   name: string;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
 /** What a resource type needs to know to name itself. */
-export interface Naming {
+interface Naming {
   account: string;
   region: string;
   partition: string;

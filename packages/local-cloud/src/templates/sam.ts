@@ -23,7 +23,7 @@ export interface Expanded extends RawResource {
 export interface Route {
   /** Upper case, or ANY. */
   method: string;
-  /** `/certificates/{CertName}/deployments` */
+  /** `/orders/{Id}/parcels` */
   path: string;
   functionLogicalId: string;
   /** AWS_IAM, NONE or a name of the API's own authorizers. */

@@ -7,14 +7,14 @@ import {
   type PolicyDocument,
   type Principal,
   type Statement,
-} from '../../../local/iam/evaluate.ts';
-import { NotModelled } from '../../../local/iam/not-modelled.ts';
+} from '../../src/iam/evaluate.ts';
+import { NotModelled } from '../../src/iam/not-modelled.ts';
 
 const account = '111122223333';
 const other = '444455556666';
 const roleArn = `arn:aws:iam::${account}:role/node`;
 const sessionArn = `arn:aws:sts::${account}:assumed-role/node/i-1`;
-const secretArn = `arn:aws:secretsmanager:eu-central-1:${account}:secret:acm-export/web/1a2b-AbCdEf`;
+const secretArn = `arn:aws:secretsmanager:eu-central-1:${account}:secret:shop/web/1a2b-AbCdEf`;
 
 const policy = (...Statement: Statement[]): PolicyDocument => ({ Version: '2012-10-17', Statement });
 const allow = (more: Partial<Statement> = {}): Statement => ({
@@ -64,12 +64,12 @@ describe('actions and resources', () => {
 
   test('a wildcard in a resource reaches over slashes, not over one of the first five colons', () => {
     const at = (Resource: string) => allowed({ identityPolicies: [policy(allow({ Resource }))] });
-    expect(at(`arn:aws:secretsmanager:*:${account}:secret:acm-export/*`)).toBe(true);
+    expect(at(`arn:aws:secretsmanager:*:${account}:secret:shop/*`)).toBe(true);
     expect(at(`arn:aws:secretsmanager:eu-central-?:${account}:secret:*AbCdEf`)).toBe(true);
     expect(at('arn:aws:secretsmanager:*:*:*')).toBe(true);
-    expect(at('arn:aws:*:secret:acm-export/web/1a2b-AbCdEf:x')).toBe(false);
+    expect(at('arn:aws:*:secret:shop/web/1a2b-AbCdEf:x')).toBe(false);
     expect(at(`arn:aws:secretsmanager:*:${other}:secret:*`)).toBe(false);
-    expect(at(`arn:aws:secretsmanager:eu-central-1:${account}:secret:acm-export/web/1a2b-??????`)).toBe(true);
+    expect(at(`arn:aws:secretsmanager:eu-central-1:${account}:secret:shop/web/1a2b-??????`)).toBe(true);
   });
 
   test('an action without resource level is granted on * only', () => {
@@ -98,7 +98,7 @@ describe('actions and resources', () => {
 
 describe('policy variables', () => {
   const own = policy(
-    allow({ Resource: `arn:aws:secretsmanager:*:*:secret:acm-export/\${aws:PrincipalTag/team}/*` }),
+    allow({ Resource: `arn:aws:secretsmanager:*:*:secret:shop/\${aws:PrincipalTag/team}/*` }),
   );
 
   test('take the value of the request; without a value the statement grants nothing', () => {
@@ -415,7 +415,7 @@ describe('identity, session and resource policies', () => {
 });
 
 describe('trust policies', () => {
-  const target = `arn:aws:iam::${other}:role/acm-export-rollout`;
+  const target = `arn:aws:iam::${other}:role/shop-courier`;
   const trust = (more: Partial<Statement>) => [
     policy({ Effect: 'Allow', Action: 'sts:AssumeRole', ...more }),
   ];
@@ -427,7 +427,7 @@ describe('trust policies', () => {
     ...more,
   });
   const mayAssume = [
-    policy(allow({ Action: 'sts:AssumeRole', Resource: 'arn:aws:iam::*:role/acm-export-rollout' })),
+    policy(allow({ Action: 'sts:AssumeRole', Resource: 'arn:aws:iam::*:role/shop-courier' })),
   ];
 
   test('the trust policy must allow, in the same account too', () => {
@@ -470,7 +470,7 @@ describe('trust policies', () => {
 });
 
 test('a denial says who, what, on what and which policy to look at, in the words of AWS', () => {
-  const resource = 'arn:aws:ssm:eu-central-1:111122223333:document/acm-export-install-on-node';
+  const resource = 'arn:aws:ssm:eu-central-1:111122223333:document/shop-run-on-node';
   expect(decide({}, { action: 'ssm:SendCommand', resource }).reason).toBe(
     `User: ${sessionArn} is not authorized to perform: ssm:SendCommand on resource: ${resource} because no identity-based policy allows the ssm:SendCommand action`,
   );

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Sha256 } from '@aws-crypto/sha256-js';
 import { describe, expect, test } from '@jest/globals';
 import { SignatureV4 } from '@smithy/signature-v4';
-import { SignatureError, type SignedRequest, verifySignature } from '../../../local/iam/sigv4.ts';
+import { SignatureError, type SignedRequest, verifySignature } from '../../src/iam/sigv4.ts';
 
 // Requests signed by other programs: tests/real/signatures.test.ts.
 
@@ -20,7 +20,7 @@ const minutesLater = (minutes: number) => new Date(signedAt.getTime() + minutes 
 
 /** What the SDK for JavaScript sends. */
 async function signed(
-  path = '/v1/certificates/web/deployments',
+  path = '/v1/orders/web/parcels',
   query: Record<string, string | string[]> = {},
   credentials: typeof key | typeof session = key,
   service = 'execute-api',
@@ -67,8 +67,8 @@ describe('a request signed by the SDK', () => {
   });
 
   test.each([
-    ['encoded characters in the path', '/v1/certificates/a%20b%2Bc%7E/deployments', {}],
-    ['an encoded percent sign in the path', '/v1/certificates/a%2520b/deployments', {}],
+    ['encoded characters in the path', '/v1/orders/a%20b%2Bc%7E/parcels', {}],
+    ['an encoded percent sign in the path', '/v1/orders/a%2520b/parcels', {}],
     ['the root', '/', {}],
     [
       'query parameters out of order and encoded',
@@ -82,8 +82,8 @@ describe('a request signed by the SDK', () => {
 
   test.each<[string, (request: SignedRequest) => Partial<SignedRequest>]>([
     ['another body', () => ({ body: '{"A":2}' })],
-    ['another path', () => ({ path: '/v1/certificates/other/deployments' })],
-    ['a path that is another once decoded', () => ({ path: '/v1/certificates/%77eb/deployments' })],
+    ['another path', () => ({ path: '/v1/orders/other/parcels' })],
+    ['a path that is another once decoded', () => ({ path: '/v1/orders/%77eb/parcels' })],
     ['another query', () => ({ query: 'Status=FAILED' })],
     ['another method', () => ({ method: 'DELETE' })],
     [
@@ -103,8 +103,8 @@ describe('a request signed by the SDK', () => {
   });
 
   test('is refused with a path that only another client would sign this way', async () => {
-    const request = await signed('/v1/certificates/a%20b/deployments');
-    expect(nameOf(() => verify({ ...request, path: '/v1/certificates/a%2520b/deployments' }, signedAt))).toBe(
+    const request = await signed('/v1/orders/a%20b/parcels');
+    expect(nameOf(() => verify({ ...request, path: '/v1/orders/a%2520b/parcels' }, signedAt))).toBe(
       'InvalidSignatureException',
     );
   });

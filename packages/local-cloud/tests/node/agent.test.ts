@@ -4,8 +4,8 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { runCommandDocument } from '../../../local/node/agent.ts';
-import type { NodeSpec, RunCommandOptions } from '../../../local/node/types.ts';
+import { runCommandDocument } from '../../src/node/agent.ts';
+import type { NodeSpec, RunCommandOptions } from '../../src/node/types.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -113,10 +113,10 @@ describe('a script', () => {
       .split('\n')
       .map((line) => line.split('=')[0]);
     expect(names.sort()).toEqual([
-      'ACM_EXPORT_ROOT',
       'AWS_ENDPOINT_URL',
       'AWS_SSM_INSTANCE_ID',
       'AWS_SSM_REGION_NAME',
+      'LOCAL_NODE_ROOT',
       'PATH',
       'SSM_COMMAND_ID',
       'SSM_Name',

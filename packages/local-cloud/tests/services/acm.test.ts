@@ -185,11 +185,11 @@ test('tags are added to those there are; what cannot be a tag is refused', async
   const arn = await issued();
   const add = (Key: string, Value: string) =>
     acm.send(new AddTagsToCertificateCommand({ CertificateArn: arn, Tags: [{ Key, Value }] }));
-  await add('CertName', 'web');
+  await add('Team', 'web');
   await add('team', 'shop');
   const { Tags } = await acm.send(new ListTagsForCertificateCommand({ CertificateArn: arn }));
   expect(Tags).toEqual([
-    { Key: 'CertName', Value: 'web' },
+    { Key: 'Team', Value: 'web' },
     { Key: 'team', Value: 'shop' },
   ]);
   await expect(add('aws:team', 'x')).rejects.toMatchObject({ name: 'InvalidTagException' });

@@ -53,7 +53,7 @@ beforeAll(() => {
     region: REGION,
     stage: 'v1',
     routes: [
-      { method: 'POST', path: '/certificates/{CertName}/deployments', functionArn: functionArn('echo') },
+      { method: 'POST', path: '/orders/{Id}/parcels', functionArn: functionArn('echo') },
       { method: 'GET', path: '/deployments', functionArn: functionArn('echo') },
       ...['malformed', 'failing', 'unpermitted'].map((name) => ({
         method: 'GET',
@@ -79,17 +79,17 @@ const call = async (
 };
 
 test('a function gets the request in the form of REST APIs, with who asked, and without the signature', async () => {
-  const { status, headers, body } = await call('/certificates/web%2Etest/deployments?a=1&a=2&b=x%20y', {
+  const { status, headers, body } = await call('/orders/web%2Etest/parcels?a=1&a=2&b=x%20y', {
     method: 'POST',
     body: '{"a":1}',
     headers: { 'Content-Type': 'application/json' },
   });
   expect([status, headers.get('x-own')]).toEqual([201, '1']);
   expect(body).toMatchObject({
-    resource: '/certificates/{CertName}/deployments',
+    resource: '/orders/{Id}/parcels',
     httpMethod: 'POST',
     // REST APIs hand path parameters on as they were sent.
-    pathParameters: { CertName: 'web%2Etest' },
+    pathParameters: { Id: 'web%2Etest' },
     queryStringParameters: { a: '2', b: 'x y' },
     multiValueQueryStringParameters: { a: ['1', '2'], b: ['x y'] },
     body: '{"a":1}',
@@ -111,16 +111,15 @@ test('a function gets the request in the form of REST APIs, with who asked, and 
 
 test('a team that may call its own names is refused for those of others, with the account hidden', async () => {
   const team = cloud().createUser(ACCOUNT, 'team', [
-    allow('execute-api:Invoke', execute('POST/certificates/web-*')),
+    allow('execute-api:Invoke', execute('POST/orders/web-*')),
   ]);
-  const post = (name: string) =>
-    call(`/certificates/${name}/deployments`, { method: 'POST', body: '{}' }, team);
+  const post = (name: string) => call(`/orders/${name}/parcels`, { method: 'POST', body: '{}' }, team);
   expect((await post('web-shop')).status).toBe(201);
   const refused = await post('mail');
   expect(refused.status).toBe(403);
   expect(refused.headers.get('x-amzn-errortype')).toBe('AccessDeniedException');
   expect(refused.body.Message).toContain(
-    `is not authorized to perform: execute-api:Invoke on resource: arn:aws:execute-api:${REGION}:********3333:${API}/v1/POST/certificates/mail/deployments`,
+    `is not authorized to perform: execute-api:Invoke on resource: arn:aws:execute-api:${REGION}:********3333:${API}/v1/POST/orders/mail/parcels`,
   );
   expect((await call('/deployments', {}, team)).status).toBe(403);
 });

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
@@ -13,9 +13,8 @@ import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-sec
 import { GetParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
 import { expect, test } from '@jest/globals';
-import { startCloud } from '../../../local/cloud.ts';
-import { operations } from '../../../local/iam/operations.ts';
-import { commandLines } from '../../support/processes.ts';
+import { startCloud } from '../../src/cloud.ts';
+import { operations } from '../../src/iam/operations.ts';
 import { ACCOUNT, allow, REGION, signedCall, testCloud, trust, until } from './test-cloud.ts';
 
 const cloud = testCloud();
@@ -235,11 +234,11 @@ test.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)(
   async (signal) => {
     const program = `
     import { existsSync } from 'node:fs';
-    import { startCloud } from '${new URL('../../../local/cloud.ts', import.meta.url)}';
+    import { startCloud } from '${new URL('../../src/cloud.ts', import.meta.url)}';
     const cloud = await startCloud();
     const { id } = await cloud.createNode('${ACCOUNT}', '${REGION}');
     const { ssmDocuments, runCommand } = cloud.services;
-    const inputs = { runCommand: ['echo $$ >"$ACM_EXPORT_ROOT/pid"; sleep 60'] };
+    const inputs = { runCommand: ['echo $$ >"$LOCAL_NODE_ROOT/pid"; sleep 60'] };
     const content = { schemaVersion: '2.2', mainSteps: [{ action: 'aws:runShellScript', name: 'Wait', inputs }] };
     ssmDocuments.create('${ACCOUNT}', '${REGION}', { name: 'wait', type: 'Command', content });
     const caller = { account: '${ACCOUNT}', region: '${REGION}', source: 'client' };
@@ -260,3 +259,17 @@ test.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)(
     await until(() => !existsSync(folder) && !commandLines().some((line) => line.includes(folder)));
   },
 );
+
+/** Of all processes. One that ends meanwhile has none. */
+function commandLines(): string[] {
+  const read = (pid: string) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+    } catch {
+      return '';
+    }
+  };
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(read);
+}

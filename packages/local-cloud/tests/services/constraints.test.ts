@@ -4,21 +4,21 @@ import path from 'node:path';
 import { ACMClient, DescribeCertificateCommand, ExportCertificateCommand } from '@aws-sdk/client-acm';
 import { PutSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { type Cloud, startCloud } from '../../../local/cloud.ts';
-import { NotModelled } from '../../../local/iam/not-modelled.ts';
+import { type Cloud, startCloud } from '../../src/cloud.ts';
+import { NotModelled } from '../../src/iam/not-modelled.ts';
 import {
   answerFaults,
   checkConstraints,
   compilePattern,
   constraints,
   masked,
-} from '../../../local/services/constraints.ts';
-import type { ServiceError } from '../../../local/services/service.ts';
+} from '../../src/services/constraints.ts';
+import type { ServiceError } from '../../src/services/service.ts';
 import { ACCOUNT, allow, REGION, signedCall } from './test-cloud.ts';
 
 const certificate = `arn:aws:acm:${REGION}:${ACCOUNT}:certificate/12345678-1234-1234-1234-123456789012`;
-const machine = `arn:aws:states:${REGION}:${ACCOUNT}:stateMachine:rollout`;
-const role = `arn:aws:iam::${ACCOUNT}:role/rollout`;
+const machine = `arn:aws:states:${REGION}:${ACCOUNT}:stateMachine:courier`;
+const role = `arn:aws:iam::${ACCOUNT}:role/courier`;
 const base64 = (length: number) => Buffer.alloc(length, 'p').toString('base64');
 
 const refusal = (operation: string, input: unknown): Error | undefined => {
@@ -302,7 +302,7 @@ test('every pattern of the models compiles: none is left out', () => {
 
 describe('in the cloud', () => {
   const clouds: Cloud[] = [];
-  const folder = mkdtempSync(path.join(tmpdir(), 'acm-export-calls-'));
+  const folder = mkdtempSync(path.join(tmpdir(), 'calls-'));
   afterAll(async () => {
     await Promise.all(clouds.map((cloud) => cloud.stop()));
     rmSync(folder, { recursive: true });

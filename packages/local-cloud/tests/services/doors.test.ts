@@ -27,7 +27,7 @@ import {
   UpdateCommand,
 } from '@aws-sdk/lib-dynamodb';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import type { Identity } from '../../../local/cloud.ts';
+import type { Identity } from '../../src/services/identities.ts';
 import { ACCOUNT, allow, REGION, testCloud, trust } from './test-cloud.ts';
 
 const cloud = testCloud();

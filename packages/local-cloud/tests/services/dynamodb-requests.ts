@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import type { Path } from '../../../local/services/dynamodb-expressions.ts';
-import type { AttributeValue, Item } from '../../../local/services/dynamodb-values.ts';
+import type { Path } from '../../src/services/dynamodb-expressions.ts';
+import type { AttributeValue, Item } from '../../src/services/dynamodb-values.ts';
 
 const keys = (hash: string, range?: string) => [
   { AttributeName: hash, KeyType: 'HASH' },

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { matchesPattern, refuseUnknownPattern } from '../../../local/services/event-pattern.ts';
+import { matchesPattern, refuseUnknownPattern } from '../../src/services/event-pattern.ts';
 import { ACCOUNT, allow, REGION, signedCall, testCloud, trust, until } from './test-cloud.ts';
 
 const cloud = testCloud();

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
-import { FaultPlan } from '../../../local/services/faults.ts';
-import type { Caller } from '../../../local/services/service.ts';
+import { FaultPlan } from '../../src/services/faults.ts';
+import type { Caller } from '../../src/services/service.ts';
 
 test('of a share of calls that fails, half fail before their effect and half after it; some may be spared', () => {
   const faults = new FaultPlan();

@@ -1,10 +1,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from '@jest/globals';
-import { createCloud } from '../../../local/cloud.ts';
-import type { FunctionOptions } from '../../../local/services/lambda.ts';
-import type { Caller, Operation } from '../../../local/services/service.ts';
-import { VirtualClock } from '../../../local/services/virtual-clock.ts';
+import { createCloud } from '../../src/cloud.ts';
+import type { FunctionOptions } from '../../src/services/lambda.ts';
+import type { Caller, Operation } from '../../src/services/service.ts';
+import { VirtualClock } from '../../src/services/virtual-clock.ts';
 import { ACCOUNT, allow, REGION, signedCall, testCloud, trust, until } from './test-cloud.ts';
 
 const cloud = testCloud();
@@ -220,7 +220,6 @@ test('a handler in this process is answered as the built one is, and its time-ou
     region: REGION,
     name: 'here',
     roleArn,
-    handlerFile: 'none',
     timeoutSeconds: 30,
     handler: async (event, context) => {
       const { seconds = 0, fails = false } = event as { seconds?: number; fails?: boolean };

@@ -11,8 +11,8 @@ import {
   StopAutomationExecutionCommand,
 } from '@aws-sdk/client-ssm';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import type { CloudNode } from '../../../local/cloud.ts';
-import type { PolicyDocument } from '../../../local/iam/evaluate.ts';
+import type { PolicyDocument } from '../../src/iam/evaluate.ts';
+import type { CloudNode } from '../../src/services/node-fleet.ts';
 import { ACCOUNT, allow, OTHER_ACCOUNT, REGION, testCloud, trust, until } from './test-cloud.ts';
 
 const cloud = testCloud();
@@ -70,14 +70,14 @@ beforeAll(() => {
     'run',
     runScript(
       'echo "word: $SSM_Word"',
-      'if [ -e "$ACM_EXPORT_ROOT/broken" ]; then echo broken >&2; exit 3; fi',
+      'if [ -e "$LOCAL_NODE_ROOT/broken" ]; then echo broken >&2; exit 3; fi',
     ),
   );
   create(
     'talkative',
     runScript('head -c 5000 /dev/zero | tr "\\0" o', 'head -c 300 /dev/zero | tr "\\0" e >&2'),
   );
-  create('slow', runScript('touch "$ACM_EXPORT_ROOT/started"', 'sleep 60'));
+  create('slow', runScript('touch "$LOCAL_NODE_ROOT/started"', 'sleep 60'));
 });
 
 describe('DescribeInstanceInformation', () => {

@@ -6,7 +6,7 @@ import {
   STSClient,
 } from '@aws-sdk/client-sts';
 import { expect, test } from '@jest/globals';
-import type { Identity } from '../../../local/cloud.ts';
+import type { Identity } from '../../src/services/identities.ts';
 import { ACCOUNT, allow, OTHER_ACCOUNT, REGION, testCloud, trust } from './test-cloud.ts';
 
 const cloud = testCloud();
@@ -19,7 +19,7 @@ function role(
 ) {
   roles += 1;
   return cloud().services.identities.createRole(OTHER_ACCOUNT, {
-    name: `rollout-${roles}`,
+    name: `courier-${roles}`,
     trustPolicy: trust({ AWS: `arn:aws:iam::${ACCOUNT}:root` }, condition),
     inlinePolicies: [allow('secretsmanager:*')],
     maxSessionSeconds,
@@ -51,15 +51,15 @@ const listSecrets = (identity: Identity) =>
 
 test('a session acts in the role’s account under its own name', async () => {
   const { name, arn } = role();
-  const opened = await session({ RoleArn: arn, RoleSessionName: 'export-certificate-1' });
+  const opened = await session({ RoleArn: arn, RoleSessionName: 'take-order-1' });
   const who = await new STSClient(cloud().clientConfig(opened, REGION)).send(
     new GetCallerIdentityCommand({}),
   );
-  const sessionArn = `arn:aws:sts::${OTHER_ACCOUNT}:assumed-role/${name}/export-certificate-1`;
+  const sessionArn = `arn:aws:sts::${OTHER_ACCOUNT}:assumed-role/${name}/take-order-1`;
   expect(who).toMatchObject({
     Account: OTHER_ACCOUNT,
     Arn: sessionArn,
-    UserId: expect.stringMatching(/^AROA.*:export-certificate-1$/),
+    UserId: expect.stringMatching(/^AROA.*:take-order-1$/),
   });
 });
 
@@ -68,7 +68,7 @@ test('without the external id, or with another, nobody gets in; a role that does
   const refusals = [
     assume({ RoleArn: arn, ExternalId: undefined }),
     assume({ RoleArn: arn, ExternalId: 'guessed' }),
-    assume({ RoleArn: arn.replace('rollout', 'absent') }),
+    assume({ RoleArn: arn.replace('courier', 'absent') }),
     assume({ RoleArn: arn }, cloud.administrator('777788889999')),
   ];
   for (const refused of refusals) {

@@ -1,9 +1,10 @@
 import { Sha256 } from '@aws-crypto/sha256-js';
 import { afterAll, beforeAll } from '@jest/globals';
 import { SignatureV4 } from '@smithy/signature-v4';
-import { type Cloud, type CloudOptions, type Identity, startCloud } from '../../../local/cloud.ts';
-import type { PolicyDocument } from '../../../local/iam/evaluate.ts';
-import { until as untilSo } from '../../support/until.ts';
+import { type Cloud, type CloudOptions, startCloud } from '../../src/cloud.ts';
+import type { PolicyDocument } from '../../src/iam/evaluate.ts';
+import type { Identity } from '../../src/services/identities.ts';
+import { until as untilSo } from '../support/until.ts';
 
 export const ACCOUNT = '111122223333';
 export const OTHER_ACCOUNT = '444455556666';

@@ -1,7 +1,7 @@
 import { setTimeout as timer } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { VirtualClock } from '../../../local/services/virtual-clock.ts';
+import { VirtualClock } from '../../src/services/virtual-clock.ts';
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 

@@ -2,14 +2,10 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { evaluate } from '../../../local/iam/evaluate.ts';
-import { NotModelled } from '../../../local/iam/not-modelled.ts';
-import { managedPoliciesOf, resourcePoliciesOf, rolesOf } from '../../../local/templates/policies.ts';
-import {
-  type ResolveOptions,
-  resolveTemplate,
-  TemplateError,
-} from '../../../local/templates/resolve-template.ts';
+import { evaluate } from '../../src/iam/evaluate.ts';
+import { NotModelled } from '../../src/iam/not-modelled.ts';
+import { managedPoliciesOf, resourcePoliciesOf, rolesOf } from '../../src/templates/policies.ts';
+import { type ResolveOptions, resolveTemplate, TemplateError } from '../../src/templates/resolve-template.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'templates-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -34,13 +30,13 @@ const value = (text: string, sections = '', options: Partial<ResolveOptions> = {
 
 const parameters = `
 Parameters:
-  Prefix: {Type: String, Default: acm-export}
+  Prefix: {Type: String, Default: shop}
   Days: {Type: Number, Default: 7}
   Keys: {Type: CommaDelimitedList, Default: 'env, tier'}
 Mappings:
   Sizes: {eu-central-1: {small: '128'}}
 Conditions:
-  IsProduction: !Equals [!Ref Prefix, acm-export]
+  IsProduction: !Equals [!Ref Prefix, shop]
   IsLong: !Not [!Equals [!Ref Days, '7']]
   IsEither: !Or [!Condition IsLong, !Condition IsProduction]
   AreBoth: !And [!Condition IsLong, !Condition IsProduction]
@@ -48,16 +44,13 @@ Conditions:
 
 describe('intrinsic functions', () => {
   test.each<[string, unknown]>([
-    ['!Ref Prefix', 'acm-export'],
+    ['!Ref Prefix', 'shop'],
     ['!Ref Days', 7],
     ['!Ref Keys', ['env', 'tier']],
     ['!Ref AWS::AccountId', '111122223333'],
-    [
-      "!Sub '${Prefix}-${AWS::Region}-${!aws:PrincipalTag/x}'",
-      'acm-export-eu-central-1-${aws:PrincipalTag/x}',
-    ],
+    ["!Sub '${Prefix}-${AWS::Region}-${!aws:PrincipalTag/x}'", 'shop-eu-central-1-${aws:PrincipalTag/x}'],
     ["!Sub ['arn:${AWS::Partition}:x:${A}', {A: !Ref Days}]", 'arn:aws:x:7'],
-    ["!Join ['-', [!Ref Prefix, b]]", 'acm-export-b'],
+    ["!Join ['-', [!Ref Prefix, b]]", 'shop-b'],
     ["!Join [',', !Ref Keys]", 'env,tier'],
     ['!Select [1, !Ref Keys]', 'tier'],
     ["!Select ['0', !Split [/, a/b]]", 'a'],
@@ -66,8 +59,8 @@ describe('intrinsic functions', () => {
     ['!If [IsEither, 1, 2]', 1],
     ['!If [AreBoth, 1, 2]', 2],
     ['[a, !If [IsLong, b, !Ref AWS::NoValue], c]', ['a', 'c']],
-    ['{a: !Ref AWS::NoValue, b: {Ref: Prefix}}', { b: 'acm-export' }],
-    ["{'Fn::Sub': '${Prefix}'}", 'acm-export'],
+    ['{a: !Ref AWS::NoValue, b: {Ref: Prefix}}', { b: 'shop' }],
+    ["{'Fn::Sub': '${Prefix}'}", 'shop'],
   ])('%s', (text, expected) => {
     expect(value(text, parameters)).toEqual(expected);
   });
@@ -248,7 +241,7 @@ Globals:
     Timeout: 10
     Layers: [arn:aws:lambda:eu-central-1:1:layer:common:1]
     Environment: {Variables: {A: global, B: global}}
-Parameters: {Prefix: {Type: String, Default: acm-export}}
+Parameters: {Prefix: {Type: String, Default: shop}}
 Resources:
   Api:
     Type: AWS::Serverless::Api
@@ -261,7 +254,7 @@ Resources:
     Properties:
       FunctionName: !Sub '\${Prefix}-handle'
       Role: !GetAtt HandleRole.Arn
-      Layers: [!Ref RuntimeLayer]
+      Layers: [!Ref CommonLayer]
       Environment: {Variables: {B: own, TOPIC: !Ref Topic}}
       EventInvokeConfig:
         MaximumRetryAttempts: 0
@@ -269,7 +262,7 @@ Resources:
       Events:
         Post:
           Type: Api
-          Properties: {RestApiId: !Ref Api, Path: '/certificates/{CertName}/deployments', Method: post}
+          Properties: {RestApiId: !Ref Api, Path: '/orders/{Id}/parcels', Method: post}
         Renewed:
           Type: EventBridgeRule
           Properties:
@@ -286,13 +279,13 @@ Resources:
       AssumeRolePolicyDocument: {Version: '2012-10-17', Statement: [{Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: 'sts:AssumeRole'}]}
       Policies: [{PolicyName: p, PolicyDocument: {Version: '2012-10-17', Statement: [{Effect: Allow, Action: 'sns:Publish', Resource: !Ref Topic}]}}]
   Topic: {Type: AWS::SNS::Topic, Properties: {TopicName: t}}
-  RuntimeLayer: {Type: AWS::Serverless::LayerVersion, Properties: {ContentUri: layer, LayerName: runtime}}
+  CommonLayer: {Type: AWS::Serverless::LayerVersion, Properties: {ContentUri: layer, LayerName: runtime}}
   Machine:
     Type: AWS::Serverless::StateMachine
     Properties:
-      Name: rollout
+      Name: courier
       Role: !GetAtt HandleRole.Arn
-      DefinitionUri: machine/rollout.asl.yaml
+      DefinitionUri: machine/courier.asl.yaml
       DefinitionSubstitutions: {HandleFunctionArn: !GetAtt HandleFunction.Arn}
 `;
 const asl = `
@@ -300,8 +293,8 @@ StartAt: Handle
 States:
   Handle: {Type: Task, Resource: 'arn:aws:states:::lambda:invoke', Parameters: {FunctionName: '\${HandleFunctionArn}', 'Payload.$': $}, End: true}
 `;
-const files = { 'machine/rollout.asl.yaml': asl };
-const handleArn = 'arn:aws:lambda:eu-central-1:111122223333:function:acm-export-handle';
+const files = { 'machine/courier.asl.yaml': asl };
+const handleArn = 'arn:aws:lambda:eu-central-1:111122223333:function:shop-handle';
 
 describe('SAM', () => {
   const deployed = resolve(sam, {}, files);
@@ -333,7 +326,7 @@ describe('SAM', () => {
       'LostEvents',
     ]);
     expect(get('HandleFunctionRenewed')?.properties).toEqual({
-      Name: 'acm-export-renewed',
+      Name: 'shop-renewed',
       EventPattern: { source: ['aws.acm'] },
       Targets: [
         {
@@ -365,7 +358,7 @@ describe('SAM', () => {
     expect(get('Api')?.routes).toEqual([
       {
         method: 'POST',
-        path: '/certificates/{CertName}/deployments',
+        path: '/orders/{Id}/parcels',
         functionLogicalId: 'HandleFunction',
         authorizer: 'AWS_IAM',
       },
@@ -374,7 +367,7 @@ describe('SAM', () => {
 
   test('reads the state machine from its file and makes the substitutions', () => {
     expect(get('Machine')?.properties.Definition.States.Handle.Parameters.FunctionName).toBe(handleArn);
-    const without = { 'machine/rollout.asl.yaml': asl.replace('${HandleFunctionArn}', '${Other}') };
+    const without = { 'machine/courier.asl.yaml': asl.replace('${HandleFunctionArn}', '${Other}') };
     expect(() => resolve(sam, {}, without)).toThrow('${Other} in the definition');
   });
 
@@ -415,20 +408,10 @@ describe('SAM', () => {
     expect(call('events.amazonaws.com', 'lambda:InvokeFunction', handleArn, rule)).toBe(true);
     expect(call('events.amazonaws.com', 'lambda:InvokeFunction', handleArn, `${rule}-other`)).toBe(false);
     expect(
-      call(
-        'apigateway.amazonaws.com',
-        'lambda:InvokeFunction',
-        handleArn,
-        route('POST/certificates/web/deployments'),
-      ),
+      call('apigateway.amazonaws.com', 'lambda:InvokeFunction', handleArn, route('POST/orders/web/parcels')),
     ).toBe(true);
     expect(
-      call(
-        'apigateway.amazonaws.com',
-        'lambda:InvokeFunction',
-        handleArn,
-        route('GET/certificates/web/deployments'),
-      ),
+      call('apigateway.amazonaws.com', 'lambda:InvokeFunction', handleArn, route('GET/orders/web/parcels')),
     ).toBe(false);
     expect(call('events.amazonaws.com', 'sqs:SendMessage', queue, rule)).toBe(true);
     expect(call('events.amazonaws.com', 'sqs:SendMessage', queue, `${rule}-other`)).toBe(false);
