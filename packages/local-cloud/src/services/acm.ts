@@ -57,7 +57,7 @@ export interface Certificate {
 }
 
 /** What a caller got from ExportCertificate, so that searches for leaks know what to look for. */
-export interface ExportedKey {
+interface ExportedKey {
   certificateArn: string;
   serial: string;
   passphrase: string;
@@ -169,23 +169,6 @@ export class Acm {
     const { account, region, cancelTimers } = this.certificate(arn);
     for (const cancel of cancelTimers) cancel();
     this.#certificates.of(account, region).delete(arn);
-  }
-
-  /** Managed renewal that needs somebody to act: the event, and RenewalSummary says why. */
-  failRenewal(arn: string, reason: string): void {
-    const certificate = this.certificate(arn);
-    const status = reason === 'PENDING_DOMAIN_VALIDATION' ? 'PENDING_VALIDATION' : 'FAILED';
-    certificate.renewal = { status, reason, at: this.#kernel.clock.now() };
-    this.#publish(certificate, 'ACM Certificate Renewal Action Required', {
-      CertificateType: certificate.type,
-      CommonName: certificate.names[0],
-      DomainValidationMethod: certificate.validationMethod,
-      RenewalStatusReason: reason,
-      DaysToExpiry: this.#daysToExpiry(certificate),
-      CertificateExpirationDate: seconds(current(certificate).notAfter),
-      InUse: false,
-      Exported: certificate.exported,
-    });
   }
 
   #find(arn: string, account: string, region: string): Certificate {

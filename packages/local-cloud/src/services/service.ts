@@ -32,14 +32,6 @@ export class ServiceError extends Error {
   }
 }
 
-/** What services answer to a member out of its bounds, where the service's model does not say it. */
-export function outOfBounds(member: string, constraint: string): ServiceError {
-  return new ServiceError(
-    'ValidationException',
-    `1 validation error detected: Value at '${member}' failed to satisfy constraint: ${constraint}`,
-  );
-}
-
 /** The call got no answer: the request or the answer was lost (see faults). */
 export class NoAnswer extends Error {
   override name = 'NoAnswer';
@@ -113,7 +105,7 @@ export class Regional<T> {
   }
 }
 
-export interface ArnParts {
+interface ArnParts {
   partition: string;
   service: string;
   region: string;
