@@ -8,7 +8,7 @@ import { type Quotas, serverError, throttled } from './quotas.ts';
 import type { RecordedCall } from './recording.ts';
 import { type Caller, type Kernel, NoAnswer, type Operations, ServiceError } from './service.ts';
 
-/** Calls of an API that the project deploys: no model of AWS knows their members. */
+/** Calls of an API that a template declares: no model of AWS knows their members. */
 const OWN_API = 'execute-api.Invoke';
 
 /**

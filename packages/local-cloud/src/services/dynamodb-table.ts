@@ -69,7 +69,7 @@ const PAGE_BYTES = 1024 * 1024;
 /** Developer guide, "Read and write operations": bytes of a unit; a read that is not consistent costs half. */
 const READ_UNIT_BYTES = 4_096;
 
-/** Parameters that the project does not use, or with few of their values. */
+/** Parameters that are not modelled, or with few of their values only. */
 const RARE = new Set(
   (
     'AttributesToGet AttributeUpdates ConditionalOperator Expected KeyConditions QueryFilter ScanFilter Segment Select ' +
@@ -77,7 +77,7 @@ const RARE = new Set(
   ).split(' '),
 );
 
-/** Throws NotModelled for what the project does not use. Capacity is counted for GetItem, Query and Scan. */
+/** Throws NotModelled for what is not modelled. Capacity is counted for GetItem, Query and Scan. */
 export function refuseRare(input: object, isRead: boolean): void {
   const modelled = [undefined, null, 'NONE', 'COUNT', 'ALL_OLD', 'ALL_NEW', isRead ? 'TOTAL' : undefined];
   const rare = Object.entries(input).find(([name, value]) => RARE.has(name) && !modelled.includes(value));

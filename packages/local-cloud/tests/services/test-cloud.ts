@@ -41,7 +41,7 @@ export function testCloud(options: CloudOptions = {}): {
   });
 }
 
-/** A signed request for services whose SDK client is not a dependency of the project. */
+/** A signed request for services whose SDK client is not a dependency here. */
 export async function signedCall(
   cloud: Cloud,
   identity: Identity,

@@ -1,8 +1,7 @@
 /**
- * The `aws` command of a local node: the one call that the install script makes, by the same SDK that the
- * functions use, with the node's credentials (environment, shared credentials file, then IMDS: the order of
- * the AWS CLI). Whatever else is asked of it is refused, so that a script cannot rely on what was not checked
- * against the real CLI.
+ * The `aws` command of a local node: one call, made by the AWS SDK with the node's credentials (environment, shared
+ * credentials file, then IMDS: the order of the AWS CLI). Whatever else is asked of it is refused, so that a script
+ * cannot rely on what was not checked against the real CLI.
  */
 
 import { parseArgs } from 'node:util';
