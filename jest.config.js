@@ -15,7 +15,8 @@ const common = {
 // By folders, not by patterns: a pattern with the project's path in it fails where the path holds a `$`.
 const folders = readdirSync(new URL('tests', import.meta.url), { withFileTypes: true })
   .filter((entry) => entry.isDirectory() && !['long', 'real'].includes(entry.name))
-  .map(({ name }) => `<rootDir>/tests/${name}`);
+  .map(({ name }) => `<rootDir>/tests/${name}`)
+  .concat('<rootDir>/packages/local-cloud/tests');
 
 export default {
   projects: [

@@ -1,9 +1,8 @@
 // Every certificate of a large fleet is renewed at once: the shipped state machine and functions, in a local cloud in
 // virtual time, with quotas, with calls that fail and with events that come twice.
+import { type Count, quotas, serverError, throttled } from 'local-cloud';
 import type { Deployment } from '../functions/domain/deployment.ts';
 import { inParallel } from '../functions/runtime/in-parallel.ts';
-import { quotas, serverError, throttled } from '../local/services/quotas.ts';
-import type { Count } from '../local/services/recording.ts';
 import { addNodes, currentOf, type FleetPlan, fillInventory, planFleet, storeBundles } from './fleet.ts';
 import { apiName, type Table } from './report.ts';
 import { REGION, renewalEvent, seeded, virtualWorld } from './world.ts';

@@ -11,12 +11,12 @@ import {
   PutSecretValueCommand,
   SecretsManagerClient,
 } from '@aws-sdk/client-secrets-manager';
+import { CertificateAuthority, type Cloud, encryptPrivateKey } from 'local-cloud';
+import { installShims, isInstalled } from 'local-cloud/node';
 import { timestamp } from '../functions/domain/deployment.ts';
 import type { BundleValue } from '../functions/target-account/bundle.ts';
-import { type Cloud, startCloud } from '../local/cloud.ts';
-import { installShims } from '../local/node/install-shims.ts';
-import { isInstalled, startTlsServer } from '../local/node/tls-server.ts';
-import { CertificateAuthority, encryptPrivateKey } from '../local/services/certificate-authority.ts';
+import { startCloud } from '../local/cloud.ts';
+import { startTlsServer } from '../local/tls-server.ts';
 import { nodeParameters, variablesOf } from '../scripts/parameters.ts';
 import { loadDocuments } from '../scripts/render.ts';
 import { median, type Table } from './report.ts';
@@ -146,7 +146,7 @@ async function makeRuns(
     await mkdir(path.join(root, 'etc/ssl/certs'), { recursive: true });
     await mkdir(path.join(root, 'etc/ssl/private'), { mode: 0o711 });
     await writeFile(path.join(root, AUTHORITIES), authorities);
-    return { ACM_EXPORT_ROOT: root };
+    return { ACM_EXPORT_ROOT: root, LOCAL_NODE_ROOT: root };
   };
   const server = isInstalled('nginx') ? 'nginx' : 'node';
   const makeServer = async (name: string) => {

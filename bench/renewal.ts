@@ -4,7 +4,7 @@
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
-import { quotas } from '../local/services/quotas.ts';
+import { quotas } from 'local-cloud';
 import { type FleetPlan, fillInventory, planFleet } from './fleet.ts';
 import type { Invocation } from './invoke.ts';
 import type { Table } from './report.ts';

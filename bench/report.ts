@@ -1,4 +1,4 @@
-import { signingName } from '../local/services/endpoint.ts';
+import { signingName } from 'local-cloud';
 
 /** One table of figures, as it goes into docs/performance.md. */
 export interface Table {

@@ -1,10 +1,14 @@
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { type Cloud, type Handler, type Identity, VirtualClock } from 'local-cloud';
+import { type Deployed, resolveTemplate } from 'local-cloud/templates';
 import { Inventory } from '../functions/inventory/inventory.ts';
-import { type Cloud, type CloudOptions, createCloud, type Identity, startCloud } from '../local/cloud.ts';
+import {
+  type CloudOptions,
+  createCloud,
+  deployMember as deployToMember,
+  startCloud,
+} from '../local/cloud.ts';
 import { ComposedFunctions, type FunctionName } from '../local/composed-functions.ts';
-import type { Handler } from '../local/services/lambda.ts';
-import { VirtualClock } from '../local/services/virtual-clock.ts';
-import { type Deployed, resolveTemplate } from '../local/templates/resolve-template.ts';
 
 export const CENTRAL = '111122223333';
 export const REGION = 'eu-central-1';
@@ -101,7 +105,7 @@ async function deployed(cloud: Cloud): Promise<World> {
 }
 
 export async function deployMember(cloud: Cloud, account: string): Promise<void> {
-  await cloud.deployMember({
+  await deployToMember(cloud, {
     account,
     region: REGION,
     parameters: {

@@ -8,6 +8,8 @@ import { SNSClient } from '@aws-sdk/client-sns';
 import { SSMClient } from '@aws-sdk/client-ssm';
 import { STSClient } from '@aws-sdk/client-sts';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import type { ClientOptions, Cloud, Identity } from 'local-cloud';
+import type { Deployed } from 'local-cloud/templates';
 import { compose as checkInstallation } from '../functions/check-installation/handler.ts';
 import { compose as deploymentsApi } from '../functions/deployments-api/handler.ts';
 import { compose as exportCertificate } from '../functions/export-certificate/handler.ts';
@@ -18,9 +20,6 @@ import { compose as rolloutEnded } from '../functions/rollout-ended/handler.ts';
 import type { Clients } from '../functions/runtime/clients.ts';
 import type { Clock } from '../functions/runtime/clock.ts';
 import { compose as startInstallation } from '../functions/start-installation/handler.ts';
-import type { Cloud, Identity } from './cloud.ts';
-import type { ClientOptions } from './services/in-process.ts';
-import type { Deployed } from './templates/resolve-template.ts';
 
 const COMPOSED = {
   'check-installation': checkInstallation,

@@ -2,6 +2,7 @@
 // inventory says. What is not as promised ends it at once, with exit code 1.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ACMClient, DescribeCertificateCommand, RenewCertificateCommand } from '@aws-sdk/client-acm';
+import { openConnections } from 'local-cloud/node';
 import { startCloud } from './cloud.ts';
 import {
   addNode,
@@ -14,7 +15,6 @@ import {
   type ServingNode,
   served,
 } from './example-fleet.ts';
-import { openConnections } from './node/tls-client.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;

@@ -5,10 +5,16 @@ import {
   type KeyAlgorithm,
   RequestCertificateCommand,
 } from '@aws-sdk/client-acm';
-import type { CentralStack, Cloud, CloudNode, DeployOptions, Identity, NodeOptions, Stack } from './cloud.ts';
-import { servedSerial } from './node/tls-client.ts';
-import { reservePort, startTlsServer } from './node/tls-server.ts';
-import type { TlsServer } from './node/types.ts';
+import type { Cloud, CloudNode, Identity, NodeOptions, Stack } from 'local-cloud';
+import { reservePort, servedSerial, type TlsServer } from 'local-cloud/node';
+import {
+  type CentralStack,
+  createCertificateAdmin,
+  type DeployOptions,
+  deployCentral,
+  deployMember,
+} from './cloud.ts';
+import { startTlsServer } from './tls-server.ts';
 
 /** The accounts and Regions of the demo, of `make local` and of the end-to-end tests. */
 export const CENTRAL = { account: '111122223333', region: 'eu-west-1' };
@@ -47,7 +53,7 @@ export async function deployFleet(
     member?: Partial<DeployOptions>;
   } = {},
 ): Promise<Fleet> {
-  const central = await cloud.deployCentral({
+  const central = await deployCentral(cloud, {
     ...CENTRAL,
     ...options.central,
     parameters: {
@@ -60,7 +66,7 @@ export async function deployFleet(
   });
   const members = await Promise.all(
     [CENTRAL, MEMBER].map((place) =>
-      cloud.deployMember({
+      deployMember(cloud, {
         ...place,
         ...options.member,
         parameters: {
@@ -79,7 +85,7 @@ export async function deployFleet(
       Statement: { Effect: 'Allow', Action: 'execute-api:Invoke', Resource: '*' },
     },
   ]);
-  const certificateAdmin = cloud.createCertificateAdmin(CENTRAL.account);
+  const certificateAdmin = createCertificateAdmin(cloud, CENTRAL.account);
   return {
     cloud,
     central,

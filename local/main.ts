@@ -5,7 +5,8 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ACMClient, RenewCertificateCommand } from '@aws-sdk/client-acm';
-import { type CloudNode, type Identity, startCloud } from './cloud.ts';
+import type { CloudNode, Identity } from 'local-cloud';
+import { startCloud } from './cloud.ts';
 import {
   addNode,
   CENTRAL,

@@ -1,7 +1,6 @@
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import type { AgentAnswer, Cloud, CloudNode, NodeAgent } from 'local-cloud';
 import { INSTALL_OPTIONS } from '../functions/domain/order.ts';
-import type { Cloud, CloudNode } from './cloud.ts';
-import type { AgentAnswer, NodeAgent } from './services/managed-nodes.ts';
 
 export interface Installed {
   DeploymentId: string;

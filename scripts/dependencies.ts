@@ -13,18 +13,21 @@ const FOR_DEVELOPMENT = [...PERMISSIVE, 'BlueOak-1.0.0', 'CC-BY-4.0', 'CC0-1.0']
 
 /** Every package, the nested ones included, under a licence that is known and permissive, and pinned by its hash. */
 export function dependencyFaults(file: string, { packages }: LockFile): string[] {
-  return Object.entries(packages)
-    .filter(([location, { link }]) => location !== '' && !link)
-    .flatMap(([location, { license, dev, integrity }]) => {
-      const allowed = dev ? FOR_DEVELOPMENT : PERMISSIVE;
-      const name = location.replace(/^.*node_modules\//, '');
-      return [
-        ...(isAllowed(license, allowed)
-          ? []
-          : [`${file}: ${name} is under ${license ?? 'no licence'}${dev ? ', for development' : ''}`]),
-        ...(integrity ? [] : [`${file}: ${name} is not pinned by a hash`]),
-      ];
-    });
+  return (
+    Object.entries(packages)
+      // The others are the project itself and its own packages.
+      .filter(([location, { link }]) => location.includes('node_modules/') && !link)
+      .flatMap(([location, { license, dev, integrity }]) => {
+        const allowed = dev ? FOR_DEVELOPMENT : PERMISSIVE;
+        const name = location.replace(/^.*node_modules\//, '');
+        return [
+          ...(isAllowed(license, allowed)
+            ? []
+            : [`${file}: ${name} is under ${license ?? 'no licence'}${dev ? ', for development' : ''}`]),
+          ...(integrity ? [] : [`${file}: ${name} is not pinned by a hash`]),
+        ];
+      })
+  );
 }
 
 /** Of an SPDX expression one side of an OR must be allowed, and both of an AND. */
@@ -74,7 +77,8 @@ export function audit(root: string): Audit {
     });
     return readAudit(run.stdout ?? '');
   };
-  const delivered = ask('--omit=dev');
+  // No package of our own is delivered.
+  const delivered = ask('--omit=dev', '--workspaces=false');
   if (delivered.notChecked) {
     return delivered;
   }

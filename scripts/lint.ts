@@ -4,8 +4,8 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import aslValidator from 'asl-validator';
+import { resolveTemplate } from 'local-cloud/templates';
 import { parse } from 'yaml';
-import { resolveTemplate } from '../local/templates/resolve-template.ts';
 import { audit, dependencyFaults } from './dependencies.ts';
 import { installScript, RENDERED, rendered } from './render.ts';
 
@@ -52,8 +52,8 @@ function checkShell(): string[] {
 
 /** Tests that ask the machine themselves, and leave something out where nobody is told. */
 function checkTests(): string[] {
-  return filesOf('tests')
-    .filter((file) => file.endsWith('.ts') && !file.startsWith('tests/support/'))
+  return [...filesOf('tests'), ...filesOf('packages')]
+    .filter((file) => file.endsWith('.ts') && /(^|\/)tests\/(?!support\/)/.test(file))
     .filter((file) => /\.skip\b|\bgetuid\b|'which'|'--version'/.test(read(file)))
     .map(
       (file) => `${file}: looks itself for what may be missing; say it by needs() of tests/support/needs.ts`,

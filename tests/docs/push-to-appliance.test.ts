@@ -7,7 +7,7 @@ import {
   SecretsManagerClient,
 } from '@aws-sdk/client-secrets-manager';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { ACCOUNT, allow, REGION, testCloud } from '../local/services/test-cloud.ts';
+import { type Cloud, startCloud } from 'local-cloud';
 
 interface Received {
   method: string | undefined;
@@ -16,7 +16,8 @@ interface Received {
   body: any;
 }
 
-const cloud = testCloud();
+const [ACCOUNT, REGION] = ['111122223333', 'eu-west-1'];
+let cloud: Cloud;
 const received: Received[] = [];
 let answer = 200;
 const appliance = createServer(async (request, response) => {
@@ -29,11 +30,13 @@ const appliance = createServer(async (request, response) => {
   response.writeHead(answer).end();
 });
 beforeAll(async () => {
+  cloud = await startCloud();
   await new Promise<void>((listening) => appliance.listen(0, '127.0.0.1', listening));
   process.env.APPLIANCE_URL = `http://127.0.0.1:${(appliance.address() as AddressInfo).port}`;
 });
-afterAll(() => {
+afterAll(async () => {
   appliance.close();
+  await cloud.stop();
 });
 
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -46,18 +49,23 @@ const bundle = {
 };
 
 test('the example reads the version that the event names, and sends it with the key decrypted', async () => {
-  const secrets = cloud().client(SecretsManagerClient, cloud().clientConfig(cloud.administrator(), REGION));
+  const owner = cloud.createUser(ACCOUNT, 'owner', [
+    { Statement: { Effect: 'Allow', Action: 'secretsmanager:*', Resource: '*' } },
+  ]);
+  const secrets = cloud.client(SecretsManagerClient, cloud.clientConfig(owner, REGION));
   const { ARN: SecretArn, VersionId } = await secrets.send(
     new CreateSecretCommand({ Name: 'shop', SecretString: JSON.stringify(bundle) }),
   );
   const newer = JSON.stringify({ ...bundle, Certificate: 'a newer leaf' });
   await secrets.send(new PutSecretValueCommand({ SecretId: SecretArn, SecretString: newer }));
 
-  const reader = cloud().createUser(ACCOUNT, 'push-to-appliance', [
-    allow('secretsmanager:GetSecretValue', SecretArn),
+  const reader = cloud.createUser(ACCOUNT, 'push-to-appliance', [
+    {
+      Statement: { Effect: 'Allow', Action: 'secretsmanager:GetSecretValue', Resource: SecretArn as string },
+    },
   ]);
   Object.assign(process.env, {
-    AWS_ENDPOINT_URL: cloud().endpoint,
+    AWS_ENDPOINT_URL: cloud.endpoint,
     AWS_REGION: REGION,
     AWS_ACCESS_KEY_ID: reader.credentials.accessKeyId,
     AWS_SECRET_ACCESS_KEY: reader.credentials.secretAccessKey,

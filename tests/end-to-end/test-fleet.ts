@@ -1,7 +1,8 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from '@jest/globals';
-import { type CloudNode, startCloud } from '../../local/cloud.ts';
+import type { CloudNode } from 'local-cloud';
+import { startCloud } from '../../local/cloud.ts';
 import { CENTRAL, deployFleet, type Fleet } from '../../local/example-fleet.ts';
 
 /** The deployed system in a local cloud, for the tests of one file; waits take `timeScale` of their time. */

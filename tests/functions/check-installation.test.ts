@@ -1,9 +1,9 @@
 import { SSMClient, StopAutomationExecutionCommand } from '@aws-sdk/client-ssm';
 import { beforeEach, describe, expect, test } from '@jest/globals';
+import type { AgentAnswer } from 'local-cloud';
 import type { CheckInstallationInput } from '../../functions/domain/installation.ts';
 import { parseResultLine } from '../../functions/domain/result-line.ts';
 import type { ScriptedNode } from '../../local/scripted-node.ts';
-import type { AgentAnswer } from '../../local/services/managed-nodes.ts';
 import { awsError } from './support/service-view.ts';
 import { System, type TargetView } from './support/system.ts';
 

@@ -3,6 +3,7 @@ import { SFNClient, StartExecutionCommand } from '@aws-sdk/client-sfn';
 import { SSMClient, StartAutomationExecutionCommand } from '@aws-sdk/client-ssm';
 import { GetCommand, PutCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, test } from '@jest/globals';
+import type { SsmDocument } from 'local-cloud';
 import {
   deploymentIdOf,
   firstEditionNameOf,
@@ -11,7 +12,7 @@ import {
   type Wanted,
 } from '../../functions/domain/deployment.ts';
 import { FIRST_EDITION_NAMES } from '../../functions/inventory/first-edition.ts';
-import type { SsmDocument } from '../../local/services/ssm-documents.ts';
+
 import { interleave } from './support/interleave.ts';
 import { CENTRAL, type Execution, MEMBER, REGION, System } from './support/system.ts';
 

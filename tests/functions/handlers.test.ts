@@ -2,13 +2,12 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Caller, Cloud, InvokeResult, Operation } from 'local-cloud';
 import type { Deployment } from '../../functions/domain/deployment.ts';
 import { InstallOptions } from '../../functions/domain/order.ts';
 import { Inventory } from '../../functions/inventory/inventory.ts';
 import { readEnvironment } from '../../functions/runtime/environment.ts';
-import { type CentralStack, type Cloud, startCloud } from '../../local/cloud.ts';
-import type { InvokeResult } from '../../local/services/lambda.ts';
-import type { Caller, Operation } from '../../local/services/service.ts';
+import { type CentralStack, deployCentral, startCloud } from '../../local/cloud.ts';
 
 // The built handlers in workers, with the variables and roles of the template. No member stack is there.
 const EVENTS = path.resolve(import.meta.dirname, '../../events');
@@ -25,7 +24,7 @@ beforeAll(async () => {
   // Tests deliver the events that arrive.
   cloud.services.events.lose(() => true, Number.POSITIVE_INFINITY);
   const parameters = { ExternalId: 'only-for-these-tests', TargetAccounts: '111122223333,444455556666' };
-  central = await cloud.deployCentral({ ...place, parameters });
+  central = await deployCentral(cloud, { ...place, parameters });
   const options = { names: ['www.example.com'], tags: { CertName: '+' } };
   arn = await cloud.services.acm.add(place.account, place.region, options);
   const everything = { Statement: { Effect: 'Allow' as const, Action: '*', Resource: '*' } };

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import type { CloudNode } from '../../local/cloud.ts';
+import type { CloudNode } from 'local-cloud';
+import type { Deployed, Resource } from 'local-cloud/templates';
 import { requestCertificate } from '../../local/example-fleet.ts';
-import type { Deployed, Resource } from '../../local/templates/resolve-template.ts';
 import { deploy, order, plainNode, testFleet } from '../end-to-end/test-fleet.ts';
 
 // The order in which a fleet is installed, and what is recorded of it. The install itself has tests of its own:

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { sendAsCurl } from '../docs/send-as-curl.ts';
-import { localSession } from '../local/local-session.ts';
+import { localSession } from '../support/local-session.ts';
 
 // What `make local` prints is run as it stands there, by bash; in place of curl, what sends the same request. With curl
 // and the AWS CLI: tests/real/make-local.test.ts.

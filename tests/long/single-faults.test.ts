@@ -2,13 +2,11 @@ import path from 'node:path';
 import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { expect, test } from '@jest/globals';
 import type { APIGatewayProxyEvent, Context } from 'aws-lambda';
-import { type Cloud, createCloud, type FaultKind } from '../../local/cloud.ts';
+import { CertificateAuthority, type Cloud, type FaultKind, type Handler, VirtualClock } from 'local-cloud';
+import { resolveTemplate } from 'local-cloud/templates';
+import { createCloud } from '../../local/cloud.ts';
 import { ComposedFunctions, type FunctionName } from '../../local/composed-functions.ts';
 import { ScriptedNode } from '../../local/scripted-node.ts';
-import { CertificateAuthority } from '../../local/services/certificate-authority.ts';
-import type { Handler } from '../../local/services/lambda.ts';
-import { VirtualClock } from '../../local/services/virtual-clock.ts';
-import { resolveTemplate } from '../../local/templates/resolve-template.ts';
 
 // The shipped state machine, functions, rules and schedules in virtual time. In each run one call of a function or of
 // the state machine meets one fault; whichever it is, the promise holds some hours later.

@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { localSession } from '../local/local-session.ts';
+import { localSession } from '../support/local-session.ts';
 import { needs } from '../support/needs.ts';
 import { realAwsCli } from '../support/tools.ts';
 

@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { promisify } from 'node:util';
 import { expect } from '@jest/globals';
-import { type SignedRequest, verifySignature } from '../../local/iam/sigv4.ts';
+import { type SignedRequest, verifySignature } from 'local-cloud/iam';
 import { needs } from '../support/needs.ts';
 
 // What others sign, the local cloud accepts; the rules of signatures have tests of their own.

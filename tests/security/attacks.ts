@@ -1,4 +1,4 @@
-import type { Identity } from '../../local/cloud.ts';
+import type { Identity } from 'local-cloud';
 import { CENTRAL, MEMBER } from '../../local/example-fleet.ts';
 import { functionRole } from './flows.ts';
 import {

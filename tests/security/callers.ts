@@ -1,4 +1,4 @@
-import type { Identity } from '../../local/cloud.ts';
+import type { Identity } from 'local-cloud';
 import { CENTRAL } from '../../local/example-fleet.ts';
 import { allow, type Scene, STRANGER } from './scene.ts';
 import { type Answer, type HttpRequest, send, sign } from './signed-calls.ts';

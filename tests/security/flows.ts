@@ -2,9 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { BusEvent, Cloud, CloudNode, Identity } from 'local-cloud';
+import type { PolicyDocument } from 'local-cloud/iam';
 import type { viewOf } from '../../functions/deployments-api/view.ts';
 import { secretNameOf } from '../../functions/domain/deployment.ts';
-import type { Cloud, CloudNode, Identity } from '../../local/cloud.ts';
 import {
   CENTRAL,
   callApi,
@@ -13,8 +14,6 @@ import {
   MEMBER,
   requestCertificate,
 } from '../../local/example-fleet.ts';
-import type { PolicyDocument } from '../../local/iam/evaluate.ts';
-import type { BusEvent } from '../../local/services/service.ts';
 import { until } from '../support/until.ts';
 import { withoutAction } from './reductions.ts';
 import { callAws } from './signed-calls.ts';

@@ -13,9 +13,10 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect } from '@jest/globals';
-import { type Cloud, type CloudNode, startCloud } from '../../local/cloud.ts';
+import type { Cloud, CloudNode } from 'local-cloud';
+import type { Deployed } from 'local-cloud/templates';
+import { startCloud } from '../../local/cloud.ts';
 import { CENTRAL, callApi, MEMBER, requestCertificate } from '../../local/example-fleet.ts';
-import type { Deployed } from '../../local/templates/resolve-template.ts';
 import { isOurs } from '../support/processes.ts';
 import { deploySite, functionRole, type Site, withoutGrant } from './flows.ts';
 import {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import type { Channel } from '../../local/cloud.ts';
+import type { Channel } from 'local-cloud';
 import { type LeakScene, leakScene } from './leak-scene.ts';
 import { LeakSearch, passphraseSecret } from './leaks.ts';
 

@@ -1,13 +1,12 @@
-import type { RecordedCall } from '../../local/cloud.ts';
+import type { RecordedCall } from 'local-cloud';
 import {
   type AccessRequest,
   evaluate,
   type PolicyDocument,
   type Principal,
   type Statement,
-} from '../../local/iam/evaluate.ts';
-import { resourcePoliciesOf } from '../../local/templates/policies.ts';
-import type { Deployed } from '../../local/templates/resolve-template.ts';
+} from 'local-cloud/iam';
+import { type Deployed, resourcePoliciesOf } from 'local-cloud/templates';
 
 /** A policy as a template places it. */
 interface PlacedPolicy {

@@ -1,6 +1,6 @@
-import type { Cloud, CloudNode, Identity } from '../../local/cloud.ts';
+import type { Cloud, CloudNode, Identity } from 'local-cloud';
+import type { PolicyDocument } from 'local-cloud/iam';
 import { CENTRAL, MEMBER, requestCertificate } from '../../local/example-fleet.ts';
-import type { PolicyDocument } from '../../local/iam/evaluate.ts';
 import { type Flows, functionRole, roleIdentity } from './flows.ts';
 import { callAws } from './signed-calls.ts';
 

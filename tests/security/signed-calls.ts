@@ -1,7 +1,7 @@
 import { request as httpRequest } from 'node:http';
 import { Sha256 } from '@aws-crypto/sha256-js';
 import { SignatureV4 } from '@smithy/signature-v4';
-import type { Cloud, Identity } from '../../local/cloud.ts';
+import type { Cloud, Identity } from 'local-cloud';
 
 /** Signing names where they are not the part of the operation before the dot. */
 const SERVICES: Record<string, string> = {

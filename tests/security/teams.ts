@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Identity } from '../../local/cloud.ts';
+import type { Identity } from 'local-cloud';
+import type { PolicyDocument } from 'local-cloud/iam';
 import { CENTRAL } from '../../local/example-fleet.ts';
-import type { PolicyDocument } from '../../local/iam/evaluate.ts';
 import { callApiAs } from './callers.ts';
 import type { Scene } from './scene.ts';
 import { type Answer, callAws } from './signed-calls.ts';

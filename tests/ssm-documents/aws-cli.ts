@@ -2,11 +2,11 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { installShims } from '../../local/node/install-shims.ts';
-import { localNode, runInstall } from '../local/node/run-install.ts';
-import { serveInstanceMetadata } from '../local/node/serve-instance-metadata.ts';
-import { serveSecrets, serviceError } from '../local/node/serve-secrets.ts';
+import { installShims } from 'local-cloud/node';
 import { createChain } from './certificates.ts';
+import { localNode, runInstall } from './run-install.ts';
+import { serveInstanceMetadata } from './serve-instance-metadata.ts';
+import { serveSecrets, serviceError } from './serve-secrets.ts';
 
 /** Installs with a stand-in for the AWS CLI, or with the program at that path. */
 export function installsWith(realCli?: string): void {

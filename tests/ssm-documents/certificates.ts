@@ -1,8 +1,8 @@
 import 'reflect-metadata';
 import { createHash, randomBytes, webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
+import { encryptPrivateKey } from 'local-cloud';
 import type { BundleValue } from '../../functions/target-account/bundle.ts';
-import { encryptPrivateKey } from '../../local/services/certificate-authority.ts';
 
 x509.cryptoProvider.set(webcrypto as unknown as Parameters<typeof x509.cryptoProvider.set>[0]);
 

@@ -18,8 +18,9 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { startTlsServer } from '../../local/node/tls-server.ts';
-import type { TlsServer } from '../../local/node/types.ts';
+import type { TlsServer } from 'local-cloud/node';
+import { SHIMS } from 'local-cloud/node';
+import { startTlsServer } from '../../local/tls-server.ts';
 import { nodeParameters } from '../../scripts/parameters.ts';
 import { installScript } from '../../scripts/render.ts';
 import { needs } from '../support/needs.ts';
@@ -29,7 +30,6 @@ import { type Bundle, bundleOf, createAuthority, createChain, daysFromNow, issue
 import { AUTHORITIES, createNode, DEPLOYMENT, type Environment, SECRET, type TestNode } from './test-node.ts';
 
 const execute = promisify(execFile);
-const SHIMS = new URL('../../local/node/bin/', import.meta.url);
 
 const mode = async (file: string) => ((await stat(file)).mode & 0o7777).toString(8);
 const openssl = async (...args: string[]) => (await execute('openssl', args)).stdout;
@@ -715,7 +715,7 @@ describe('the port', () => {
   let server: TlsServer;
   beforeEach(async () => {
     // The real systemctl stand-in of the local cloud, which signals the real server.
-    await copyFile(new URL('systemctl', SHIMS), path.join(node.bin, 'systemctl'));
+    await copyFile(path.join(SHIMS, 'systemctl'), path.join(node.bin, 'systemctl'));
     await node.addCommand('sleep', 'exec /bin/sleep 0.02');
     server = await startTlsServer('node', { root: node.root, certName: 'web' });
   });

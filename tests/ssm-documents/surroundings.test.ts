@@ -17,7 +17,8 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { startTlsServer } from '../../local/node/tls-server.ts';
+import { SHIMS } from 'local-cloud/node';
+import { startTlsServer } from '../../local/tls-server.ts';
 import { needs } from '../support/needs.ts';
 import { MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
 import { type Bundle, bundleOf, createAuthority, createChain, daysFromNow, issue } from './certificates.ts';
@@ -687,10 +688,7 @@ describe('a port', () => {
        esac
        exec ${programOf('openssl')} "$@"`,
     );
-    await copyFile(
-      new URL('../../local/node/bin/systemctl', import.meta.url),
-      path.join(node.bin, 'systemctl'),
-    );
+    await copyFile(path.join(SHIMS, 'systemctl'), path.join(node.bin, 'systemctl'));
     await node.addCommand('sleep', 'exec /bin/sleep 0.02');
     try {
       await node.install(first, 1, { SSM_ReloadServices: 'tls-server', SSM_VerifyPort: String(server.port) });

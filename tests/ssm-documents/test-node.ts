@@ -159,6 +159,7 @@ export async function createNode({ knownAuthority = '' } = {}) {
             AWS_SSM_INSTANCE_ID: 'i-0123456789abcdef0',
             AWS_SSM_REGION_NAME: 'eu-west-1',
             ACM_EXPORT_ROOT: root,
+            LOCAL_NODE_ROOT: root,
             ...parameters,
             ...environment,
           }).filter(([, value]) => value !== undefined),

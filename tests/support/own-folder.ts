@@ -1,4 +1,4 @@
-import { WorkFolder } from '../../local/services/work-folder.ts';
+import { WorkFolder } from 'local-cloud/node';
 
 /**
  * Before the first test: a folder of its own for all temporary files of a run, so that runs at the same time do not

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { isInstalled } from '../../local/node/tls-server.ts';
+import { isInstalled } from 'local-cloud/node';
 
 // What tests may need beyond the programs that `make test` counts on: Node, npm, make, bash, openssl, coreutils,
 // util-linux, findutils, grep, sed and git. Tests say it by `needs` (needs.ts); those that need a program lie below

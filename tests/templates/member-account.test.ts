@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { evaluate, type Principal } from '../../local/iam/evaluate.ts';
-import type { Deployed } from '../../local/templates/resolve-template.ts';
+import { evaluate, type Principal } from 'local-cloud/iam';
+import type { Deployed } from 'local-cloud/templates';
 import {
   CENTRAL,
   centralStack,

@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import type { PolicyDocument, Statement } from '../../local/iam/evaluate.ts';
-import { parseTemplate } from '../../local/templates/parse-yaml.ts';
-import { type Deployed, type Resource, resolveTemplate } from '../../local/templates/resolve-template.ts';
+import type { PolicyDocument, Statement } from 'local-cloud/iam';
+import { type Deployed, parseTemplate, type Resource, resolveTemplate } from 'local-cloud/templates';
 
 export const ROOT = path.resolve(import.meta.dirname, '../..');
 

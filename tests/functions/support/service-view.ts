@@ -1,4 +1,4 @@
-import type { Cloud } from '../../../local/cloud.ts';
+import type { Cloud } from 'local-cloud';
 
 /** An error as an AWS client throws it, to be given to `failNext`. */
 export function awsError(name: string, message = name, $fault: 'client' | 'server' = 'client') {

@@ -2,20 +2,24 @@ import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import type { APIGatewayProxyEvent, Context } from 'aws-lambda';
+import {
+  type Certificate,
+  CertificateAuthority,
+  type ClientClass,
+  type Cloud,
+  type Execution as CloudExecution,
+  type Identity,
+  VirtualClock,
+} from 'local-cloud';
+import { type Deployed, resolveTemplate } from 'local-cloud/templates';
 import { viewOf } from '../../../functions/deployments-api/view.ts';
 import type { Installation } from '../../../functions/domain/installation.ts';
 import { Inventory } from '../../../functions/inventory/inventory.ts';
 import { advanceDepsFrom } from '../../../functions/rollouts/advance.ts';
 import type { Clients } from '../../../functions/runtime/clients.ts';
-import { type Cloud, createCloud, type Identity } from '../../../local/cloud.ts';
+import { createCloud } from '../../../local/cloud.ts';
 import { ComposedFunctions, type FunctionName } from '../../../local/composed-functions.ts';
 import { ScriptedNode } from '../../../local/scripted-node.ts';
-import type { Certificate } from '../../../local/services/acm.ts';
-import { CertificateAuthority } from '../../../local/services/certificate-authority.ts';
-import type { ClientClass } from '../../../local/services/in-process.ts';
-import type { Execution as CloudExecution } from '../../../local/services/step-functions.ts';
-import { VirtualClock } from '../../../local/services/virtual-clock.ts';
-import { type Deployed, resolveTemplate } from '../../../local/templates/resolve-template.ts';
 import { ServiceView } from './service-view.ts';
 
 export { awsError } from './service-view.ts';

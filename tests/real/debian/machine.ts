@@ -4,7 +4,7 @@ import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { resolveParameters } from '../../../local/node/document-parameters.ts';
+import { resolveParameters } from 'local-cloud/node';
 import { loadDocuments } from '../../../scripts/render.ts';
 import type { Bundle } from '../../ssm-documents/certificates.ts';
 

@@ -1,0 +1,45 @@
+import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { isInstalled } from './tls-server.ts';
+
+/** The folder of the commands themselves. */
+export const SHIMS = fileURLToPath(new URL('./bin/', import.meta.url));
+
+/**
+ * Fills a folder with the commands that stand first in a local node's PATH: the README says what each is
+ * and why. Called once per cloud; `aws` is bundled into one file, as scripts start it often.
+ */
+export async function installShims(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  for (const name of ['openssl', 'systemctl', 'unshare'])
+    await symlink(join(SHIMS, name), join(folder, name));
+  // A shim must not pretend that a server is here.
+  if (isInstalled('nginx')) await symlink(join(SHIMS, 'nginx'), join(folder, 'nginx'));
+  if (isInstalled('apache')) await symlink(join(SHIMS, 'apachectl'), join(folder, 'apachectl'));
+
+  const bundle = join(folder, 'aws.mjs');
+  const { build } = await import('esbuild');
+  await build({
+    entryPoints: [join(SHIMS, 'aws.ts')],
+    outfile: bundle,
+    bundle: true,
+    minify: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node24',
+    // The SDK's CommonJS parts call require.
+    banner: {
+      js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+    },
+  });
+  const command = join(folder, 'aws');
+  await writeFile(
+    command,
+    `#!/bin/sh
+# The agent hands over no home; root's is the node's own, never that of the user who runs the local cloud.
+HOME="\${HOME:-$LOCAL_NODE_ROOT/root}" NODE_COMPILE_CACHE='${folder}/compile-cache' exec '${process.execPath}' '${bundle}' "$@"
+`,
+  );
+  await chmod(command, 0o755);
+}

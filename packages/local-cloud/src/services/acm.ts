@@ -1,0 +1,565 @@
+import { createHash, randomUUID } from 'node:crypto';
+import type { CertificateState } from '../iam/operations.ts';
+import {
+  type CertificateAuthority,
+  encryptPrivateKey,
+  type IssuedCertificate,
+  type KeyAlgorithm,
+} from './certificate-authority.ts';
+import { type Kernel, type Operations, page, parseArn, Regional, ServiceError } from './service.ts';
+
+/** Validity of a public certificate, and how long before its end ACM renews an exportable one (user guide). */
+const VALIDITY_DAYS = 198;
+const RENEWAL_DAYS_BEFORE_EXPIRY = 45;
+/** "Daily expiration events … starting 30 days prior to expiration for public certificates" (user guide). */
+const APPROACHING_DAYS = 30;
+const DAY = 86_400_000;
+
+const DEFAULT_CERTIFICATES_QUOTA = 2500;
+/** "You can use 10 domain names for each certificate" (default quota). */
+const NAMES_QUOTA = 10;
+const TAGS_QUOTA = 50;
+const ISSUED_ALGORITHMS: KeyAlgorithm[] = ['RSA_2048', 'EC_prime256v1', 'EC_secp384r1'];
+
+type Status =
+  | 'PENDING_VALIDATION'
+  | 'ISSUED'
+  | 'INACTIVE'
+  | 'EXPIRED'
+  | 'VALIDATION_TIMED_OUT'
+  | 'REVOKED'
+  | 'FAILED';
+type RenewalStatus = 'PENDING_AUTO_RENEWAL' | 'PENDING_VALIDATION' | 'SUCCESS' | 'FAILED';
+
+export interface Certificate {
+  arn: string;
+  account: string;
+  region: string;
+  names: string[];
+  keyAlgorithm: KeyAlgorithm;
+  status: Status;
+  type: 'AMAZON_ISSUED' | 'PRIVATE' | 'IMPORTED';
+  keyPairOrigin: 'AWS_MANAGED' | 'ACME' | 'CUSTOMER_PROVIDED';
+  /** Undefined: from before there was the option. */
+  exportable: boolean | undefined;
+  validationMethod: string;
+  tags: Record<string, string>;
+  createdAt: Date;
+  issuedAt?: Date;
+  revoked?: { at: Date; reason: string };
+  /** Every version ever issued, the current one last. */
+  versions: IssuedCertificate[];
+  /** "Exported since being issued or last renewed": what makes it eligible for renewal. */
+  exported: boolean;
+  renewal?: { status: RenewalStatus; reason?: string; at: Date };
+  idempotency?: { token: string; request: string; at: Date };
+  cancelTimers: (() => void)[];
+}
+
+/** What a caller got from ExportCertificate, so that searches for leaks know what to look for. */
+interface ExportedKey {
+  certificateArn: string;
+  serial: string;
+  passphrase: string;
+  encryptedKeyPem: string;
+}
+
+/**
+ * AWS Certificate Manager. Source of each rule, where none is named: ACM user guide and the service model of
+ * botocore 1.43.
+ *
+ * Not modelled: validation by e-mail or HTTP, private CAs, import, ACME, CAA, account configuration.
+ */
+export class Acm {
+  /** A requested certificate is validated and issued at once, as if its DNS record stood there already. */
+  automaticValidation = true;
+  /** False: nothing is renewed 45 days before its end, as if each validation failed without an event. */
+  automaticRenewal = true;
+  /** The event of the next renewals comes before DescribeCertificate shows the new serial, by this long. */
+  eventLeadMilliseconds = 0;
+  readonly exportedKeys: ExportedKey[] = [];
+  readonly operations: Operations;
+  readonly #kernel: Kernel;
+  readonly #authority: CertificateAuthority;
+  readonly #certificates = new Regional(() => new Map<string, Certificate>());
+
+  constructor(kernel: Kernel, authority: CertificateAuthority) {
+    this.#kernel = kernel;
+    this.#authority = authority;
+    this.operations = {
+      'CertificateManager.RequestCertificate': (input, { account, region }) =>
+        this.#requestCertificate(input, account, region),
+      'CertificateManager.DescribeCertificate': (input, { account, region }) => ({
+        Certificate: this.#describe(this.#find(input.CertificateArn, account, region)),
+      }),
+      'CertificateManager.ListCertificates': (input, { account, region }) =>
+        this.#listCertificates(input, account, region),
+      'CertificateManager.ListTagsForCertificate': (input, { account, region }) => {
+        const { tags } = this.#find(input.CertificateArn, account, region);
+        const Tags = Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
+        // The model has no empty list of tags.
+        return Tags.length > 0 ? { Tags } : {};
+      },
+      'CertificateManager.AddTagsToCertificate': (input, { account, region }) => {
+        const certificate = this.#find(input.CertificateArn, account, region);
+        certificate.tags = withTags(certificate.tags, input.Tags);
+      },
+      'CertificateManager.ExportCertificate': (input, { account, region }) =>
+        this.#exportCertificate(input, account, region),
+      'CertificateManager.RenewCertificate': (input, { account, region }) =>
+        this.#renewCertificate(this.#find(input.CertificateArn, account, region)),
+      'CertificateManager.RevokeCertificate': (input, { account, region }) =>
+        this.#revokeCertificate(input, account, region),
+    };
+  }
+
+  /** For policies: what is known of a certificate when a call on it is decided. */
+  state(account: string, region: string, arn: string): CertificateState | undefined {
+    const certificate = this.#certificates.of(account, region).get(arn);
+    if (!certificate) return undefined;
+    const { names, keyAlgorithm, tags } = certificate;
+    return { arn, domainNames: names, keyAlgorithm, tags };
+  }
+
+  /** The certificate with this ARN, in whatever account. Throws where there is none. */
+  certificate(arn: string): Certificate {
+    const { account = '', region = '' } = parseArn(arn) ?? {};
+    return this.#find(arn, account, region);
+  }
+
+  /** Every key ever made, so that searches for leaks know what to look for. */
+  privateKeys(): { certificateArn: string; serial: string; der: Buffer }[] {
+    return this.#certificates
+      .all()
+      .flatMap((certificates) => [...certificates.values()])
+      .flatMap(({ arn, versions }) =>
+        versions.map(({ serial, privateKeyDer }) => ({ certificateArn: arn, serial, der: privateKeyDer })),
+      );
+  }
+
+  /** Puts a certificate there that RequestCertificate cannot make: of ACME, imported, inactive … */
+  async add(
+    account: string,
+    region: string,
+    options: { names: string[]; id?: string } & Partial<
+      Pick<Certificate, 'keyAlgorithm' | 'status' | 'type' | 'keyPairOrigin' | 'exportable' | 'tags'>
+    >,
+  ): Promise<string> {
+    const { id, ...given } = options;
+    const certificate = this.#create(account, region, given.names, given.keyAlgorithm ?? 'RSA_2048', id);
+    Object.assign(certificate, given);
+    if (options.status !== 'PENDING_VALIDATION') await this.#issue(certificate, 'ISSUANCE');
+    if (options.status) certificate.status = options.status;
+    return certificate.arn;
+  }
+
+  /** Completes the domain validation of a certificate that was requested without `automaticValidation`. */
+  async validate(arn: string): Promise<void> {
+    const certificate = this.certificate(arn);
+    if (certificate.status === 'PENDING_VALIDATION') await this.#issue(certificate, 'ISSUANCE');
+  }
+
+  /** ACM's own managed renewal, as it would happen 45 days before expiry. */
+  async renew(arn: string): Promise<void> {
+    await this.#renew(this.certificate(arn));
+  }
+
+  /** The certificate is gone, as after DeleteCertificate. */
+  remove(arn: string): void {
+    const { account, region, cancelTimers } = this.certificate(arn);
+    for (const cancel of cancelTimers) cancel();
+    this.#certificates.of(account, region).delete(arn);
+  }
+
+  #find(arn: string, account: string, region: string): Certificate {
+    const parts = parseArn(arn);
+    if (parts?.service !== 'acm' || !parts.resource.startsWith('certificate/')) {
+      throw new ServiceError('InvalidArnException', `The ARN ${arn} is not valid.`);
+    }
+    const certificate = this.#certificates.of(account, region).get(arn);
+    // Certificates are regional and cannot be shared: another Region's or account's does not exist here.
+    if (!certificate)
+      throw new ServiceError('ResourceNotFoundException', `Could not find certificate ${arn}.`);
+    return certificate;
+  }
+
+  #create(
+    account: string,
+    region: string,
+    names: string[],
+    keyAlgorithm: KeyAlgorithm,
+    id: string = randomUUID(),
+  ): Certificate {
+    const arn = `arn:${this.#kernel.partition}:acm:${region}:${account}:certificate/${id}`;
+    const certificate: Certificate = {
+      arn,
+      account,
+      region,
+      names,
+      keyAlgorithm,
+      status: 'PENDING_VALIDATION',
+      type: 'AMAZON_ISSUED',
+      keyPairOrigin: 'AWS_MANAGED',
+      exportable: true,
+      validationMethod: 'DNS',
+      tags: {},
+      createdAt: this.#kernel.clock.now(),
+      versions: [],
+      exported: false,
+      cancelTimers: [],
+    };
+    this.#certificates.of(account, region).set(arn, certificate);
+    return certificate;
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
+  #requestCertificate(input: any, account: string, region: string) {
+    const names: string[] = [...new Set([input.DomainName, ...(input.SubjectAlternativeNames ?? [])])];
+    const all = this.#certificates.of(account, region);
+    const now = this.#kernel.clock.now();
+    if (names.length > NAMES_QUOTA || all.size >= DEFAULT_CERTIFICATES_QUOTA) {
+      throw new ServiceError('LimitExceededException', 'An ACM quota has been exceeded.');
+    }
+    const algorithm = input.KeyAlgorithm ?? 'RSA_2048';
+    if (!ISSUED_ALGORITHMS.includes(algorithm)) {
+      throw new ServiceError('InvalidParameterException', `${algorithm} is not a supported key algorithm.`);
+    }
+    if (input.ValidationMethod !== undefined && input.ValidationMethod !== 'DNS') {
+      throw new ServiceError('InvalidParameterException', 'The local cloud validates by DNS only.');
+    }
+    const { IdempotencyToken: token, ...request } = input;
+    const text = JSON.stringify(request);
+    if (token) {
+      // "If you call multiple times with the same token within one hour", it is one certificate.
+      const same = [...all.values()].find(
+        ({ idempotency: first }) =>
+          first !== undefined &&
+          first.token === token &&
+          first.request === text &&
+          now.getTime() - first.at.getTime() < 3_600_000,
+      );
+      if (same) return { CertificateArn: same.arn };
+    }
+    const tags = withTags({}, input.Tags ?? []);
+    const certificate = this.#create(account, region, names, algorithm);
+    certificate.tags = tags;
+    // Export "can't be changed after the certificate is created", and is off unless asked for.
+    certificate.exportable = input.Options?.Export === 'ENABLED';
+    if (token) certificate.idempotency = { token, request: text, at: now };
+    if (this.automaticValidation) this.#kernel.track(this.#issue(certificate, 'ISSUANCE'));
+    return { CertificateArn: certificate.arn };
+  }
+
+  async #issue(certificate: Certificate, action: 'ISSUANCE' | 'RENEWAL'): Promise<void> {
+    const now = this.#kernel.clock.now();
+    // From midnight to the last second of a day, as ACM's dates are.
+    const notBefore = new Date(Math.floor(now.getTime() / DAY) * DAY);
+    const notAfter = new Date(notBefore.getTime() + VALIDITY_DAYS * DAY - 1000);
+    const { names, keyAlgorithm } = certificate;
+    const issued = await this.#authority.issue(names, keyAlgorithm, notBefore, notAfter);
+    const lead = action === 'RENEWAL' ? this.eventLeadMilliseconds : 0;
+    if (lead > 0) {
+      this.#publishAvailable(certificate, issued, action);
+      await this.#kernel.clock.sleep(lead);
+    }
+    certificate.versions.push(issued);
+    certificate.status = 'ISSUED';
+    certificate.issuedAt = now;
+    certificate.exported = false;
+    this.#scheduleExpiry(certificate, notAfter);
+    if (lead === 0) this.#publishAvailable(certificate, issued, action);
+  }
+
+  /** Renewal, daily warnings and expiry, when the clock comes to them. */
+  #scheduleExpiry(certificate: Certificate, notAfter: Date): void {
+    const { clock } = this.#kernel;
+    for (const cancel of certificate.cancelTimers.splice(0)) cancel();
+    const daysBefore = (days: number) => new Date(notAfter.getTime() - days * DAY);
+    const at = (date: Date, call: () => void) => certificate.cancelTimers.push(clock.at(date, call));
+    at(daysBefore(RENEWAL_DAYS_BEFORE_EXPIRY), () => {
+      if (this.automaticRenewal && this.#isEligible(certificate))
+        this.#kernel.track(this.#renew(certificate));
+    });
+    for (let days = APPROACHING_DAYS; days > 0; days--) {
+      at(daysBefore(days), () => {
+        if (certificate.status !== 'ISSUED') return;
+        this.#publish(certificate, 'ACM Certificate Approaching Expiration', {
+          DaysToExpiry: days,
+          CommonName: certificate.names[0],
+        });
+      });
+    }
+    at(notAfter, () => {
+      if (certificate.status !== 'ISSUED') return;
+      certificate.status = 'EXPIRED';
+      this.#publish(certificate, 'ACM Certificate Expired', {
+        CertificateType: certificate.type,
+        CommonName: certificate.names[0],
+        DomainValidationMethod: certificate.validationMethod,
+        CertificateCreatedDate: seconds(certificate.createdAt),
+        CertificateExpirationDate: seconds(notAfter),
+        InUse: false,
+        Exported: certificate.exported,
+      });
+    });
+  }
+
+  /** "Exported since being issued or last renewed" (user guide, "Managed certificate renewal"). */
+  #isEligible({ status, type, keyPairOrigin, exported }: Certificate): boolean {
+    return status === 'ISSUED' && type !== 'IMPORTED' && keyPairOrigin === 'AWS_MANAGED' && exported;
+  }
+
+  #renewCertificate(certificate: Certificate): void {
+    if (certificate.status === 'PENDING_VALIDATION') throw inProgress(certificate);
+    // The code is declared for this operation; which refusal uses it is UNCONFIRMED.
+    if (!this.#isEligible(certificate)) {
+      throw new ServiceError(
+        'ValidationException',
+        `Certificate ${certificate.arn} is not eligible for renewal.`,
+      );
+    }
+    certificate.renewal = { status: 'PENDING_AUTO_RENEWAL', at: this.#kernel.clock.now() };
+    this.#kernel.track(this.#renew(certificate));
+  }
+
+  async #renew(certificate: Certificate): Promise<void> {
+    certificate.renewal = { status: 'PENDING_AUTO_RENEWAL', at: this.#kernel.clock.now() };
+    await this.#issue(certificate, 'RENEWAL');
+    certificate.renewal = { status: 'SUCCESS', at: this.#kernel.clock.now() };
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
+  #exportCertificate(input: any, account: string, region: string) {
+    const passphrase = Buffer.from(input.Passphrase, 'base64');
+    const certificate = this.#find(input.CertificateArn, account, region);
+    // "Any ASCII character except #, $, or %". Which error a breach gets is UNCONFIRMED.
+    if (
+      !/^[\x20-\x7e]*$/.test(passphrase.toString('latin1')) ||
+      /[#$%]/.test(passphrase.toString('latin1'))
+    ) {
+      throw new ServiceError(
+        'ValidationException',
+        'The passphrase contains a character that is not allowed.',
+      );
+    }
+    if (certificate.status === 'PENDING_VALIDATION') throw inProgress(certificate);
+    // Which error a certificate gets that is not exportable is UNCONFIRMED.
+    if (
+      !certificate.exportable ||
+      certificate.keyPairOrigin !== 'AWS_MANAGED' ||
+      certificate.type === 'IMPORTED'
+    ) {
+      throw new ServiceError('ValidationException', `Certificate ${certificate.arn} cannot be exported.`);
+    }
+    if (certificate.status !== 'ISSUED') {
+      throw new ServiceError(
+        'ValidationException',
+        `Certificate ${certificate.arn} is ${certificate.status}.`,
+      );
+    }
+    const { certificatePem, chainPem, privateKeyDer, serial } = current(certificate);
+    const encryptedKeyPem = encryptPrivateKey(privateKeyDer, passphrase);
+    certificate.exported = true;
+    this.exportedKeys.push({
+      certificateArn: certificate.arn,
+      serial,
+      passphrase: passphrase.toString('latin1'),
+      encryptedKeyPem,
+    });
+    return { Certificate: certificatePem, CertificateChain: chainPem, PrivateKey: encryptedKeyPem };
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
+  #revokeCertificate(input: any, account: string, region: string) {
+    const certificate = this.#find(input.CertificateArn, account, region);
+    // "You can only revoke certificates that have been previously exported."
+    const everExported = this.exportedKeys.some(({ certificateArn }) => certificateArn === certificate.arn);
+    if (certificate.status !== 'ISSUED' || !everExported) {
+      throw new ServiceError('ValidationException', `Certificate ${certificate.arn} cannot be revoked.`);
+    }
+    certificate.status = 'REVOKED';
+    certificate.revoked = { at: this.#kernel.clock.now(), reason: input.RevocationReason };
+    for (const cancel of certificate.cancelTimers.splice(0)) cancel();
+    this.#publish(certificate, 'ACM Certificate Revoked', {
+      CertificateType: certificate.type,
+      CommonName: certificate.names[0],
+      CertificateExpirationDate: seconds(current(certificate).notAfter),
+      Exportable: certificate.exportable,
+    });
+    return { CertificateArn: certificate.arn };
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
+  #listCertificates(input: any, account: string, region: string) {
+    const { CertificateStatuses: statuses, Includes: includes = {}, MaxItems, NextToken } = input;
+    const keyTypes: string[] = includes.keyTypes ?? ['RSA_1024', 'RSA_2048']; // The documented default filter.
+    const found = [...this.#certificates.of(account, region).values()].filter(
+      (certificate) =>
+        (!statuses || statuses.includes(certificate.status)) &&
+        keyTypes.includes(certificate.keyAlgorithm) &&
+        (!includes.exportOption || includes.exportOption === exportOption(certificate)),
+    );
+    const { items, nextToken } = page(
+      found,
+      MaxItems ?? 1000,
+      NextToken,
+      () => new ServiceError('ValidationException', 'The token is not valid.'),
+    );
+    return {
+      CertificateSummaryList: items.map((certificate) => {
+        const version = certificate.versions.at(-1);
+        return {
+          CertificateArn: certificate.arn,
+          DomainName: certificate.names[0],
+          SubjectAlternativeNameSummaries: certificate.names,
+          HasAdditionalSubjectAlternativeNames: false,
+          Status: certificate.status,
+          Type: certificate.type,
+          KeyAlgorithm: shownAlgorithm(certificate),
+          InUse: false,
+          ExportOption: exportOption(certificate),
+          Exported: certificate.exported,
+          RenewalEligibility: this.#isEligible(certificate) ? 'ELIGIBLE' : 'INELIGIBLE',
+          NotBefore: version?.notBefore,
+          NotAfter: version?.notAfter,
+          CreatedAt: certificate.createdAt,
+          IssuedAt: certificate.issuedAt,
+        };
+      }),
+      NextToken: nextToken,
+    };
+  }
+
+  #describe(certificate: Certificate) {
+    const version = certificate.versions.at(-1);
+    const validations = this.#domainValidation(certificate);
+    return {
+      CertificateArn: certificate.arn,
+      DomainName: certificate.names[0],
+      SubjectAlternativeNames: certificate.names,
+      DomainValidationOptions: validations,
+      Subject: `CN=${certificate.names[0]}`,
+      Serial: version?.serial,
+      Issuer: version?.issuer,
+      NotBefore: version?.notBefore,
+      NotAfter: version?.notAfter,
+      CreatedAt: certificate.createdAt,
+      IssuedAt: certificate.issuedAt,
+      Status: certificate.status,
+      RevokedAt: certificate.revoked?.at,
+      RevocationReason: certificate.revoked?.reason,
+      KeyAlgorithm: shownAlgorithm(certificate),
+      SignatureAlgorithm: 'SHA256WITHECDSA',
+      InUseBy: [],
+      Type: certificate.type,
+      RenewalSummary: certificate.renewal && {
+        RenewalStatus: certificate.renewal.status,
+        RenewalStatusReason: certificate.renewal.reason,
+        DomainValidationOptions: validations,
+        UpdatedAt: certificate.renewal.at,
+      },
+      KeyUsages: [{ Name: 'DIGITAL_SIGNATURE' }],
+      ExtendedKeyUsages: [{ Name: 'TLS_WEB_SERVER_AUTHENTICATION', OID: '1.3.6.1.5.5.7.3.1' }],
+      RenewalEligibility: this.#isEligible(certificate) ? 'ELIGIBLE' : 'INELIGIBLE',
+      Options: {
+        CertificateTransparencyLoggingPreference: 'ENABLED',
+        Export: certificate.exportable === undefined ? undefined : exportOption(certificate),
+      },
+      CertificateKeyPairOrigin: certificate.keyPairOrigin,
+    };
+  }
+
+  #domainValidation({ names, validationMethod, status }: Certificate) {
+    return names.map((name) => {
+      const hash = createHash('sha256').update(name).digest('hex').slice(0, 32);
+      return {
+        DomainName: name,
+        ValidationDomain: name,
+        ValidationStatus: status === 'PENDING_VALIDATION' ? 'PENDING_VALIDATION' : 'SUCCESS',
+        ValidationMethod: validationMethod,
+        ResourceRecord: {
+          Name: `_${hash}.${name.replace('*.', '')}.`,
+          Type: 'CNAME',
+          Value: `_${hash}.acm-validations.aws.`,
+        },
+      };
+    });
+  }
+
+  #daysToExpiry(certificate: Certificate, { notAfter } = current(certificate)): number {
+    return Math.floor((notAfter.getTime() - this.#kernel.clock.now().getTime()) / DAY);
+  }
+
+  /** The documented fields and no other: the serial is not among them. */
+  #publishAvailable(
+    certificate: Certificate,
+    issued: IssuedCertificate,
+    action: 'ISSUANCE' | 'RENEWAL',
+  ): void {
+    this.#publish(certificate, 'ACM Certificate Available', {
+      Action: action,
+      CertificateType: certificate.type,
+      CommonName: certificate.names[0],
+      FirstSubjectAlternativeName: certificate.names[0],
+      ValidityInDays: VALIDITY_DAYS,
+      CertificateKeyPairOrigin: certificate.keyPairOrigin,
+      DomainValidationMethod: certificate.validationMethod,
+      CertificateCreatedDate: seconds(certificate.createdAt),
+      CertificateExpirationDate: seconds(issued.notAfter),
+      DaysToExpiry: this.#daysToExpiry(certificate, issued),
+      InUse: false,
+      // Of the old or of the new version: UNCONFIRMED. The unwelcome value, so that no rule relies on it.
+      Exported: false,
+    });
+  }
+
+  #publish({ arn, account, region }: Certificate, detailType: string, detail: object): void {
+    this.#kernel.publish({
+      source: 'aws.acm',
+      'detail-type': detailType,
+      account,
+      region,
+      resources: [arn],
+      detail,
+    });
+  }
+}
+
+function current({ arn, versions }: Certificate): IssuedCertificate {
+  const version = versions.at(-1);
+  if (!version) throw new Error(`${arn} was never issued`);
+  return version;
+}
+
+function inProgress({ arn }: Certificate): ServiceError {
+  return new ServiceError('RequestInProgressException', `The certificate ${arn} has not yet been issued.`);
+}
+
+/** Times in ACM's events have no fractions. */
+function seconds(date: Date): string {
+  return date.toISOString().replace(/\.\d+/, '');
+}
+
+function withTags(
+  old: Record<string, string>,
+  added: { Key: string; Value?: string }[],
+): Record<string, string> {
+  const tags = { ...old };
+  for (const { Key, Value = '' } of added) {
+    if (/^aws:/i.test(Key)) {
+      throw new ServiceError('InvalidTagException', `The tag ${Key} is not valid.`);
+    }
+    tags[Key] = Value;
+  }
+  if (Object.keys(tags).length > TAGS_QUOTA) {
+    throw new ServiceError('TooManyTagsException', 'The request contains too many tags.');
+  }
+  return tags;
+}
+
+/** Answers write RSA-2048 (examples in the AWS CLI reference) where requests and the model write RSA_2048. */
+function shownAlgorithm({ keyAlgorithm }: Certificate): string {
+  return keyAlgorithm.replace('RSA_', 'RSA-');
+}
+
+const exportOption = ({ exportable }: Certificate) => (exportable ? 'ENABLED' : 'DISABLED');

@@ -1,0 +1,179 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { InvokeResult } from './lambda.ts';
+import { ServiceError } from './service.ts';
+
+/** One HTTP request to the endpoint. */
+export interface WireRequest {
+  method: string;
+  /** Still encoded, without the query. */
+  path: string;
+  query: string;
+  headers: IncomingHttpHeaders;
+  rawHeaders: string[];
+  body: Buffer;
+}
+
+export interface WireResponse {
+  status: number;
+  headers: Record<string, string>;
+  body: string;
+}
+
+/** How one AWS service speaks HTTP. */
+interface Protocol {
+  /** How the service names what is wrong with a signature. */
+  signatureErrors: 'json' | 'query';
+  /** The operation as in `RecordedCall.operation`, with its input. */
+  parse(request: WireRequest, service: string): { operation: string; input: unknown };
+  answer(output: unknown, operation: string): WireResponse;
+  refuse(error: ServiceError): WireResponse;
+}
+
+/** AWS JSON 1.0 and 1.1: the operation in X-Amz-Target, times in seconds. */
+const json: Protocol = {
+  signatureErrors: 'json',
+  parse: ({ headers, body }) => ({
+    operation: String(headers['x-amz-target']),
+    input: parseJson(body.toString() || '{}'),
+  }),
+  answer: (output) => ({
+    status: 200,
+    headers: { 'content-type': 'application/x-amz-json-1.1' },
+    body: JSON.stringify(toWire(output ?? {})),
+  }),
+  // Whatever the refusal, JSON services answer 400; only faults of their own are 500.
+  refuse: ({ name, message, status, fields }) => ({
+    status: status >= 500 ? status : 400,
+    headers: { 'content-type': 'application/x-amz-json-1.1', 'x-amzn-errortype': name },
+    body: JSON.stringify({ __type: name, message, ...fields }),
+  }),
+};
+
+const queryNamespaces: Record<string, string> = {
+  sts: 'https://sts.amazonaws.com/doc/2011-06-15/',
+  sns: 'http://sns.amazonaws.com/doc/2010-03-31/',
+};
+
+/** AWS Query: a form with Action, answered in XML. */
+const query: Protocol = {
+  signatureErrors: 'query',
+  parse: ({ body }, service) => {
+    const { Action = '', Version: _version, ...input } = nested(new URLSearchParams(body.toString()));
+    return { operation: `${service}.${Action}`, input };
+  },
+  answer: (output, operation) => {
+    const [service = '', action] = operation.split('.');
+    const result = `<${action}Result>${toXml(output ?? {})}</${action}Result>`;
+    const metadata = `<ResponseMetadata><RequestId>${crypto.randomUUID()}</RequestId></ResponseMetadata>`;
+    const body = `<${action}Response xmlns="${queryNamespaces[service] ?? ''}">${result}${metadata}</${action}Response>`;
+    return { status: 200, headers: { 'content-type': 'text/xml' }, body };
+  },
+  refuse: ({ name, message, status }) => {
+    const type = status >= 500 ? 'Receiver' : 'Sender';
+    const error = `<Error><Type>${type}</Type><Code>${name}</Code><Message>${escapeXml(message)}</Message></Error>`;
+    const body = `<ErrorResponse>${error}<RequestId>${crypto.randomUUID()}</RequestId></ErrorResponse>`;
+    return { status, headers: { 'content-type': 'text/xml' }, body };
+  },
+};
+
+/** The REST protocol of Lambda, of which only Invoke is used. */
+const lambda: Protocol = {
+  signatureErrors: 'json',
+  parse: ({ method, path, query: search, headers, body }) => {
+    const [, name] = /^\/2015-03-31\/functions\/([^/]+)\/invocations$/.exec(path) ?? [];
+    if (!name || method !== 'POST') return { operation: `lambda.${method} ${path}`, input: {} };
+    const Qualifier = new URLSearchParams(search).get('Qualifier');
+    const input = {
+      FunctionName: decodeURIComponent(name),
+      InvocationType: headers['x-amz-invocation-type'] ?? 'RequestResponse',
+      Payload: body.toString(),
+      ...(Qualifier && Qualifier !== '$LATEST' ? { Qualifier } : {}),
+    };
+    return { operation: 'lambda.Invoke', input };
+  },
+  answer: (output) => {
+    const { StatusCode, FunctionError, ExecutedVersion, Payload } = output as InvokeResult;
+    const headers: Record<string, string> = { 'content-type': 'application/json' };
+    if (ExecutedVersion) headers['x-amz-executed-version'] = ExecutedVersion;
+    if (FunctionError) headers['x-amz-function-error'] = FunctionError;
+    return { status: StatusCode, headers, body: Payload };
+  },
+  refuse: ({ name, message, status }) => ({
+    status,
+    headers: { 'content-type': 'application/json', 'x-amzn-errortype': name },
+    body: JSON.stringify({ Type: status >= 500 ? 'Service' : 'User', Message: message }),
+  }),
+};
+
+/** For services of which nothing is known but that they speak REST: clients find the code in the header or in XML. */
+export function refuseRest(error: ServiceError): WireResponse {
+  const { headers, ...answer } = query.refuse(error);
+  return { ...answer, headers: { ...headers, 'x-amzn-errortype': error.name } };
+}
+
+/** The protocol of a request, by its form and by the service that its signature is for. */
+export function protocolOf(
+  { method, headers, path }: WireRequest,
+  service: string | undefined,
+): Protocol | 'rest-api' {
+  if (service === 'execute-api') return 'rest-api';
+  if (headers['x-amz-target']) return json;
+  if (path.startsWith('/2015-03-31/functions/')) return lambda;
+  return method === 'POST' && path === '/' ? query : 'rest-api';
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new ServiceError('SerializationException', 'The request body is not JSON.');
+  }
+}
+
+/** Times travel as seconds since 1970. */
+function toWire(value: unknown): unknown {
+  if (value instanceof Date) return value.getTime() / 1000;
+  if (Array.isArray(value)) return value.map(toWire);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, toWire(member)]));
+}
+
+function toXml(value: unknown): string {
+  if (value instanceof Date) return value.toISOString();
+  if (Array.isArray(value)) return value.map((item) => `<member>${toXml(item)}</member>`).join('');
+  if (typeof value !== 'object' || value === null) return escapeXml(String(value));
+  return Object.entries(value)
+    .filter(([, member]) => member !== undefined)
+    .map(([key, member]) => `<${key}>${toXml(member)}</${key}>`)
+    .join('');
+}
+
+function escapeXml(text: string): string {
+  return text.replace(/[<>&"]/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+/** `Tags.member.1.Key=a` becomes `{Tags: [{Key: 'a'}]}`. */
+function nested(form: URLSearchParams): Record<string, unknown> {
+  // biome-ignore lint/suspicious/noExplicitAny: a tree of unknown depth
+  const root: any = Object.create(null);
+  for (const [name, value] of form) {
+    const parts = name.split('.').filter((part) => part !== 'member');
+    const last = parts.pop() ?? '';
+    let place = root;
+    for (const part of parts) {
+      place[part] ??= Object.create(null);
+      place = place[part];
+    }
+    place[last] = value;
+  }
+  return withLists(root) as Record<string, unknown>;
+}
+
+function withLists(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).map(([key, member]) => [key, withLists(member)] as const);
+  const isList = entries.length > 0 && entries.every(([key]) => /^\d+$/.test(key));
+  return isList
+    ? entries.sort(([a], [b]) => Number(a) - Number(b)).map(([, member]) => member)
+    : Object.fromEntries(entries);
+}

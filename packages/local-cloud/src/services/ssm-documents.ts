@@ -1,0 +1,153 @@
+import { NotModelled } from '../iam/not-modelled.ts';
+import type { DocumentState } from '../iam/operations.ts';
+import { type CommandParameter, InvalidParameters, resolveParameters } from '../node/document-parameters.ts';
+import { type Kernel, parseArn, Regional } from './service.ts';
+
+/** "64 KB, including parameter values at run time" (user guide, "Creating SSM document content"). */
+const CONTENT_BYTES = 65_536;
+
+export interface SsmDocument {
+  arn: string;
+  name: string;
+  type: 'Automation' | 'Command';
+  content: DocumentContent;
+  /** Size of the content. */
+  bytes: number;
+  tags: Record<string, string>;
+}
+
+interface DocumentContent {
+  schemaVersion: string;
+  assumeRole?: string;
+  parameters?: Record<string, CommandParameter>;
+  mainSteps: DocumentStep[];
+}
+
+export interface DocumentStep {
+  name: string;
+  action: string;
+  onFailure?: string;
+  onCancel?: string;
+  isCritical?: boolean;
+  isEnd?: boolean;
+  nextStep?: string;
+  timeoutSeconds?: number;
+  maxAttempts?: number;
+  // biome-ignore lint/suspicious/noExplicitAny: the shape is the action's
+  inputs: Record<string, any>;
+}
+
+/** What of a step Automation is known to do here. Anything else in a document is refused when it is created. */
+const knownStepFields = [
+  'name',
+  'action',
+  'description',
+  'onFailure',
+  'onCancel',
+  'isCritical',
+  'isEnd',
+  'nextStep',
+  'timeoutSeconds',
+  'maxAttempts',
+  'inputs',
+];
+
+/** SSM documents of an account and Region; one version of each. */
+export class SsmDocuments {
+  readonly #kernel: Kernel;
+  readonly #documents = new Regional(() => new Map<string, SsmDocument>());
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+  }
+
+  /** Throws NotModelled for what a document may contain but the local cloud does not know. */
+  create(
+    account: string,
+    region: string,
+    document: { name: string; type: SsmDocument['type']; content: object; tags?: Record<string, string> },
+  ): SsmDocument {
+    const content = document.content as DocumentContent;
+    const bytes = Buffer.byteLength(JSON.stringify(content));
+    if (bytes > CONTENT_BYTES) throw new Error(`document ${document.name} is larger than 64 KB`);
+    if (!/^[a-zA-Z0-9_.-]{3,128}$/.test(document.name)) throw new Error(`document name ${document.name}`);
+    // "The following strings are reserved": AWS refuses to create such documents.
+    if (/^(aws|amazon|amzn)/i.test(document.name))
+      throw new Error(`document name ${document.name} is reserved`);
+    if (document.type === 'Automation') checkAutomation(content);
+    else if (content.schemaVersion !== '2.2')
+      throw new NotModelled(`Command document schema ${content.schemaVersion}`);
+    const created: SsmDocument = {
+      ...document,
+      content,
+      bytes,
+      tags: document.tags ?? {},
+      arn: `arn:${this.#kernel.partition}:ssm:${region}:${account}:document/${document.name}`,
+    };
+    this.#documents.of(account, region).set(document.name, created);
+    return created;
+  }
+
+  delete(account: string, region: string, name: string): void {
+    this.#documents.of(account, region).delete(name);
+  }
+
+  /** By name or ARN. Shared documents of other accounts are not modelled: they are not found. */
+  find(account: string, region: string, nameOrArn: string): SsmDocument | undefined {
+    const arn = parseArn(nameOrArn);
+    if (arn && (arn.account !== account || arn.region !== region)) return undefined;
+    const name = arn ? arn.resource.replace(/^document\//, '') : nameOrArn;
+    return this.#documents.of(account, region).get(name);
+  }
+
+  state(account: string, region: string, nameOrArn: string): DocumentState | undefined {
+    const document = this.find(account, region, nameOrArn);
+    if (!document) return undefined;
+    const { arn, tags, type, content } = document;
+    return { arn, tags, type, ...(content.assumeRole ? { assumeRole: content.assumeRole } : {}) };
+  }
+}
+
+/** "Valid versions: $DEFAULT, $LATEST, a number"; there is one version of each document here. */
+export function isKnownVersion(version: string | undefined): boolean {
+  return version === undefined || ['$DEFAULT', '$LATEST', '1'].includes(version);
+}
+
+export function isTooLarge({ bytes }: SsmDocument, parameters: object): boolean {
+  return bytes + Buffer.byteLength(JSON.stringify(parameters)) > CONTENT_BYTES;
+}
+
+/** The first fault in the parameters of a request, in words, or nothing. */
+export function parameterFault(
+  { content }: SsmDocument,
+  parameters: Record<string, string[]>,
+): string | undefined {
+  try {
+    resolveParameters(content.parameters ?? {}, parameters);
+    return undefined;
+  } catch (error) {
+    if (error instanceof InvalidParameters) return error.message;
+    throw error;
+  }
+}
+
+function checkAutomation(content: DocumentContent): void {
+  if (content.schemaVersion !== '0.3') throw new NotModelled(`Automation schema ${content.schemaVersion}`);
+  // Without it the runbook would act as whoever started it; as a parameter anybody could choose it.
+  if (!content.assumeRole?.startsWith('arn:')) throw new NotModelled(`assumeRole ${content.assumeRole}`);
+  for (const step of content.mainSteps) {
+    if (step.action !== 'aws:runCommand') throw new NotModelled(`Automation action ${step.action}`);
+    const unknown = Object.keys(step).find((field) => !knownStepFields.includes(field));
+    if (unknown) throw new NotModelled(`field ${unknown} of an Automation step`);
+    if (step.maxAttempts !== undefined && step.maxAttempts !== 1) throw new NotModelled('maxAttempts');
+    const targets = [step.nextStep, /^step:(.+)$/.exec(step.onFailure ?? '')?.[1]].filter(
+      (name) => name !== undefined,
+    );
+    const missing = targets.find((name) => !content.mainSteps.some((other) => other.name === name));
+    if (missing) throw new NotModelled(`step ${missing} does not exist`);
+    if (step.onFailure && !/^(Abort|Continue|step:.+)$/.test(step.onFailure))
+      throw new NotModelled(`onFailure ${step.onFailure}`);
+    if (step.onCancel !== undefined && step.onCancel !== 'Abort')
+      throw new NotModelled(`onCancel ${step.onCancel}`);
+  }
+}

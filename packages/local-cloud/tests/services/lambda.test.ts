@@ -1,0 +1,250 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, expect, test } from '@jest/globals';
+import { createCloud } from '../../src/cloud.ts';
+import type { FunctionOptions } from '../../src/services/lambda.ts';
+import type { Caller, Operation } from '../../src/services/service.ts';
+import { VirtualClock } from '../../src/services/virtual-clock.ts';
+import { ACCOUNT, allow, REGION, signedCall, testCloud, trust, until } from './test-cloud.ts';
+
+const cloud = testCloud();
+const QUEUE = `arn:aws:sqs:${REGION}:${ACCOUNT}:failed-events`;
+
+beforeAll(() => {
+  const { identities, sqs } = cloud().services;
+  identities.createRole(ACCOUNT, {
+    name: 'function',
+    trustPolicy: trust({ Service: 'lambda.amazonaws.com' }),
+    inlinePolicies: [allow('sqs:SendMessage', QUEUE), allow('xray:*')],
+  });
+  sqs.createQueue(QUEUE);
+  const module = join(cloud().folder, 'layer/nodejs/node_modules/greeting');
+  mkdirSync(module, { recursive: true });
+  writeFileSync(join(module, 'index.mjs'), "export const greeting = 'hello from the layer';");
+});
+
+/** A function with this source; its handler gets `event` and `context`. */
+function create(name: string, source: string, options: Partial<FunctionOptions> = {}): string {
+  const handlerFile = join(cloud().folder, `${name}.mjs`);
+  writeFileSync(handlerFile, source);
+  return cloud().services.lambda.createFunction({
+    account: ACCOUNT,
+    region: REGION,
+    name,
+    roleArn: `arn:aws:iam::${ACCOUNT}:role/function`,
+    handlerFile,
+    layerFolder: join(cloud().folder, 'layer'),
+    ...options,
+  });
+}
+const handler = (body: string) => `export const handler = async (event, context) => { ${body} };`;
+
+async function invoke(name: string, event: unknown = {}, type = 'RequestResponse') {
+  const response = await signedCall(cloud(), cloud.administrator(), 'lambda', {
+    path: `/2015-03-31/functions/${name}/invocations`,
+    headers: { 'x-amz-invocation-type': type },
+    body: JSON.stringify(event),
+  });
+  const text = await response.text();
+  return {
+    status: response.status,
+    functionError: response.headers.get('x-amz-function-error'),
+    errorType: response.headers.get('x-amzn-errortype'),
+    payload: text === '' ? undefined : JSON.parse(text),
+  };
+}
+
+test('a function has its own environment, its role’s credentials, the layer below /opt and Lambda’s context', async () => {
+  create(
+    'describes-itself',
+    `import { greeting } from '/opt/nodejs/node_modules/greeting/index.mjs';
+     ${handler(`return { greeting, name: process.env.NAME, region: process.env.AWS_REGION, home: process.env.HOME,
+       key: process.env.AWS_ACCESS_KEY_ID, requestId: context.awsRequestId, left: context.getRemainingTimeInMillis(),
+       arn: context.invokedFunctionArn, event };`)}`,
+    { environment: { NAME: 'one' }, timeoutSeconds: 10 },
+  );
+  const { status, functionError, payload } = await invoke('describes-itself', { a: 1 });
+  expect({ status, functionError }).toEqual({ status: 200, functionError: null });
+  expect(payload).toMatchObject({
+    greeting: 'hello from the layer',
+    name: 'one',
+    region: REGION,
+    event: { a: 1 },
+  });
+  expect(payload).not.toHaveProperty('home');
+  expect(payload.left).toBeGreaterThan(0);
+  expect(payload.left).toBeLessThanOrEqual(10_000);
+  expect(payload.arn).toBe(`arn:aws:lambda:${REGION}:${ACCOUNT}:function:describes-itself`);
+  const key = cloud().services.identities.key(payload.key);
+  expect(key?.source).toBe('function describes-itself');
+});
+
+test('an environment is used again for the next invocation, and never for two at a time', async () => {
+  const source = `let calls = 0; let running = 0; ${handler('calls += 1; running += 1; const most = running; await new Promise((resolve) => setTimeout(resolve, 50)); running -= 1; return { calls, most };')}`;
+  create('counts', source);
+  expect((await invoke('counts')).payload).toEqual({ calls: 1, most: 1 });
+  expect((await invoke('counts')).payload).toEqual({ calls: 2, most: 1 });
+  const many = await Promise.all(Array.from({ length: 8 }, () => invoke('counts')));
+  expect(many.every(({ payload }) => payload.most === 1)).toBe(true);
+});
+
+test('errors come back by name, as Lambda shows them, and stand in the log', async () => {
+  create(
+    'throws',
+    handler("const error = new Error('out of luck'); error.name = 'RetryLater'; throw error;"),
+  );
+  create('rejects-text', handler("throw 'plain text';"));
+  create('runs-on', handler('await new Promise(() => setInterval(() => {}, 1000));'), {
+    timeoutSeconds: 0.05,
+  });
+  create('exits', handler('process.exit(1);'));
+  create('cannot-start', "import 'no-such-package';");
+  create('has-no-handler', 'export const other = 1;');
+
+  const thrown = await invoke('throws');
+  expect(thrown).toMatchObject({ status: 200, functionError: 'Unhandled' });
+  expect(thrown.payload).toMatchObject({
+    errorType: 'RetryLater',
+    errorMessage: 'out of luck',
+    trace: expect.any(Array),
+  });
+  expect((await invoke('rejects-text')).payload).toEqual({ errorType: 'string', errorMessage: 'plain text' });
+  expect((await invoke('runs-on')).payload).toMatchObject({
+    errorType: 'Sandbox.Timedout',
+    errorMessage: expect.stringMatching(/Task timed out after 0\.05 seconds$/),
+  });
+  expect((await invoke('exits')).payload).toMatchObject({ errorType: 'Runtime.ExitError' });
+  expect(await invoke('cannot-start')).toMatchObject({ functionError: 'Unhandled' });
+  expect((await invoke('has-no-handler')).payload).toMatchObject({ errorType: 'Runtime.HandlerNotFound' });
+  // After each of these the next invocation has a new environment.
+  expect((await invoke('exits')).payload).toMatchObject({ errorType: 'Runtime.ExitError' });
+
+  const log = cloud()
+    .record.emissionsOf('function-log')
+    .filter(({ source }) => source === 'function throws');
+  expect(log.map(({ text }) => text).join('')).toContain('out of luck');
+});
+
+test('a function lives by the cloud’s clock', async () => {
+  create(
+    'tells-time',
+    handler('return { now: Date.now(), year: new Date().getFullYear(), given: new Date(0).getTime() };'),
+  );
+  const before = (await invoke('tells-time')).payload;
+  cloud().clock.advance(400 * 86_400_000);
+  const after = (await invoke('tells-time')).payload;
+  expect(after.now - before.now).toBeGreaterThanOrEqual(400 * 86_400_000);
+  expect(after.year).toBe(before.year + 1);
+  expect(after.given).toBe(0);
+});
+
+test('an asynchronous event is tried three times, then stored with its error as the function’s role', async () => {
+  const arn = create('fails', handler("throw new Error('no good');"));
+  cloud().services.lambda.configureAsync(arn, { onFailure: QUEUE });
+  expect(await invoke('fails', { a: 1 }, 'Event')).toMatchObject({ status: 202, payload: undefined });
+  const [message] = await until(
+    () => cloud().services.sqs.messages(QUEUE).length > 0 && cloud().services.sqs.messages(QUEUE),
+  );
+  const record = JSON.parse(message?.body ?? '');
+  expect(record).toMatchObject({
+    requestContext: {
+      functionArn: `${arn}:$LATEST`,
+      condition: 'RetriesExhausted',
+      approximateInvokeCount: 3,
+    },
+    requestPayload: { a: 1 },
+    responsePayload: { errorType: 'Error', errorMessage: 'no good' },
+  });
+  expect(cloud().record.callsOf('AmazonSQS.SendMessage').at(-1)).toMatchObject({
+    source: 'function fails',
+    status: 200,
+  });
+});
+
+test('who may not invoke is refused, and so is what is too large or no JSON', async () => {
+  const arn = create('echoes', handler('return event;'));
+  const stranger = cloud().createUser(ACCOUNT, 'stranger', [allow('lambda:InvokeFunction', `${arn}-other`)]);
+  const path = '/2015-03-31/functions/echoes/invocations';
+  const refused = await signedCall(cloud(), stranger, 'lambda', { path, body: '{}' });
+  expect([refused.status, refused.headers.get('x-amzn-errortype')]).toEqual([403, 'AccessDeniedException']);
+  expect(await invoke('echoes', 'x'.repeat(6_291_456))).toMatchObject({
+    status: 413,
+    errorType: 'RequestTooLargeException',
+  });
+  const malformed = await signedCall(cloud(), cloud.administrator(), 'lambda', { path, body: '{' });
+  expect(malformed.headers.get('x-amzn-errortype')).toBe('InvalidRequestContentException');
+  expect(await invoke('absent')).toMatchObject({ status: 404, errorType: 'ResourceNotFoundException' });
+});
+
+test('a role that does not trust Lambda cannot be given to a function', () => {
+  const { arn } = cloud().services.identities.createRole(ACCOUNT, {
+    name: 'of-others',
+    trustPolicy: trust({ Service: 'ec2.amazonaws.com' }),
+  });
+  expect(() => create('untrusted', handler('return 1;'), { roleArn: arn })).toThrow(
+    'not authorized to perform: sts:AssumeRole',
+  );
+});
+
+test('what a traced function sends to X-Ray is sent on as its role, and recorded', async () => {
+  create(
+    'traced',
+    `import { createSocket } from 'node:dgram';
+     ${handler(`const [host, port] = process.env.AWS_XRAY_DAEMON_ADDRESS.split(':'); const socket = createSocket('udp4');
+       await new Promise((resolve) => socket.send('{"format":"json","version":1}\\n{"name":"segment"}', port, host, resolve)); socket.close();
+       return process.env._X_AMZN_TRACE_ID;`)}`,
+    { tracing: true },
+  );
+  expect((await invoke('traced')).payload).toMatch(
+    /^Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=1$/,
+  );
+  // Lambda's own segment of the invocation comes before it or after it.
+  const trace = await until(() =>
+    cloud()
+      .record.emissionsOf('trace')
+      .find(({ text }) => text === '{"name":"segment"}'),
+  );
+  expect(trace.source).toBe('function traced');
+});
+
+test('a handler in this process is answered as the built one is, and its time-out is that of the cloud’s clock', async () => {
+  const clock = new VirtualClock();
+  const here = await createCloud({ clock });
+  const { identities, lambda } = here.services;
+  const { arn: roleArn } = identities.createRole(ACCOUNT, {
+    name: 'function',
+    trustPolicy: trust({ Service: 'lambda.amazonaws.com' }),
+  });
+  lambda.createFunction({
+    account: ACCOUNT,
+    region: REGION,
+    name: 'here',
+    roleArn,
+    timeoutSeconds: 30,
+    handler: async (event, context) => {
+      const { seconds = 0, fails = false } = event as { seconds?: number; fails?: boolean };
+      await clock.sleep(seconds * 1000);
+      if (fails) throw Object.assign(new Error('not today'), { name: 'RetryLater' });
+      return { name: context.functionName, left: context.getRemainingTimeInMillis() };
+    },
+  });
+  const invoke = async (event: object) => {
+    const call = lambda.operations['lambda.Invoke'] as Operation;
+    const input = {
+      FunctionName: `arn:aws:lambda:${REGION}:${ACCOUNT}:function:here`,
+      Payload: JSON.stringify(event),
+    };
+    const answer = (await call(input, { source: 'test' } as Caller)) as {
+      FunctionError?: string;
+      Payload: string;
+    };
+    return { failed: answer.FunctionError, ...JSON.parse(answer.Payload) };
+  };
+  await clock.run(Math.random, async () => {
+    expect(await invoke({ seconds: 10 })).toEqual({ failed: undefined, name: 'here', left: 20_000 });
+    const failure = { failed: 'Unhandled', errorType: 'RetryLater', errorMessage: 'not today' };
+    expect(await invoke({ fails: true })).toMatchObject(failure);
+    expect(await invoke({ seconds: 31 })).toMatchObject({ errorType: 'Sandbox.Timedout' });
+  });
+  await here.stop();
+});
