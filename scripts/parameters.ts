@@ -45,6 +45,9 @@ const OF_ROLLOUT: NodeParameter[] = [
   { name: 'CorrelationId', pattern: PATTERNS.CorrelationId },
 ];
 
+/** What the result line says, also where no parameter was taken yet: 00-head.sh sets these. */
+const REPORTED = ['CorrelationId', 'CertName', 'DeploymentId', 'RolloutNumber', 'VersionId', 'DryRun'];
+
 /** Options that the first edition knew, in the order in which it noted them on nodes. */
 const OF_FIRST_EDITION = ['ReloadServices', 'VerifyPort', 'KeyFormat', 'ExtraFormats', 'KeyMode', 'KeyGroup'];
 
@@ -142,6 +145,10 @@ declare -rA EXIT_CODE=(
 ${codes.map(({ fault, code }) => `  [${fault}]=${code}`).join('\n')}
 )
 
+declare ${parameters
+    .map(({ name }) => name)
+    .filter((name) => !REPORTED.includes(name))
+    .join(' ')}
 take_parameters() {
 ${parameters.flatMap(linesOf).join('\n')}
 }

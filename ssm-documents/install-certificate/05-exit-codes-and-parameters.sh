@@ -34,6 +34,7 @@ declare -rA EXIT_CODE=(
   [interrupted]=71
 )
 
+declare SecretArn ReloadServices RestartServices VerifyPort VerifyName VerifyProtocol KeyFormat ExtraFormats KeyMode KeyGroup
 take_parameters() {
   take SecretArn 'arn:aws[a-z-]{0,20}:secretsmanager:[a-z0-9-]{1,30}:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,200}'
   take VersionId '[0-9a-f]{64}'
