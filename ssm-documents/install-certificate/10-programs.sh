@@ -1,9 +1,9 @@
 # ---- programs that end ----
 
 read_clock() { # sets clock to seconds that a change of the node's time does not move
-  local uptime
   clock=$SECONDS
-  [[ ! -r /proc/uptime ]] || { read -r uptime _ </proc/uptime && clock=${uptime%.*}; }
+  [[ ! -r /proc/uptime ]] || read -r clock _ </proc/uptime
+  clock=${clock%.*}
 }
 
 begin_phase() { # name: what runs from now on has its budget
@@ -11,9 +11,9 @@ begin_phase() { # name: what runs from now on has its budget
   deadline=$((clock + BUDGET[$1]))
 }
 
-# Every program that this script starts comes here, and has an end. The (sub)shell becomes the program.
-exec_for() { # seconds, program with its arguments
-  local seconds=$1
+# Every program starts here, and has an end. The (sub)shell becomes the program.
+exec_for() { # name of a limit, or seconds; program with its arguments
+  local seconds=${LIMIT[$1]-$1}
   shift
   read_clock
   ((seconds <= deadline - clock)) || seconds=$((deadline > clock ? deadline - clock : 1))
@@ -21,21 +21,21 @@ exec_for() { # seconds, program with its arguments
 }
 
 exec_quick() { # program that takes a moment, with its arguments
-  exec_for "${LIMIT[file]}" "$@"
-}
-
-lines() { # texts
-  printf '%s\n' "$@"
+  exec_for file "$@"
 }
 
 quick() { # the same, not in the place of this shell
   (exec_quick "$@")
 }
 
-# Runs a hook, systemctl or a configuration test. It may leave processes behind, and the agent waits until all have
-# closed its pipes: so it gets streams of its own and no lock. It gets the caller's umask and locale, too, which
-# services that it starts would inherit. Signals kill it as usual.
-apart() { # seconds, program with its arguments: sets output to what it printed
+lines() { # texts
+  printf '%s\n' "$@"
+}
+
+# Runs a hook, systemctl or a configuration test, which may leave processes behind. The agent waits until all have
+# closed its pipes: so they get streams of their own and no lock. Services would inherit umask and locale: so these are
+# the caller's. Signals kill as usual.
+apart() { # as exec_for: sets output to what the program printed
   local status=0
   # Keeps the beginning and swallows the rest: in a file that would fill /run.
   {
@@ -56,12 +56,16 @@ apart() { # seconds, program with its arguments: sets output to what it printed
   printf '\0' >&6 || true # the end, though others may hold the pipe
   IFS= read -r -d '' output <&5 || true
   exec 5<&- 6>&-
-  case $status in 124 | 137) output="it did not end in time"$'\n'$output ;; esac
+  case $status in 124 | 137) output='it did not end in time'$'\n'$output ;; esac
   return "$status"
 }
 
-# Nothing is judged by the roots that openssl finds by itself, and to load them takes longer than all the rest.
-# Give it <(...) to read: standard input it reads byte by byte.
+ask_systemd() { # arguments of systemctl: sets output
+  apart file systemctl "$@"
+}
+
+# Without the roots that openssl finds by itself: nothing is judged by them, and they take longest to load.
+# Give it <(...) to read: it reads standard input byte by byte.
 exec_openssl() {
   export SSL_CERT_FILE=/dev/null SSL_CERT_DIR=/dev/null RANDFILE=/dev/null
   exec_quick openssl "$@"

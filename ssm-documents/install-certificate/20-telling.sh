@@ -2,11 +2,11 @@
 
 say() { # an agent or journal that is gone must not end the installation
   local line="CorrelationId=$CorrelationId CertName=$CertName $*"
-  printf '%s\n' "$line" >&2 2>/dev/null || true
+  lines "$line" >&2 2>/dev/null || true
   # A pipe holds 64 KB: then a journal that does not read would stop all.
   ((journal_bytes += ${#line} + 1))
   ((journal_bytes < 60000)) || journal=''
-  [[ -z $journal ]] || printf '%s\n' "$line" >&8 2>/dev/null || journal=''
+  [[ -z $journal ]] || lines "$line" >&8 2>/dev/null || journal=''
 }
 
 say_lines() { # what a program printed: its first lines, never a key
@@ -22,7 +22,7 @@ say_lines() { # what a program printed: its first lines, never a key
   done < <(lines "$1")
 }
 
-note() { # something to know although the installation goes on: also stands in the result
+note() { # something to know although the installation goes on: also in the result
   say "note: $1"
   notes+=${notes:+; }$1
 }
@@ -38,33 +38,39 @@ fail() { # kind of fault, message
   exit "${EXIT_CODE[$1]}"
 }
 
-must() { # what for, function or program with its arguments: if it fails, so does the installation
+refuse() { # message
+  fail path-refused "$1"
+}
+
+must() { # what for, function or program with its arguments: if it fails, the installation does
   local reason
   declare -F "$2" >/dev/null || set -- "$1" exec_quick "${@:2}"
   reason=$("${@:2}" 2>&1) || fail write-failed "cannot $1: ${reason:-it failed or did not end in time}"
 }
 
-plain_text() { # makes any text one line of plain characters that are safe inside a JSON string
-  local text=${1//[$'\n\r\t']/ }
+add() { # name, text: to result, in characters that are safe inside a JSON string
+  local text=${2//[$'\n\r\t']/ }
   text=${text//\"/\'}
   text=${text//[^ -~]/}
   text=${text//\\/}
-  printf '%s' "${text:0:300}"
+  result+=",\"$1\":\"${text:0:300}\""
 }
 
 report() { # exit code
-  local more=''
-  [[ -z $fault ]] || more=$(printf ',"Step":"%s","Error":"%s"' "$current_step" "$(plain_text "$error")")
-  [[ $fault != rollout-superseded ]] || more+=",\"HeldNumber\":$recorded_number"
-  [[ -z $notes ]] || more+=$(printf ',"Note":"%s"' "$(plain_text "$notes")")
-  printf '{"Outcome":"%s","ExitCode":%d,"Serial":"%s","VersionId":"%s","RolloutNumber":%d,"DeploymentId":"%s","CertName":"%s","CorrelationId":"%s"%s}\n' \
-    "$outcome" "$1" "$result_serial" "$VersionId" "$RolloutNumber" "$DeploymentId" "$CertName" "$CorrelationId" "$more" >&3
+  local name result
+  printf -v result '{"Outcome":"%s","ExitCode":%d,"RolloutNumber":%d' "$outcome" "$1" "$RolloutNumber"
+  add Serial "$result_serial"
+  for name in VersionId DeploymentId CertName CorrelationId; do add "$name" "${!name}"; done
+  [[ -z $fault ]] || { add Step "$current_step"; add Error "$error"; }
+  [[ $fault != rollout-superseded ]] || result+=",\"HeldNumber\":$recorded_number"
+  [[ -z $notes ]] || add Note "$notes"
+  lines "$result}" >&3
 }
 
-# Runs however the script ends, except by kill -9. In a trap a return without a number gives the exit code that
-# was there before: so all have one.
+# Runs however the script ends, but for kill -9. In a trap, a return without a number gives the old exit code: so all
+# have one.
 finish() {
-  local code=$? IFS=$' \t\n' # a signal may have come where IFS and set -f were others
+  local code=$? IFS=$' \t\n' # a signal may come where IFS and set -f are others
   hold_signals
   trap - EXIT ERR
   set +ef
@@ -74,7 +80,7 @@ finish() {
     outcome=failed
     begin_phase way-back
     case $progress in
-      staged) discard_staged_files ;;
+      staged) discard_staged ;;
       switched | loaded) [[ $DryRun == true ]] || take_the_way_back ;;
     esac
     code=${EXIT_CODE[$fault]}
@@ -84,10 +90,9 @@ finish() {
   exit "$code"
 }
 
-# A signal that comes while the script ends already changes nothing: to exit once more would skip the way back.
+# A signal in the end changes nothing: a second exit would skip the way back.
 interrupt() { # name of the signal
-  [[ -z $ending ]] || return 0
-  fail interrupted "a signal (SIG$1) ended the installation"
+  [[ -n $ending ]] || fail interrupted "a signal (SIG$1) ended the installation"
 }
 
 heed_signals() {
@@ -96,12 +101,12 @@ heed_signals() {
   trap 'interrupt TERM' TERM
 }
 
-hold_signals() { # for a moment; what is started then holds them too
+hold_signals() { # for a moment; programs that start then hold them too
   trap '' HUP INT TERM
 }
 
 open_channels() {
-  exec 3>&1 1>&2 # from here on only report writes to standard output
+  exec 3>&1 1>&2 # now only report writes to standard output
   trap finish EXIT
   heed_signals
   trap 'line_of_fault=$LINENO ending=yes' ERR

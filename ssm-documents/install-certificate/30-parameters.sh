@@ -1,6 +1,6 @@
 # ---- parameters and tools ----
 
-# The document checks the same patterns; this script does not rely on who started it.
+# The document checks the same patterns; this script does not rely on its caller.
 take() { # name, pattern, default (without one the parameter is required)
   local variable=SSM_$1
   if [[ -z ${!variable+set} && $# -lt 3 ]]; then
@@ -12,7 +12,7 @@ take() { # name, pattern, default (without one the parameter is required)
 }
 
 never() { # name, pattern that its value must not have
-  [[ ! ${!1} =~ ^($2)$ ]] || fail bad-parameter "parameter $1 is not one that can be used"
+  [[ ! ${!1} =~ ^($2)$ ]] || fail bad-parameter "parameter $1 cannot have this value"
 }
 
 most() { # name, highest number
@@ -25,9 +25,11 @@ read_parameters() {
   note_options
   options="$DeploymentId $VersionId|$options"
 
-  base=$SSL/acm-export/$CertName versions=$SSL/acm-export/$CertName/versions
+  base=$SSL/acm-export/$CertName
+  versions=$base/versions
+  own_folders=("$SSL/acm-export" "$base" "$versions")
   links=("$SSL/certs/$CertName-fullchain.pem" "$SSL/certs/$CertName-chain.pem" "$SSL/private/$CertName-privkey.pem")
-  files=(fullchain.pem chain.pem privkey.pem) # links[i] leads to files[i] of the version that is switched on
+  files=(fullchain.pem chain.pem privkey.pem) # links[i] leads to current/files[i]
   [[ $ExtraFormats != *combined-pem* ]] || { links+=("$SSL/private/$CertName-combined.pem") files+=(combined.pem); }
   [[ $ExtraFormats != *pkcs12* ]] || { links+=("$SSL/private/$CertName.p12") files+=(bundle.p12); }
 }
@@ -36,16 +38,16 @@ check_units_once() {
   local unit
   for unit in $RestartServices; do
     [[ " ${ReloadServices//.service/} " != *" ${unit%.service} "* ]] || # nginx is nginx.service
-      fail bad-parameter "parameter RestartServices names $unit, which ReloadServices names too"
+      fail bad-parameter "parameters RestartServices and ReloadServices both name $unit"
   done
 }
 
-config_tester() { # systemd unit: sets tester to the program that tests its configuration, if one is known
+config_tester() { # systemd unit: sets tester to the test of its configuration, if one is known
+  tester=()
   case ${1%.service} in
-    nginx) tester=nginx ;;
-    httpd | apache2) tester=apachectl ;;
-    haproxy) tester=haproxy ;;
-    *) tester='' ;;
+    nginx) tester=(nginx -t) ;;
+    httpd | apache2) tester=(apachectl configtest) ;;
+    haproxy) tester=(haproxy -c) ;;
   esac
 }
 
@@ -54,7 +56,7 @@ check_tools() {
   local tools='aws chgrp chmod chown cp flock ln mkdir mv openssl readlink rm sha256sum sleep stat sync timeout'
   for unit in $ReloadServices $RestartServices; do
     config_tester "$unit"
-    tools+=" systemctl $tester"
+    tools+=" systemctl ${tester[0]-}"
   done
   [[ $DryRun == false ]] || tools+=' mount unshare'
   [[ -z $KeyGroup || $EUID != 0 ]] || tools+=' setpriv test'

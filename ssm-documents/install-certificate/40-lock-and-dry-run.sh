@@ -1,6 +1,10 @@
 # ---- one installation at a time ----
 
-only_roots() { # paths: they belong to root (in tests: to who runs them), and nobody else can write to them
+is_there() { # path
+  [[ -e $1 || -L $1 ]]
+}
+
+only_roots() { # paths: root (in tests the caller) owns them, and alone can write to them
   local facts owner_and_mode
   facts=$(exec_quick stat -L -c %u-%a "$@") || return 1
   for owner_and_mode in $facts; do
@@ -8,24 +12,32 @@ only_roots() { # paths: they belong to root (in tests: to who runs them), and no
   done
 }
 
-check_own_folders() { # paths: those that exist must be folders, not links to some, and only root's
-  local folder folders=()
-  for folder in "$@"; do
-    [[ ! -L $folder ]] || fail path-refused "$folder is a symbolic link"
-    [[ ! -e $folder ]] || folders+=("$folder/")
-  done
-  ((${#folders[@]} == 0)) || only_roots "${folders[@]}" || fail path-refused \
-    "only root may own and write to ${folders[*]}: look at what is in there, then chown root and chmod go-w"
+check_folder() { # path: there is nothing, or a folder of root alone, or a link to one
+  ! is_there "$1" || only_roots "$1/" ||
+    refuse "only root may own and write to $1: look at its files, then chown root and chmod go-w"
 }
 
-# One lock for the node: a configuration test reads all certificates of a service, and must not meet one in its switch.
+refuse_links() { # paths
+  local path
+  for path in "$@"; do
+    [[ ! -L $path ]] || refuse "$path is a symbolic link"
+  done
+}
+
+check_own_folders() { # paths
+  local folder
+  refuse_links "$@"
+  for folder in "$@"; do check_folder "$folder"; done
+}
+
+# One lock for the node: a configuration test reads all certificates of a service, and none may be in its switch.
 lock_this_node() {
-  check_own_folders "$SSL/acm-export" "$base" "$versions"
+  check_own_folders "${own_folders[@]}"
   make_run_folder_private
-  [[ ! -L $RUN/lock && ! -L $RUN/install.lock && ! -L $RUN/aws-error ]] || fail path-refused "$RUN holds a symbolic link"
+  refuse_links "$RUN/lock" "$RUN/install.lock" "$RUN/aws-error"
   exec 9>>"$RUN/install.lock"
   (exec_for "${BUDGET[lock]}" flock 9) || fail busy 'another installation holds the lock'
-  # Anybody can hold the lock of the first edition: its last runs are waited for, but not for ever.
+  # The last runs of the first edition are waited for, not for ever: every user can hold its lock.
   if [[ -f $RUN/lock ]]; then
     exec 7>>"$RUN/lock"
     quick flock 7 || say 'the lock of the first edition is held: going on without it'
@@ -35,11 +47,11 @@ lock_this_node() {
 # Only root can open the lock. The first edition left the folder's mode to the caller's umask.
 make_run_folder_private() {
   local facts
-  [[ ! -L $RUN ]] || fail path-refused "$RUN is a symbolic link"
+  refuse_links "$RUN"
   if [[ -d $RUN ]]; then
     facts=$(exec_quick stat -c %u-%a "$RUN/") || fail write-failed "cannot look at $RUN"
     [[ $facts != "$EUID-700" ]] || return 0
-    [[ $facts == "$EUID-"* ]] || fail path-refused "$RUN does not belong to root: remove it"
+    [[ $facts == "$EUID-"* ]] || refuse "$RUN does not belong to root: remove it"
     must "close $RUN" chmod 0700 "$RUN"
     ((8#${facts#*-} & 8#022)) || return 0
     must "empty $RUN, which others could write to" rm -rf "$RUN"
@@ -49,8 +61,8 @@ make_run_folder_private() {
 
 # ---- dry run ----
 
-# A dry run does the real steps up to the configuration test, in a mount namespace of its own where memory covers
-# /etc/ssl: nothing reaches the disk.
+# A dry run takes the real steps up to the configuration test. In its own mount namespace memory covers /etc/ssl:
+# nothing reaches the disk.
 enter_private_mounts() { # the script's own arguments
   [[ $DryRun == true && ${1-} != --in-private-mounts ]] || return 0
   if quick unshare -m true 2>/dev/null; then
@@ -60,13 +72,13 @@ enter_private_mounts() { # the script's own arguments
   mounts_refused=yes
 }
 
-cover_folders_with_memory() {
+cover_folders() {
   [[ $DryRun == true && -z $mounts_refused ]] || return 0
   must 'mount in private' mount --make-rprivate / # systemd shares mounts: the whole node would see these
   check_own_folders "$RUN/dry-run"
   must "make $RUN/dry-run" mkdir -p "$RUN/dry-run"
   must 'mount memory' mount -t tmpfs -o mode=0700 tmpfs "$RUN/dry-run"
-  make_folders "${SSL%/*}" "$SSL" # what is not there cannot be covered
+  make_folders "${SSL%/*}" "$SSL" # only a folder that is there can be covered
   cover_with_memory "$SSL" ssl
   cover_with_memory "$SSL/certs" certs # on some distributions a link to elsewhere
   cover_with_memory "$SSL/private" private
@@ -85,7 +97,7 @@ refuse_dry_run_on_disk() {
     'this node refuses unshare -m: the certificate is right, the rest was not tried'
 }
 
-make_folders() { # paths, parents first: everybody may read them, whatever the umask
+make_folders() { # paths, parents first: all users may read them, whatever the umask
   local folder
   for folder in "$@"; do
     [[ -d $folder ]] || must "make $folder" mkdir -m 0755 "$folder"

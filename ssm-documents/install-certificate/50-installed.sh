@@ -1,48 +1,58 @@
 # ---- what is installed already ----
 
-# current: the version that is switched on. previous: the version that the way back leads to, the last that was
-# completed. They differ after a run that was cut off; then no server may have accepted current.
+# current: the version that is switched on. previous: the last that was completed, to which the way back leads.
+# They differ after a run that was cut off; then no server may have accepted current.
 read_what_is_installed() {
   local folder mode
-  recorded_owner='' recorded_number=0 recorded_previous=''
   find_current
   if [[ -z $current && -z $mounts_refused ]]; then
     repair_current
     find_current
   fi
   read_record
-  unfinished=''
   [[ ! -e $base/.unfinished ]] || read -r unfinished <"$base/.unfinished" || true
   choose_previous
   [[ ! -e $base/.unfinished && $current == "$previous" ]] || cut_off=yes
-  [[ -e $base/.second-edition || (! -e $base/record && (-z $previous || $previous == "$ADOPTED")) ]] || held_by_first_edition=yes
+  [[ -e $base/.second-edition || (! -e $base/record && (-z $previous || $previous == "$ADOPTED")) ]] || of_first_edition=yes
   [[ -n $current && -z $mounts_refused ]] || return 0
-  # The first edition left folders that only root can enter where the caller's umask said so.
+  # Under some umasks the first edition left folders that only root can enter.
   while read -r mode folder; do
     ((8#$mode & 1)) || must "open $folder" chmod 0755 "$folder"
-  done < <(exec_quick stat -c '%a %n' "$SSL/acm-export" "$base" "$versions" "$versions/$current")
+  done < <(exec_quick stat -c '%a %n' "${own_folders[@]}" "$versions/$current")
 }
 
-find_current() {
+list_versions() { # sets listed to their names
   local folder
+  listed=''
   for folder in "$versions"/*; do
-    [[ ! ${folder##*/} =~ $VERSION_NAME || -L $folder || ! $folder -ef $base/current ]] || current=${folder##*/}
+    [[ ! ${folder##*/} =~ $VERSION_NAME || -L $folder ]] || listed+=" ${folder##*/}"
   done
 }
 
-# A backup that was put back may have made a folder of the link. Anything else is refused.
+number_of() { # version: sets number to that of its rollout
+  number=${1#*-}
+  number=$((10#${number%%.*}))
+}
+
+find_current() {
+  local name
+  list_versions
+  for name in $listed; do
+    [[ ! $versions/$name -ef $base/current ]] || current=$name
+  done
+}
+
+# A restored backup may have made a folder of the link. Anything else is refused.
 repair_current() {
   local name
+  is_there "$base/current" || return 0
   if [[ -L $base/current ]]; then
     name=$(exec_quick readlink "$base/current") || fail write-failed "cannot look at $base/current"
-    [[ ${name%%/*} == versions && ${name#*/} =~ $VERSION_NAME ]] ||
-      fail path-refused "$base/current is not a link of this script: remove it"
-    return 0
+    [[ ${name%%/*} != versions || ! ${name#*/} =~ $VERSION_NAME ]] || return 0
   fi
-  [[ -e $base/current ]] || return 0
-  if [[ ! -f $base/current/.sha256 ]] || ! only_roots "$base/current/" ||
+  if [[ -L $base/current || ! -f $base/current/.sha256 ]] || ! only_roots "$base/current/" ||
     ! name=$(exec_openssl x509 -noout -serial -in "$base/current/cert.pem" 2>/dev/null); then
-    fail path-refused "$base/current is not a link of this script: remove it"
+    refuse "$base/current is no link of this script: remove it"
   fi
   name=${name#serial=}
   name=${name,,}-0
@@ -60,9 +70,9 @@ repair_current() {
 # Owner, highest rollout number seen, and the version before that rollout.
 read_record() {
   local line=''
-  [[ ! -L $base/record ]] || fail path-refused "$base/record is a symbolic link"
+  refuse_links "$base/record"
   [[ -e $base/record ]] || return 0
-  [[ -f $base/record ]] || fail path-refused "$base/record is not a file: remove it"
+  [[ -f $base/record ]] || refuse "$base/record is not a file: remove it"
   read -r line <"$base/record" || true
   if [[ $line =~ ^([0-9a-f]{24})\ ([0-9]{1,15})\ ([^ ]+)$ ]]; then
     recorded_owner=${BASH_REMATCH[1]} recorded_number=$((10#${BASH_REMATCH[2]})) recorded_previous=${BASH_REMATCH[3]}
@@ -73,67 +83,61 @@ read_record() {
 
 # A crash can leave it empty. Each version knows its owner, and its number.
 rebuild_record() {
-  local folder owner number
+  local name owner number
   local -A highest=()
-  for folder in "$versions"/*; do
-    [[ ${folder##*/} =~ $VERSION_NAME && ! -L $folder ]] || continue
-    number=$((10#${BASH_REMATCH[1]}))
-    read -r owner _ <"$folder/.options" || continue
+  for name in $listed; do
+    read -r owner _ <"$versions/$name/.options" || continue
     [[ $owner =~ ^[0-9a-f]{24}$ ]] || continue
+    number_of "$name"
     ((number < ${highest[$owner]:-0})) || highest[$owner]=$number
-    [[ -n $recorded_owner && ${folder##*/} != "$current" ]] || recorded_owner=$owner
+    [[ -n $recorded_owner && $name != "$current" ]] || recorded_owner=$owner
   done 2>/dev/null
   [[ -z $recorded_owner ]] || recorded_number=${highest[$recorded_owner]}
   [[ -n $recorded_owner || -z $current || $current == "$ADOPTED" ]] ||
-    fail path-refused "$base/record is damaged, and no version says whose it is: remove it"
+    refuse "$base/record is damaged, and no version names its owner: remove it"
   note "$base/record was damaged and is rebuilt: owner ${recorded_owner:-none}, rollout $recorded_number"
   damaged_record=yes
 }
 
-# The record says which was the last when the run began that was cut off. Else the highest number is that of the last.
+# The record names the last version before a run that was cut off. Else the last one has the highest number.
 choose_previous() {
-  local folder number best=-1
-  previous='' whole=yes
-  if was_used "$current" && is_whole "$current"; then
-    previous=$current
-    return 0
-  fi
-  if [[ -n $current && $recorded_previous =~ $VERSION_NAME ]] && was_used "$recorded_previous" && is_whole "$recorded_previous"; then
-    previous=$recorded_previous
-    return 0
-  fi
-  for folder in "$versions"/*; do
-    [[ ${folder##*/} =~ $VERSION_NAME && ! -L $folder ]] || continue
-    number=$((10#${BASH_REMATCH[1]}))
-    if ((number >= best)) && was_used "${folder##*/}" && is_whole "${folder##*/}"; then
-      best=$number previous=${folder##*/}
-    fi
+  local name number best=-1
+  whole=yes previous=$current
+  ! is_sound "$previous" || return 0
+  previous=$recorded_previous
+  [[ -z $current || ! $previous =~ $VERSION_NAME ]] || ! is_sound "$previous" || return 0
+  previous=''
+  for name in $listed; do
+    number_of "$name"
+    if ((number >= best)) && is_sound "$name"; then best=$number previous=$name; fi
   done
-  # Damaged, and still better than nothing: servers may read the files that are left.
-  [[ -n $previous ]] || ! was_used "$current" || previous=$current whole=''
-  # No run switches to a version without its sums: what was beside the files is lost, not they.
-  [[ -n $previous || -z $current || -e $versions/$current/.sha256 ]] || previous=$current whole=''
-  # Nothing was ever completed. What passed its configuration test, or what the first edition put in place, is better
-  # than nothing: a server may use it by now.
-  [[ -n $previous || -z $current ]] || ! is_whole "$current" || [[ -e $base/.second-edition && $unfinished != loaded ]] ||
+  [[ -z $previous && -n $current ]] || return 0
+  if was_used "$current" || [[ ! -e $versions/$current/.sha256 ]]; then
+    # Damaged, and better than nothing: servers may read the files that are left. No run switches to a version without
+    # its sums: where they are lost, the files are not.
+    previous=$current whole=''
+  elif is_whole "$current" && [[ ! -e $base/.second-edition || $unfinished == loaded ]]; then
+    # None was ever completed. A server may use this one, which passed its configuration test, or which the first
+    # edition put in place.
     previous=$current
+  fi
 }
 
-# Nothing proved the version that a run left which was cut off. A run that fails early must not leave it.
+# Nothing proved the version of a run that was cut off: a run that fails early must not leave it.
 leave_what_was_cut_off() {
   [[ -n $cut_off && -n $previous && $current != "$previous" && -z $mounts_refused ]] || return 0
-  ! was_used "$current" || return 0 # damaged: it may be served, and what is older may have expired
+  ! was_used "$current" || return 0 # damaged: it may be served, and an older one may have expired
   say "the last run was cut off: back to $previous"
-  must "switch $base/current" put_link "versions/$previous" "$base/current"
+  place_link "versions/$previous" "$base/current"
   current=$previous
 }
 
-was_used() { # version: completed, or put in place for a service that was not running, or taken over
-  [[ -n $1 && -d $versions/$1 && ($1 == "$ADOPTED" || -e $versions/$1/.completed || -e $versions/$1/.placed) ]]
+was_proved() { # version: completed, or taken over
+  [[ -n $1 && -d $versions/$1 && ($1 == "$ADOPTED" || -e $versions/$1/.completed) ]]
 }
 
-was_proved() { # version
-  [[ -n $1 && ($1 == "$ADOPTED" || -e $versions/$1/.completed) ]]
+was_used() { # version: proved, or put in place for a dead service
+  was_proved "$1" || [[ -n $1 && -e $versions/$1/.placed ]]
 }
 
 is_whole() { # version: its files are as they were written
@@ -142,8 +146,12 @@ is_whole() { # version: its files are as they were written
     for file in fullchain.pem chain.pem privkey.pem; do [[ -s $versions/$1/$file ]] || return 1; done
   else
     (cd "$versions/$1" && exec_quick sha256sum --status -c .sha256) 2>/dev/null || status=$?
-    ((status != 1)) # that it took too long says nothing
+    ((status != 1)) # a time-out says nothing
   fi
+}
+
+is_sound() { # version
+  was_used "$1" && is_whole "$1"
 }
 
 check_owner() {
@@ -151,11 +159,11 @@ check_owner() {
     "$CertName belongs to deployment $recorded_owner here; if that is gone for good, remove $base/record"
 }
 
-# A number is at least the second at which its rollout began. One far ahead would keep out all that follow.
+# A number is at least the second at which its rollout began: one far ahead would keep out all that follow.
 refuse_rollout() {
   local most
   ((RolloutNumber >= recorded_number)) || fail rollout-superseded \
-    "this node has seen rollout $recorded_number, which is later than $RolloutNumber"
+    "this node has seen rollout $recorded_number, later than $RolloutNumber"
   printf -v most '%(%s)T' -1
   ((most >= recorded_number)) || most=$recorded_number
   ((RolloutNumber <= most + 86400)) || fail rollout-superseded \
@@ -163,13 +171,11 @@ refuse_rollout() {
 }
 
 is_unchanged() {
-  local i installed_options='' mode group
-  [[ $DryRun == false && -n $current && $current == "$previous" && -n $whole && -z $cut_off && -e $base/current/.completed ]] || return 1
-  read -r installed_options <"$base/current/.options" || return 1
-  [[ $installed_options == "$options" ]] || return 1
-  authority=public
+  local i mode group
+  [[ $DryRun == false && -n $current && -n $whole && -z $cut_off && -e $base/current/.completed ]] || return 1
+  [[ -e $base/current/.options && $(<"$base/current/.options") == "$options" ]] || return 1
   [[ ! -e $base/current/.private ]] || authority=private
-  for ((i = 0; i < ${#links[@]}; i++)); do
+  for i in "${!links[@]}"; do
     is_wanted "$i" || continue
     [[ -L ${links[i]} && ${links[i]} -ef $base/current/${files[i]} ]] || return 1
   done
@@ -179,27 +185,31 @@ is_unchanged() {
   fi
 }
 
-# Must reach the disk before anything is switched: a rollout that comes late must find it, even after a crash.
+# It must reach the disk before the switch: a rollout that comes late must find it, even after a crash.
 record_rollout() {
-  make_folders "${SSL%/*}" "$SSL" "$SSL/acm-export" "$base" "$versions"
-  [[ -z $previous ]] || was_used "$previous" || must "write in $previous" write_marker "$versions/$previous/.placed"
-  # Written once: what was here before is what the first edition installed, and keeps its hooks.
-  [[ -n $held_by_first_edition || -e $base/.second-edition ]] || must "write in $base" write_marker "$base/.second-edition"
+  make_folders "${SSL%/*}" "$SSL" "${own_folders[@]}"
+  [[ -z $previous ]] || was_used "$previous" || mark "$versions/$previous/.placed"
+  # Written once: names that the first edition installed keep its hooks.
+  [[ -n $of_first_edition || -e $base/.second-edition ]] || mark "$base/.second-edition"
   [[ "$DeploymentId $RolloutNumber" == "$recorded_owner $recorded_number" && -z $damaged_record &&
     ($outcome == unchanged || ${previous:--} == "$recorded_previous") ]] ||
     must "write $base/record" write_record "$DeploymentId $RolloutNumber ${previous:--}"
 }
 
 remove_left_over() { # path: of a run that was cut off
-  [[ ! -e $1 && ! -L $1 ]] || quick rm -rf "$1"
+  ! is_there "$1" || quick rm -rf "$1"
 }
 
 write_record() { # line
   umask 022
   remove_left_over "$base/.record.new" &&
-    printf '%s\n' "$1" >"$base/.record.new" &&
+    lines "$1" >"$base/.record.new" &&
     quick sync "$base/.record.new" &&
     exec_quick mv -f "$base/.record.new" "$base/record"
+}
+
+mark() { # file that stands for a fact, its text
+  must "write $1" write_marker "$@"
 }
 
 write_marker() { # path, its text

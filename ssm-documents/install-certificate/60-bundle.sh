@@ -1,8 +1,9 @@
 # ---- reading the bundle ----
 
-# As the node's own role, whose tag opens the bundle: not what lies configured in root's home, nor the account-wide role
-# of Default Host Management. Only a hybrid node has its role in a file, /root/.aws/credentials. In a subshell.
-exec_aws_as_this_node() { # arguments of the AWS CLI
+# As the node's own role, whose tag opens the bundle: not as root's configuration says, nor as the account-wide role of
+# Default Host Management. Only a hybrid node has its role in a file, /root/.aws/credentials. In a subshell.
+exec_aws() {
+  local region=${SecretArn#arn:*:secretsmanager:}
   export AWS_CONFIG_FILE=/dev/null AWS_PAGER=''
   unset AWS_PROFILE AWS_DEFAULT_PROFILE
   if [[ ${AWS_SSM_INSTANCE_ID-} != mi-* ]]; then
@@ -10,59 +11,56 @@ exec_aws_as_this_node() { # arguments of the AWS CLI
   elif [[ ${AWS_SHARED_CREDENTIALS_FILE-} == */amazon/ssm/credentials ]]; then
     unset AWS_SHARED_CREDENTIALS_FILE
   fi
-  exec_for "${LIMIT[bundle]}" aws "$@"
+  exec_for bundle aws secretsmanager get-secret-value --secret-id "$SecretArn" --version-id "$VersionId" \
+    --region "${region%%:*}" --query SecretString --output text
 }
 
-# $(...) would wait until all that the AWS CLI leaves behind have closed the pipe.
-call_aws() { # arguments of the AWS CLI: sets BUNDLE to what it printed
+# Sets BUNDLE. $(...) would wait until all that the AWS CLI leaves behind have closed the pipe.
+call_aws() {
   local status=1
   { IFS= read -r -d '' BUNDLE && IFS= read -r -d '' status; } < <(
     exec 2>|"$RUN/aws-error" 3>&- 7>&- 8>&- 9>&-
     status=0
-    (exec_aws_as_this_node "$@") || status=$?
+    (exec_aws) || status=$?
     printf '\0%s\0' "$status"
   )
   return "$status"
 }
 
 read_bundle() {
-  local region=${SecretArn#arn:*:secretsmanager:} try
+  local try kind message
   for try in 1 2 3 4 5; do
-    if call_aws secretsmanager get-secret-value --secret-id "$SecretArn" --version-id "$VersionId" \
-      --region "${region%%:*}" --query SecretString --output text; then
-      return 0
-    fi
+    ! call_aws || return 0
     explain_aws_error "$(<"$RUN/aws-error")"
-    [[ $bundle_fault == bundle-throttled || $bundle_fault == bundle-network ]] || break
+    [[ $kind == bundle-throttled || $kind == bundle-network ]] || break
     ((try == 5)) || quick sleep "$((2 ** try)).$((RANDOM % 10))" || true # 2, 4, 8, 16 s, and not all nodes at once
   done
-  fail "$bundle_fault" "$bundle_error"
+  fail "$kind" "$message"
 }
 
-explain_aws_error() { # what the AWS CLI wrote to standard error: sets bundle_fault and bundle_error
+explain_aws_error() { # what the AWS CLI wrote to standard error: sets kind and message
   local role="this node's role"
   say_lines "$1"
   [[ ! $1 =~ assumed-role/([A-Za-z0-9+=,.@_-]+)/ ]] || role="role ${BASH_REMATCH[1]}"
+  kind=bundle-denied
   case $1 in
     *AccessDenied* | *'not authorized'*)
-      bundle_fault=bundle-denied
-      bundle_error="$role may not read the bundle. Most often the node is tagged and its role is not: give the role the same tag, and the read-bundle policy" ;;
+      message="$role may not read the bundle. Most often the node is tagged and its role is not: give it the same tag, and the read-bundle policy" ;;
     *'locate credentials'* | *Token* | *UnrecognizedClient*)
-      bundle_fault=bundle-denied
-      bundle_error='this node has no valid credentials: it needs an instance profile, or a hybrid activation role' ;;
+      message='this node has no valid credentials: it needs an instance profile, or a hybrid activation role' ;;
     *Throttl* | *TooManyRequests* | *'ate exceeded'* | *LimitExceeded*)
-      bundle_fault=bundle-throttled bundle_error='Secrets Manager throttled five tries' ;;
+      kind=bundle-throttled message='Secrets Manager throttled five tries' ;;
     *ResourceNotFound* | *'marked '*)
-      bundle_fault=bundle-not-found bundle_error='this version of the bundle is gone: start a new rollout' ;;
-    '' | *onnect* | *imeout* | *'timed out'* | *'esolution'* | *SSL* | *roxy* | *InternalService* | *Unavailable*)
-      bundle_fault=bundle-network bundle_error="five tries did not reach Secrets Manager: $1" ;;
+      kind=bundle-not-found message='this version of the bundle is gone: start a new rollout' ;;
+    '' | *onnect* | *imeout* | *'timed out'* | *esolution* | *SSL* | *roxy* | *InternalService* | *Unavailable*)
+      kind=bundle-network message="five tries did not reach Secrets Manager: $1" ;;
     *)
-      bundle_fault=bundle-unreadable bundle_error="the AWS CLI cannot read the bundle: $1" ;;
+      kind=bundle-unreadable message="the AWS CLI cannot read the bundle: $1" ;;
   esac
 }
 
-# A flat JSON object of strings, and jq is not on every node. Two control characters, which JSON cannot hold, mark
-# escaped backslashes and quotes: every quote that is left begins or ends a string.
+# A flat JSON object of strings; not every node has jq. Two control characters, which JSON cannot hold, mark escaped
+# backslashes and quotes: each quote that is left begins or ends a string.
 parse_bundle() {
   local backslashes=\\\\
   BUNDLE=${BUNDLE//"$backslashes"/$'\1'}
@@ -97,7 +95,7 @@ take_field() { # name: sets FIELD
   FIELD=${FIELD//$'\1'/\\}
 }
 
-# Keeps the certificates and drops what stands around them: not every server reads past such text.
+# Keeps the certificates and drops the text around them: not every server reads past it.
 split_certificates() { # text: sets CERTIFICATES
   local line block='' IFS=$'\n'
   CERTIFICATES=()
@@ -112,4 +110,3 @@ split_certificates() { # text: sets CERTIFICATES
   done
   set +f
 }
-

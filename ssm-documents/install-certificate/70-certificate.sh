@@ -10,7 +10,7 @@ read_certificate() {
   [[ ${found#"${found%%[!0]*}"} == "${serial#"${serial%%[!0]*}"}" ]] || # but for leading zeros
     fail certificate-invalid "the certificate has serial $found, not $serial as the bundle says"
   public_key_of "${text%%X509v3 extensions:*}"
-  certificate_public_key=$public_key
+  leaf_key=$public_key
   names=()
   text=${text##*Subject Alternative Name:}
   text=${text#*$'\n'} # the names are on the next line
@@ -22,65 +22,65 @@ read_certificate() {
   ((${#names[@]} > 0)) || fail certificate-invalid 'the certificate is for no DNS name'
 }
 
-check_key_belongs_to_certificate() {
+check_key() {
   local text
   text=$(exec_openssl pkey -text_pub -in <(lines "$ENCRYPTED_KEY") \
     -passin fd:4 4< <(lines "$PASSPHRASE") 2>/dev/null) ||
     fail key-unreadable 'the passphrase in the bundle does not open the private key'
   PRIVATE_KEY=${text%%-----END PRIVATE KEY*}'-----END PRIVATE KEY-----'
   public_key_of "$text"
-  [[ $public_key == "$certificate_public_key" ]] || fail key-mismatch 'the private key belongs to another certificate'
+  [[ $public_key == "$leaf_key" ]] || fail key-mismatch 'the private key belongs to another certificate'
 }
 
-public_key_of() { # what openssl prints of a certificate or a key: sets public_key to its numbers, without blanks
+public_key_of() { # what openssl prints of a certificate or key: sets public_key to its numbers
   public_key=${1##*Public-Key:}
   public_key=${public_key//[[:space:]]/}
 }
 
-# Each certificate must be signed by the one that follows: servers send them in this order.
+# The next certificate must have signed each one: servers send them in this order.
 check_chain() {
   local path=("$leaf" "${chain[@]}") i
-  for ((i = 0; i + 1 < ${#path[@]}; i++)); do
-    check_signed_by_next "${path[i]}" "${path[i + 1]}" "$i" "$((i + 2 == ${#path[@]}))"
+  for i in "${!chain[@]}"; do
+    check_signed_by_next "${path[i]}" "${chain[i]}" "$i" "$((i + 1 == ${#chain[@]}))"
   done
 }
 
-check_signed_by_next() { # certificate, the one that follows, position (0 is the leaf), 1 if that one is the last
-  local said line problem='' which="certificate $3 of the chain"
+check_signed_by_next() { # certificate, the next one, position (0 is the leaf), 1 if the next one is the last
+  local said line expired which="certificate $3 of the chain"
   [[ $3 != 0 ]] || which='the certificate'
-  [[ ${1//$'\n'/} != "${2//$'\n'/}" ]] || fail chain-invalid "$which stands there twice"
+  expired="$which or the next one has expired"
+  [[ ${1//$'\n'/} != "${2//$'\n'/}" ]] || fail chain-invalid "$which is there twice"
   said=$(exec_openssl verify -partial_chain -trusted <(lines "$2") <(lines "$1") 2>&1) || true
-  # The text decides, line by line: openssl goes on after an error on dates, and the oldest one says OK then.
+  # The text decides, line by line: openssl goes on after an error on dates, and the oldest one then says OK.
   while IFS= read -r line; do
     [[ $line =~ error\ ([0-9]+)\ at\ ([0-9]+)\ depth ]] || continue
-    case ${BASH_REMATCH[1]}-${BASH_REMATCH[2]}-$3 in
-      10-0-0) fail certificate-expired "the certificate has expired by this node's clock" ;;
-      9-0-0) fail certificate-not-yet-valid "the certificate is not yet valid by this node's clock" ;;
-      10-1-[1-9]*) [[ $4 == 1 ]] && is_needed_by_nobody "$2" || problem="$which or the next one has expired" ;;
-      10-*) problem="$which or the next one has expired" ;;
+    case ${BASH_REMATCH[1]}-${BASH_REMATCH[2]}-$3-$4 in
+      10-0-0-?) fail certificate-expired "the certificate has expired by this node's clock" ;;
+      9-0-0-?) fail certificate-not-yet-valid "the certificate is not yet valid by this node's clock" ;;
+      10-1-[1-9]*-1) is_not_needed "$2" || fail chain-invalid "$expired" ;;
+      10-*) fail chain-invalid "$expired" ;;
       *) fail chain-invalid "$which is not issued by the next one: wrong order, or one is missing" ;;
     esac
-    [[ -z $problem ]] || fail chain-invalid "$problem"
     said=OK
   done < <(lines "$said")
   [[ $said == *OK* ]] || fail chain-invalid "openssl cannot verify $which"
 }
 
-# An expired certificate at the chain's end does no harm if it is a root, which clients have by themselves, or if
-# the certificate is good without it. It is not the issuer of the leaf: that one is always needed.
-is_needed_by_nobody() { # last certificate of the chain
+# An expired certificate at the chain's end does no harm if it is a root, which clients have anyway, or if the leaf is
+# good without it. The issuer of the leaf is always needed.
+is_not_needed() { # last certificate of the chain
   local names
   names=$(exec_openssl x509 -noout -subject -issuer -in <(lines "$1") 2>/dev/null) || return 1
   names=${names#subject=}
   [[ ${names%%$'\n'*} == "${names##*issuer=}" ]] ||
-    is_verified_by_this_node "${chain[@]:0:${#chain[@]}-1}" || return 1
+    is_verified_here "${chain[@]:0:${#chain[@]}-1}" || return 1
   note 'the last certificate of the chain has expired; nothing needs it'
 }
 
-# By the list of authorities that the distribution brings, and by nothing that was installed here.
-is_verified_by_this_node() { # certificates between the leaf and the root
+# By the distribution's list of authorities, and nothing that was installed here.
+is_verified_here() { # certificates between the leaf and the root
   local list said
-  for list in "$ROOT/etc/ssl/certs/ca-certificates.crt" "$ROOT/etc/pki/tls/certs/ca-bundle.crt" "$ROOT/etc/ssl/ca-bundle.pem"; do
+  for list in "$SSL/certs/ca-certificates.crt" "$ROOT/etc/pki/tls/certs/ca-bundle.crt" "$SSL/ca-bundle.pem"; do
     [[ -f $list ]] || continue
     said=$(exec_openssl verify -CAfile "$list" -untrusted <(lines "$@") <(lines "$leaf") 2>&1) || true
     [[ $said != *OK* || $said == *rror* ]] || return 0
@@ -88,9 +88,9 @@ is_verified_by_this_node() { # certificates between the leaf and the root
   return 1
 }
 
-# Programs trust every certificate that they find in a trust folder (Go reads all files of /etc/ssl/certs, openssl
-# rehash takes those of one certificate). So only what every machine trusts anyway may lie there.
+# Programs trust every certificate in a trust folder (Go reads all files of /etc/ssl/certs, openssl rehash takes those
+# of one certificate). So it may hold only what every machine trusts anyway.
 find_out_authority() {
   authority=public
-  is_verified_by_this_node "${chain[@]}" || authority=private
+  is_verified_here "${chain[@]}" || authority=private
 }

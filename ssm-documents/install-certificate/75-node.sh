@@ -1,127 +1,118 @@
 # ---- checking this node ----
 
-# SLES keeps /etc/ssl/certs elsewhere, Arch fills it from /etc/ca-certificates/extracted. Both make it anew at each
-# update of the authorities, and what is not theirs vanishes.
+# SLES keeps /etc/ssl/certs elsewhere, Arch fills it from /etc/ca-certificates/extracted. Each update of the authorities
+# makes it anew, and removes other files.
 trust_folder_is_generated() {
   [[ -d $ROOT/etc/ca-certificates/extracted ]] || [[ -d $ROOT/var/lib/ca-certificates/pem && -L $SSL/certs ]]
 }
 
-# A link in the trust folder is not made where it would vanish or make an authority trusted. One that is there from
-# an earlier edition stays, because a server may read the certificate by it.
+# No link is made in the trust folder where it would vanish or make an authority trusted. That of an earlier edition
+# stays: a server may read it.
 is_wanted() { # index of a link
-  [[ ${links[$1]} != "$SSL/certs/"* ]] || [[ -e ${links[$1]} || -L ${links[$1]} ]] ||
+  [[ ${links[$1]} != "$SSL/certs/"* ]] || is_there "${links[$1]}" ||
     { [[ $authority == public ]] && ! trust_folder_is_generated; }
 }
 
 check_trust_folder() {
-  local found=() i
-  for i in 0 1; do
-    # No server reads by links that only a run made which was cut off.
-    [[ -n $previous || $authority == public || ! -L ${links[i]} ]] || must "remove ${links[i]}" rm -f "${links[i]}"
-    [[ ! -e ${links[i]} && ! -L ${links[i]} ]] || found+=("${links[i]}")
+  local link found='' file=$base/current/fullchain.pem
+  for link in "${links[@]:0:2}"; do
+    # No server reads the links of a first run that was cut off.
+    [[ -n $previous || $authority == public || ! -L $link ]] || must "remove $link" rm -f "$link"
+    ! is_there "$link" || found+=" $link"
   done
   if trust_folder_is_generated; then
-    note "$SSL/certs is generated on this system: use $base/current/fullchain.pem"
-  elif [[ $authority == private && ${#found[@]} == 0 ]]; then
-    note "this node does not know the authority, so no link is in $SSL/certs: use $base/current/fullchain.pem"
-  elif [[ $authority == private ]]; then
-    [[ -z $previous ]] || was_private "$previous" || fail path-refused \
-      "this node does not know the authority, and links would make programs trust it: let them read $base/current/fullchain.pem, remove ${found[*]}, start a new rollout"
-    note "programs may trust this private authority for every name: let them read $base/current/fullchain.pem, then remove ${found[*]}"
+    note "$SSL/certs is generated on this system: use $file"
+  elif [[ $authority == public ]]; then
+    return 0
+  elif [[ -z $found ]]; then
+    note "this node does not know the authority, so no link is in $SSL/certs: use $file"
+  else
+    [[ -z $previous ]] || was_private "$previous" || refuse \
+      "this node does not know the authority, and links would make programs trust it: let them read $file, remove$found, start a new rollout"
+    note "programs may trust this private authority for every name: let them read $file, then remove$found"
   fi
 }
 
 was_private() { # version
-  local leaf chain=()
+  local leaf
   split_certificates "$(<"$versions/$1/fullchain.pem")"
-  leaf=${CERTIFICATES[0]-} chain=(${CERTIFICATES[@]+"${CERTIFICATES[@]:1}"})
-  ! is_verified_by_this_node ${chain[@]+"${chain[@]}"}
+  leaf=${CERTIFICATES[0]-}
+  ! is_verified_here ${CERTIFICATES[@]+"${CERTIFICATES[@]:1}"}
 }
 
 # Where our links go there may be nothing, or our own links. Anything else is refused.
 check_paths() {
-  local i folder folders=() found=() expected=''
-  for folder in "$SSL/certs" "$SSL/private"; do # on some distributions a link, which must lead to a folder of root
-    [[ ! -e $folder && ! -L $folder ]] || folders+=("$folder/")
+  local i link
+  check_folder "$SSL/certs"
+  check_folder "$SSL/private"
+  adopt_files
+  for i in "${!links[@]}"; do
+    link=${links[i]}
+    if [[ -L $link ]]; then
+      [[ $(exec_quick readlink "$link") == "$base/current/${files[i]}" ]]
+    else
+      [[ ! -e $link ]] || is_adopted "$i" || is_copy_of_a_version "$i"
+    fi || refuse "$link is no link of this script: move it away, then start a new rollout"
   done
-  ((${#folders[@]} == 0)) || only_roots "${folders[@]}" ||
-    fail path-refused "only root may own and write to ${folders[*]}"
-  adopt_original_files
-  for ((i = 0; i < ${#links[@]}; i++)); do
-    [[ -e ${links[i]} || -L ${links[i]} ]] || continue
-    if [[ ! -L ${links[i]} ]]; then
-      is_adopted "$i" || is_copy_of_a_version "$i" || fail path-refused \
-        "${links[i]} is no link of this script: move it away, then start a new rollout"
-      continue
-    fi
-    found+=("${links[i]}") expected+=${expected:+$'\n'}$base/current/${files[i]}
-  done
-  ((${#found[@]} == 0)) || [[ $(exec_quick readlink "${found[@]}") == "$expected" ]] || fail path-refused \
-    "one of ${found[*]} is no link of this script: move it away, then start a new rollout"
 }
 
-# The sample that this project replaces leaves plain files at the same paths, and so may an administrator who
-# wants a server to start before its first certificate comes. If all three are there, root's, and a key with its
-# certificate, they become the first version: nothing that is served changes, and there is a way back to it.
-adopt_original_files() {
-  local first=$versions/$ADOPTED file i
+# The sample that this project replaces leaves plain files at these paths, as may an administrator who starts a server
+# before its first certificate comes. If all three are there, root's, and key and certificate match, they become the
+# first version: what is served stays, and a way leads back to it.
+adopt_files() {
+  local first=$versions/$ADOPTED link i
   [[ -z $current || $current == "$ADOPTED" ]] || return 0
-  for file in "${links[@]:0:3}"; do
-    [[ -f $file && ! -L $file ]] || return 0
+  for link in "${links[@]:0:3}"; do
+    [[ -f $link && ! -L $link ]] || return 0
   done
   ! is_adopted 0 || ! is_adopted 1 || ! is_adopted 2 || return 0 # else their old tool has renewed them since
   only_roots "${links[@]:0:3}" || return 0
   [[ $(exec_openssl x509 -noout -pubkey -in "${links[0]}" 2>&1) == "$(exec_openssl pkey -pubout -in "${links[2]}" -passin pass: 2>&1)" ]] || return 0
   say 'adopting the files in place'
-  make_folders "$SSL/acm-export" "$base" "$versions" "$first"
+  make_folders "${own_folders[@]}" "$first"
   for i in 0 1 2; do
-    must "copy ${links[i]}" cp -p "${links[i]}" "$first/.new"
-    must "copy ${links[i]}" mv -f "$first/.new" "$first/${files[i]}"
+    link=${links[i]}
+    must "copy $link" cp -p "$link" "$first/.new"
+    must "copy $link" mv -f "$first/.new" "$first/${files[i]}"
   done
   must "write $first" sync "$first"/* "$first"
-  must "make $base/current" put_link "versions/$ADOPTED" "$base/current"
+  place_link "versions/$ADOPTED" "$base/current"
   current=$ADOPTED previous=$ADOPTED
 }
 
-is_adopted() { # index of a link: a copy of the plain file in its place is in use as the first version
+is_adopted() { # index of a link: the file in its place is in use as the first version
   [[ $current == "$ADOPTED" && -f ${links[$1]} && $(<"${links[$1]}") == "$(<"$base/current/${files[$1]}")" ]]
 }
 
-# A backup that was put back makes plain files of links. What we wrote ourselves we may replace.
+# A restored backup may have made plain files of links. The script may replace its own files.
 is_copy_of_a_version() { # index of a link
-  local folder sum
-  [[ -f ${links[$1]} ]] && only_roots "${links[$1]}" || return 1
-  sum=$(exec_quick sha256sum "${links[$1]}") || return 1
+  local folder sum link=${links[$1]}
+  [[ -f $link ]] && only_roots "$link" || return 1
+  sum=$(exec_quick sha256sum "$link") || return 1
   for folder in "$versions"/*; do
     [[ -f $folder/.sha256 && $'\n'$(<"$folder/.sha256")$'\n' == *$'\n'"${sum%% *}  ./${files[$1]}"$'\n'* ]] || continue
-    note "${links[$1]} was a file, now it is a link again"
+    note "$link was a file, now it is a link again"
     return 0
   done
   return 1
 }
 
-# Executable files, in byte order, none whose name ends in ~, as certbot has them. Those of this name lie in a folder
-# of its own. One for all names is the choice of the node's owner, and is told the name.
+# Executable files, in byte order, without those whose name ends in ~, as certbot has them. Each name has a folder; the
+# node's owner may choose hooks for all names, which are told the name.
 check_hooks() {
-  local of_all they
-  take_hooks "$HOOKS_FOR_ALL_NAMES"
+  local of_all they='still run'
+  take_hooks "$HOOKS_FOR_ALL"
   of_all=${#hooks[@]}
   take_hooks "$HOOKS"
   if ((${#hooks[@]} > of_all)); then
-    if [[ -n $held_by_first_edition ]]; then
-      they='still run'
-    else
-      they='do not run'
-      hooks=(${hooks[@]+"${hooks[@]:0:of_all}"})
-    fi
-    note "hooks in $HOOKS itself $they for this name: move each to $HOOKS/$CertName or $HOOKS_FOR_ALL_NAMES"
+    [[ -n $of_first_edition ]] || they='do not run' hooks=("${hooks[@]:0:of_all}")
+    note "hooks in $HOOKS itself $they for this name: move each to $HOOKS/$CertName or $HOOKS_FOR_ALL"
   fi
   take_hooks "$HOOKS/$CertName"
 }
 
 take_hooks() { # folder
   local hook real
-  [[ -d $1 ]] || return 0
   for hook in "$1"/*; do
     [[ -f $hook && -x $hook && $hook != *~ ]] || continue
     real=$(exec_quick readlink -f "$hook") || real=$hook
@@ -131,14 +122,14 @@ take_hooks() { # folder
   done
 }
 
-# To start a dead service is not ours to decide. Where a certificate was installed before, nothing is changed. The
-# first one is put in place all the same, as the service may be dead for want of it; the next run completes.
+# A dead service is not ours to start. Where a certificate was installed before, nothing is changed. The first one is
+# put in place all the same: the service may be dead for want of it. The next run completes.
 check_services() {
   local unit
   for unit in $ReloadServices; do
-    apart "${LIMIT[file]}" systemctl show -p LoadState -p CanReload "$unit" || continue
+    ask_systemd show -p LoadState -p CanReload "$unit" || continue
     [[ $output != *LoadState=loaded* || $output != *CanReload=no* ]] || fail reload-impossible \
-      "$unit cannot be reloaded (its unit has no ExecReload): name it in RestartServices if a restart will do, nothing was changed"
+      "$unit cannot be reloaded (it has no ExecReload), nothing was changed: name it in RestartServices if a restart will do"
   done
   for unit in $ReloadServices $RestartServices; do
     ! is_active "$unit" || continue
@@ -151,14 +142,11 @@ check_services() {
 }
 
 is_active() { # systemd unit
-  apart "${LIMIT[file]}" systemctl is-active --quiet "$1"
+  ask_systemd is-active --quiet "$1"
 }
 
 stop_at_dead_service() {
   [[ -n $dead_service ]] || return 0
-  hold_signals
-  must "write in $base/current" write_marker "$base/current/.placed" # a version that the way back may lead to
-  progress=completed
-  quick rm -f "$base/.unfinished" || true
+  conclude .placed # the way back may lead to it
   fail service-not-running "$dead_service is not running: the files are in place, start it, the next rollout completes"
 }

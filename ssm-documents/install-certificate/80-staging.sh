@@ -8,40 +8,38 @@ stage_version() {
   must "write $staged" write_version
   give_key_access
   prove_key_access
-  restore_selinux_labels "$base"
+  restore_labels "$base"
   must "write $staged" sync_version
 }
 
 write_version() {
-  local fullchain
-  printf -v fullchain '%s\n' "$leaf" "${chain[@]}"
   umask 022
   remove_left_over "$staged" &&
     quick mkdir "$staged" &&
     cd "$staged" &&
-    printf '%s\n' "$leaf" >cert.pem &&
-    printf '%s\n' "${chain[@]}" >chain.pem &&
-    printf '%s' "$fullchain" >fullchain.pem &&
-    printf '%s\n' "SecretArn=$SecretArn" "VersionId=$VersionId" >bundle-reference &&
+    lines "$leaf" >cert.pem &&
+    lines "${chain[@]}" >chain.pem &&
+    lines "$leaf" "${chain[@]}" >fullchain.pem &&
+    lines "SecretArn=$SecretArn" "VersionId=$VersionId" >bundle-reference &&
     if [[ $authority == private ]]; then write_marker .private; fi &&
     umask 077 &&
-    printf '%s\n' "$options" >.options &&
+    lines "$options" >.options &&
     if [[ $KeyFormat == encrypted ]]; then PRIVATE_KEY=$ENCRYPTED_KEY; fi &&
-    printf '%s\n' "$PRIVATE_KEY" >privkey.pem &&
-    if [[ $ExtraFormats == *combined-pem* ]]; then printf '%s\n' "$fullchain$PRIVATE_KEY" >combined.pem; fi &&
-    if [[ $ExtraFormats == *pkcs12* ]]; then (write_pkcs12 "$fullchain"); fi &&
+    lines "$PRIVATE_KEY" >privkey.pem &&
+    if [[ $ExtraFormats == *combined-pem* ]]; then lines "$leaf" "${chain[@]}" "$PRIVATE_KEY" >combined.pem; fi &&
+    if [[ $ExtraFormats == *pkcs12* ]]; then (write_pkcs12); fi &&
     quick sha256sum ./*.* >.sha256
 }
 
-write_pkcs12() { # full chain; the algorithms are OpenSSL 3's own: what older ones choose, it no longer reads
-  exec_openssl pkcs12 -export -name "$CertName" -out bundle.p12 -in <(lines "$1") \
+write_pkcs12() { # the algorithms are OpenSSL 3's own: it no longer reads what older ones choose
+  exec_openssl pkcs12 -export -name "$CertName" -out bundle.p12 -in fullchain.pem \
     -keypbe AES-256-CBC -certpbe AES-256-CBC -macalg sha256 \
     -inkey <(lines "$ENCRYPTED_KEY") -passin fd:4 -passout fd:5 \
     4< <(lines "$PASSPHRASE") 5< <(lines "$PASSPHRASE")
 }
 
 sync_version() {
-  exec_for "${LIMIT[sync]}" sync "$staged"/* "$staged"/.[os]* "$staged" "$versions" "$base"
+  exec_for sync sync "$staged"/* "$staged"/.[os]* "$staged" "$versions" "$base"
 }
 
 # As asked for, else as found on the key that is in place, else 0600 and root.
@@ -57,15 +55,15 @@ determine_key_access() {
 
 give_key_access() {
   local key
-  for key in privkey.pem combined.pem bundle.p12; do
-    [[ -f $staged/$key ]] || continue
-    [[ $key_owner == 0:0 ]] || must 'keep the owner of the key' chown "$key_owner" "$staged/$key"
-    [[ -z $KeyGroup ]] || must "give the key to group $KeyGroup" chgrp "$KeyGroup" "$staged/$key"
-    [[ $key_mode == 0600 ]] || must 'set the mode of the key' chmod "$key_mode" "$staged/$key"
+  for key in "$staged"/{privkey.pem,combined.pem,bundle.p12}; do
+    [[ -f $key ]] || continue
+    [[ $key_owner == 0:0 ]] || must 'keep the owner of the key' chown "$key_owner" "$key"
+    [[ -z $KeyGroup ]] || must "give the key to group $KeyGroup" chgrp "$KeyGroup" "$key"
+    [[ $key_mode == 0600 ]] || must 'set the mode of the key' chmod "$key_mode" "$key"
   done
 }
 
-# A process with no other right than the group opens the key, at the path that servers are told to use.
+# A process with no right but the group opens the key, at the path that servers should use.
 prove_key_access() {
   local group
   [[ -n $KeyGroup && $EUID == 0 ]] || return 0
@@ -74,18 +72,18 @@ prove_key_access() {
     return 0
   fi
   group=$(exec_quick stat -c %g "$staged/privkey.pem")
-  # 65534: nobody, to whom no file belongs
+  # 65534: nobody, who owns no file
   quick setpriv --reuid 65534 --regid "$group" --clear-groups test -r "$staged/privkey.pem" || fail key-access-impossible \
-    "group $KeyGroup cannot reach $base/current/privkey.pem: look at the modes of the folders above it; nothing was changed"
+    "group $KeyGroup cannot reach $base/current/privkey.pem: look at the modes of its folders; nothing was changed"
 }
 
-restore_selinux_labels() { # path
+restore_labels() { # path
   if [[ -e $ROOT/sys/fs/selinux/enforce ]] && type -P restorecon >/dev/null; then
     must 'restore the SELinux labels' restorecon -R "$1"
   fi
 }
 
-discard_staged_files() {
+discard_staged() {
   local folder
   for folder in "$base" "$SSL/certs" "$SSL/private"; do
     remove_left_over "$folder/.acm-export-new.$CertName"
@@ -103,26 +101,32 @@ remove_dangling() { # links: those of ours that lead nowhere
 
 # ---- switching ----
 
-put_link() { # target, link: in one rename, so that nobody ever finds it missing
+put_link() { # target, link: in one rename, so that it is never missing
   local new=${2%/*}/.acm-export-new.$CertName
   remove_left_over "$new" && quick ln -s "$1" "$new" && quick mv -T -f "$new" "$2"
 }
 
+place_link() { # target, link
+  must "make $2" put_link "$@"
+}
+
 # The links lead through current, so they are made once, and the one rename of current switches them all.
 make_links() {
-  local i folder
-  for ((i = 0; i < ${#links[@]}; i++)); do
-    if [[ -L ${links[i]} ]] || ! is_wanted "$i"; then continue; fi
-    folder=${links[i]%/*} # private cannot be listed, but a group that may read a key gets to it
-    [[ -d $folder ]] || must "make $folder" mkdir -m "$([[ $folder == */private ]] && echo 0711 || echo 0755)" "$folder"
-    must "make ${links[i]}" put_link "$base/current/${files[i]}" "${links[i]}"
-    restore_selinux_labels "${links[i]}"
+  local i link folder mode
+  for i in "${!links[@]}"; do
+    link=${links[i]}
+    if [[ -L $link ]] || ! is_wanted "$i"; then continue; fi
+    folder=${link%/*} mode=0755
+    [[ $folder != */private ]] || mode=0711 # not to be listed, but a group that may read a key gets to it
+    [[ -d $folder ]] || must "make $folder" mkdir -m "$mode" "$folder"
+    place_link "$base/current/${files[i]}" "$link"
+    restore_labels "$link"
   done
 }
 
 switch_to_version() {
   progress=switched
-  [[ -e $base/.unfinished ]] || must "write in $base" write_marker "$base/.unfinished" # until all is proved, or undone
+  [[ -e $base/.unfinished ]] || mark "$base/.unfinished" # until all is proved, or undone
   make_links
-  must "switch $base/current" put_link "versions/$version" "$base/current"
+  place_link "versions/$version" "$base/current"
 }

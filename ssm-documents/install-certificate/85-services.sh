@@ -7,15 +7,15 @@ test_configurations() {
   done
 }
 
-configuration_is_good() { # systemd unit: sets complaint to the most telling line of what its test printed
+configuration_is_good() { # systemd unit: sets complaint to the most telling line of its test
   local line
   config_tester "$1"
-  arguments=()
-  case $tester in
-    nginx) read_arguments "$1" cp && apart "${LIMIT[config-test]}" nginx -t ${arguments[@]+"${arguments[@]}"} ;;
-    apachectl) apart "${LIMIT[config-test]}" apachectl configtest ;;
-    haproxy) read_haproxy_arguments "$1" && apart "${LIMIT[config-test]}" haproxy -c "${arguments[@]}" ;;
-  esac && return 0
+  case ${tester[0]-} in
+    '') return 0 ;;
+    nginx) add_arguments "$1" cp ;;
+    haproxy) add_haproxy_arguments "$1" ;;
+  esac
+  ! apart config-test "${tester[@]}" || return 0
   say_lines "$output"
   complaint=''
   [[ $output != *'PRIVATE KEY'* ]] || return 1
@@ -26,18 +26,18 @@ configuration_is_good() { # systemd unit: sets complaint to the most telling lin
   return 1
 }
 
-# A unit may give its server other files than the usual ones. What the running process was started with counts.
-read_arguments() { # systemd unit, letters of the options that take such a file or folder: sets arguments
+# A unit may give its server other files than the usual ones. The arguments of the running process count.
+add_arguments() { # systemd unit, letters of options for such files: adds them to tester
   local process line word taken=''
-  apart "${LIMIT[file]}" systemctl show -p MainPID "$1" || return 0
+  ask_systemd show -p MainPID "$1" || return 0
   [[ $output =~ ^MainPID=([1-9][0-9]*) ]] || return 0
   process=/proc/${BASH_REMATCH[1]}/cmdline
   [[ -r $process ]] || return 0
-  set -f # nginx shows its arguments as one line, separated by blanks
+  set -f # nginx shows its arguments as one line
   while IFS= read -r -d '' line || [[ -n $line ]]; do
     for word in $line; do
       if [[ -n $taken ]]; then
-        arguments+=("$taken" "$word") taken=''
+        tester+=("$taken" "$word") taken=''
       elif [[ $word =~ ^-[$2]$ ]]; then
         taken=$word
       fi
@@ -46,43 +46,42 @@ read_arguments() { # systemd unit, letters of the options that take such a file 
   set +f
 }
 
-read_haproxy_arguments() { # systemd unit: sets arguments
-  read_arguments "$1" fC
-  [[ " ${arguments[*]-} " != *' -f '* ]] || return 0
-  arguments+=(-f "$ROOT/etc/haproxy/haproxy.cfg")
-  apart "${LIMIT[file]}" systemctl show -p ExecStart "$1" || return 0
-  case $output in *CFGDIR* | *conf.d*) arguments+=(-f "$ROOT/etc/haproxy/conf.d") ;; esac
+add_haproxy_arguments() { # systemd unit
+  add_arguments "$1" fC
+  [[ " ${tester[*]} " != *' -f '* ]] || return 0
+  tester+=(-f "$ROOT/etc/haproxy/haproxy.cfg")
+  ask_systemd show -p ExecStart "$1" || return 0
+  case $output in *CFGDIR* | *conf.d*) tester+=(-f "$ROOT/etc/haproxy/conf.d") ;; esac
 }
 
 run_hooks() {
   local hook status
-  must "write in $base" write_marker "$base/.unfinished" loaded
+  mark "$base/.unfinished" loaded
   progress=loaded
-  ((${#hooks[@]} == 0)) || make_live_link
-  for hook in ${hooks[@]+"${hooks[@]}"}; do
+  ((${#hooks[@]} > 0)) || return 0
+  make_live_link
+  for hook in "${hooks[@]}"; do
     say "hook $hook"
-    hooks_begun+=("$hook")
+    ((++hooks_begun))
     run_hook "$hook" && continue
     status=$? failed_hook=$hook
-    fail hook-failed "hook $hook failed with exit status $status$(ended_late "$status")"
+    case $status in 124 | 137) status+=", because it did not end in ${LIMIT[hook]} s" ;; esac
+    fail hook-failed "hook $hook failed with exit status $status"
   done
-}
-
-ended_late() { # exit status
-  case $1 in 124 | 137) printf ', because it did not end in %d s' "${LIMIT[hook]}" ;; esac
 }
 
 # certbot's hooks find the files in a folder with the certificate's name.
 make_live_link() {
+  local link=$base/live/$CertName
   make_folders "$base/live"
-  [[ -L $base/live/$CertName ]] || remove_left_over "$base/live/$CertName" # a backup that was put back made a folder of it
-  [[ $base/live/$CertName -ef $base/current ]] || must "make $base/live/$CertName" put_link ../current "$base/live/$CertName"
+  [[ -L $link ]] || remove_left_over "$link" # a restored backup made a folder of it
+  [[ $link -ef $base/current ]] || place_link ../current "$link"
 }
 
 run_hook() { # path; certbot gives its deploy hooks the first two variables
   local status=0
   RENEWED_LINEAGE=$base/live/$CertName RENEWED_DOMAINS=${names[*]} ACM_EXPORT_CERT_NAME=$CertName \
-    apart "${LIMIT[hook]}" "$1" || status=$?
+    apart hook "$1" || status=$?
   say_lines "$output"
   return "$status"
 }
@@ -90,17 +89,17 @@ run_hook() { # path; certbot gives its deploy hooks the first two variables
 use_in_services() {
   local unit
   progress=loaded
-  for unit in $ReloadServices; do
-    use_in_service reload "$unit" || fail reload-failed "the reload of $unit failed: $output"
-  done
-  for unit in $RestartServices; do
-    use_in_service restart "$unit" || fail reload-failed "the restart of $unit failed: $output"
+  for unit in $ReloadServices $RestartServices; do
+    use_in_service "$unit" || fail reload-failed "$failure: $output"
   done
 }
 
-use_in_service() { # reload or restart, systemd unit: sets output
-  apart "${LIMIT[unit]}" systemctl "$1" "$2" || return 1
-  is_active "$2" && return 0
+use_in_service() { # systemd unit: reloads or restarts it; sets failure and output
+  local act=restart
+  [[ " $ReloadServices " != *" $1 "* ]] || act=reload
+  failure="the $act of $1 failed"
+  apart unit systemctl "$act" "$1" || return 1
+  ! is_active "$1" || return 0
   output='it stopped running'
   return 1
 }

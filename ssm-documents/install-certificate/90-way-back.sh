@@ -11,30 +11,28 @@ take_the_way_back() {
   fi
 }
 
-# It may find any part of it done already, or never needed.
+# Any part of it may be done already, or never needed.
 way_back() {
-  local hook unit undone=''
+  local i hook unit undone=''
   way_back_error='cannot switch'
   if [[ -n $previous ]]; then
     [[ $versions/$previous -ef $base/current ]] || put_link "versions/$previous" "$base/current" || return 1
   else
     quick rm -f "$base/current" || return 1
   fi
-  discard_staged_files
-  # A run that was cut off may have loaded what it had switched to.
+  discard_staged
+  # A run that was cut off may have loaded its version.
   [[ $progress == loaded || -n $cut_off ]] || return 0
-  [[ -z $cut_off ]] || hooks_begun=(${hooks[@]+"${hooks[@]}"})
-  for hook in ${hooks_begun[@]+"${hooks_begun[@]}"}; do # a hook that copied the new certificate now copies the old one
+  [[ -z $cut_off ]] || hooks_begun=${#hooks[@]}
+  for ((i = 0; i < hooks_begun; i++)); do # a hook that copied the new certificate now copies the old one
+    hook=${hooks[i]}
     [[ -z $previous ]] || run_hook "$hook" || [[ ! $? =~ ^(129|130|143)$ && $hook == "$failed_hook" ]] || undone+=", hook $hook failed"
   done
   # Without a certificate there may be nothing to reload: running is all that counts then.
-  for unit in $ReloadServices; do
-    use_in_service reload "$unit" || [[ -z $previous ]] || undone+=", the reload of $unit failed"
+  for unit in $ReloadServices $RestartServices; do
+    use_in_service "$unit" || [[ -z $previous ]] || undone+=", $failure"
   done
-  for unit in $RestartServices; do
-    use_in_service restart "$unit" || [[ -z $previous ]] || undone+=", the restart of $unit failed"
-  done
-  way_back_error=${undone#, } # each is tried, whatever became of the others
+  way_back_error=${undone#, } # each is tried, even if another failed
   [[ -z $undone ]]
 }
 
@@ -52,26 +50,26 @@ way_back_is_proved() {
 
 # ---- completing ----
 
-mark_completed() {
-  hold_signals # all is proved, a moment is left
-  must "write in $base/current" write_marker "$base/current/.completed"
-  progress=completed outcome=installed
+conclude() { # marker for the version that is switched on
+  hold_signals # all is done, a moment is left
+  mark "$base/current/$1"
+  progress=completed
   quick rm -f "$base/.unfinished" || true
 }
 
-# Keeps three versions: the present, the previous and one more; none that was left half-made; and no link to a
-# format that is no longer asked for. Folders that are not versions belong to the administrator.
+# Keeps three versions: the present, the previous and one more; none that is half-made; and no link to a format that
+# is no longer asked for. Folders that are no versions belong to the administrator.
 remove_old_versions() {
-  local folder newest='' newest_number=-1 old=()
-  for folder in "$versions"/*; do
-    folder=${folder##*/}
-    [[ $folder =~ $VERSION_NAME && $folder != "$version" && $folder != "$previous" ]] || continue
-    old+=("$folder")
-    [[ -e $versions/$folder/.completed ]] || continue
-    ((10#${BASH_REMATCH[1]} <= newest_number)) || newest=$folder newest_number=$((10#${BASH_REMATCH[1]}))
+  local name number newest='' newest_number=-1
+  list_versions
+  for name in $listed; do
+    [[ $name != "$version" && $name != "$previous" && -e $versions/$name/.completed ]] || continue
+    number_of "$name"
+    ((number <= newest_number)) || newest=$name newest_number=$number
   done
-  for folder in ${old[@]+"${old[@]}"}; do
-    [[ $folder == "$newest" ]] || quick rm -rf "${versions:?}/$folder" || say "cannot remove $versions/$folder"
+  for name in $listed; do
+    case $name in "$version" | "$previous" | "$newest") continue ;; esac
+    quick rm -rf "${versions:?}/$name" || say "cannot remove $versions/$name"
   done
   remove_dangling "$SSL/private/$CertName-combined.pem" "$SSL/private/$CertName.p12"
 }

@@ -11,7 +11,7 @@ main() {
   step take-lock
   lock_this_node
   begin_phase prepare
-  cover_folders_with_memory
+  cover_folders
 
   step check-installed
   read_what_is_installed
@@ -30,7 +30,7 @@ main() {
   step verify-certificate
   read_certificate
   step verify-pair
-  check_key_belongs_to_certificate
+  check_key
   step verify-chain
   check_chain
   find_out_authority
@@ -64,7 +64,8 @@ main() {
   step verify-port
   verify_port
   step complete
-  mark_completed
+  outcome=installed
+  conclude .completed
   step remove-old-versions
   remove_old_versions
 }
