@@ -43,7 +43,6 @@ declare -r VERSION_NAME='^[0-9a-f]+-[0-9]+(\.again)*$'
 declare -r ADOPTED=00-0 # the version that the files of another tool become
 
 CorrelationId='' CertName='' DeploymentId='' RolloutNumber=0 VersionId='' DryRun=''
-SecretArn='' ReloadServices='' VerifyPort=0 KeyFormat='' ExtraFormats=''
 outcome='' fault='' error='' notes='' current_step=start line_of_fault='' result_serial=''
 
 # How far the run has come: nothing, staged, switched, loaded, completed. It is set before the act that it names:

@@ -16,7 +16,7 @@ never() { # name, pattern that its value must not have
 }
 
 most() { # name, highest number
-  ((${!1} <= $2)) || fail bad-parameter "parameter $1 is above $2"
+  [[ -z ${!1} ]] || ((${!1} <= $2)) || fail bad-parameter "parameter $1 is above $2"
 }
 
 read_parameters() {
