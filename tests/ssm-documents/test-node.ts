@@ -25,8 +25,15 @@ export const SECRET = `arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-
 /** Where Debian keeps the authorities that it trusts, below the root. */
 export const AUTHORITIES = 'etc/ssl/certs/ca-certificates.crt';
 
-/** The script as it is deployed: rendered into the document. */
-export async function deployedScript(): Promise<string> {
+let script: Promise<string> | undefined;
+
+/** The script as it is deployed: rendered into the document, once for all tests of a file. */
+export function deployedScript(): Promise<string> {
+  script ??= renderedScript();
+  return script;
+}
+
+async function renderedScript(): Promise<string> {
   const { installOnNode } = await loadDocuments();
   const script = (installOnNode.mainSteps[0]?.inputs.runCommand as string[] | undefined)?.[0];
   if (script === undefined) throw new Error('the document has no script');

@@ -18,10 +18,23 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { startTlsServer } from '../../local/node/tls-server.ts';
+import {
+  type Bundle,
+  bundleOf,
+  createAuthority,
+  createChain,
+  daysFromNow,
+  issue,
+} from '../ssm-documents/certificates.ts';
+import {
+  AUTHORITIES,
+  createNode,
+  DEPLOYMENT,
+  type Environment,
+  type TestNode,
+} from '../ssm-documents/test-node.ts';
 import { needs } from '../support/needs.ts';
 import { MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
-import { type Bundle, bundleOf, createAuthority, createChain, daysFromNow, issue } from './certificates.ts';
-import { AUTHORITIES, createNode, DEPLOYMENT, type Environment, type TestNode } from './test-node.ts';
 
 // What a server may have around the install that a test node of one's own making has not: another umask, other
 // folders, private authorities, ports that answer strangely, files that a backup brought back.
