@@ -12,8 +12,8 @@ import {
 } from '../../functions/shared/deployment.ts';
 import { FIRST_EDITION_NAMES } from '../../functions/shared/first-edition.ts';
 import type { SsmDocument } from '../../local/services/ssm-documents.ts';
-import { CENTRAL, type Execution, MEMBER, REGION, System } from './support/system.ts';
-import { takeTurns } from './support/turns.ts';
+import { CENTRAL, type Execution, MEMBER, REGION, System } from '../functions/support/system.ts';
+import { takeTurns } from '../functions/support/turns.ts';
 
 // What commit 69d6b04 wrote into its table, the executions that it had started and the inputs of their states, and what
 // its API answered. Each deployment has a tag of its own, which says how it is. A stack is upgraded in the middle of all.
@@ -28,7 +28,7 @@ interface Fixture {
   Automations: { AutomationExecutionId: string; parameters: Record<string, string> }[];
   Answers: Record<string, Written>;
 }
-const text = readFileSync(new URL('support/first-edition.json', import.meta.url), 'utf8');
+const text = readFileSync(new URL('../functions/support/first-edition.json', import.meta.url), 'utf8');
 const original: Fixture = JSON.parse(text);
 const TAGS = original.Items.filter(({ Item }) => Item === 'deployment').map(
   ({ TargetTagValue }) => TargetTagValue,

@@ -5,9 +5,16 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Cloud, type RecordedCall, startCloud } from '../../local/cloud.ts';
 import { CENTRAL, callApi, requestCertificate } from '../../local/example-fleet.ts';
 import { evaluate } from '../../local/iam/evaluate.ts';
-import { attacks, serviceAttacks } from './attacks.ts';
-import { refusedCallers } from './callers.ts';
-import { type Deployment, deploySite, Flows, functionRole, type Target, withoutGrant } from './flows.ts';
+import { attacks, serviceAttacks } from '../security/attacks.ts';
+import { refusedCallers } from '../security/callers.ts';
+import {
+  type Deployment,
+  deploySite,
+  Flows,
+  functionRole,
+  type Target,
+  withoutGrant,
+} from '../security/flows.ts';
 import {
   allowedUnder,
   type Change,
@@ -18,7 +25,7 @@ import {
   justified,
   policiesOf,
   unusedInSessions,
-} from './reductions.ts';
+} from '../security/reductions.ts';
 import {
   AUTOMATION_ROLE,
   allow,
@@ -27,8 +34,8 @@ import {
   ROLLOUT_ROLE,
   type Scene,
   setScene,
-} from './scene.ts';
-import { callAws } from './signed-calls.ts';
+} from '../security/scene.ts';
+import { callAws } from '../security/signed-calls.ts';
 import {
   callAcm,
   certificateAttempts,
@@ -39,7 +46,7 @@ import {
   teamCalls,
   teamIdentity,
   tryApi,
-} from './teams.ts';
+} from '../security/teams.ts';
 
 let cloud: Cloud;
 let flows: Flows;
