@@ -21,6 +21,9 @@ NODE_FOLDER := node-linux-$(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x
 export PATH := $(CURDIR)/tools/node_modules/$(NODE_FOLDER):$(value PATH)
 endif
 
+# What Node makes of a script before it runs it: kept, it saves a quarter of a second at each start.
+export NODE_COMPILE_CACHE := $(CURDIR)/node_modules/.cache/node
+
 NODE := node --disable-warning=ExperimentalWarning
 JEST := $(NODE) --experimental-vm-modules node_modules/jest/bin/jest.js
 

@@ -5,7 +5,8 @@
 import { realpathSync } from 'node:fs';
 import { glob, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { type BuildOptions, build, type Plugin } from 'esbuild';
+import type { BuildOptions, Plugin } from 'esbuild';
+import { isUpToDate, recordBuild } from './build-record.ts';
 
 const root = path.dirname(import.meta.dirname);
 const layerSource = path.join(root, 'layers/runtime');
@@ -15,6 +16,15 @@ const LAYER_MODULES = '/opt/nodejs/node_modules';
 
 /** Packages that must come from the layer: a function that bundled one would carry it twice. */
 const LAYER_ONLY = /^@(aws-sdk|aws-lambda-powertools|middy)\//;
+
+/** What decides what is built, beside the files that esbuild reads: these scripts, its settings and the packages. */
+const SETTINGS = [
+  'scripts/build.ts',
+  'scripts/build-record.ts',
+  'tsconfig.json',
+  'package.json',
+  'package-lock.json',
+];
 
 const common = {
   absWorkingDir: root,
@@ -30,6 +40,15 @@ const common = {
   outExtension: { '.js': '.mjs' },
 } satisfies BuildOptions;
 
+/** Resolves to the files that were read, below the root. */
+async function build(options: BuildOptions): Promise<string[]> {
+  // Loaded here: where nothing has changed, that would take longer than all the rest.
+  const esbuild = await import('esbuild');
+  const { metafile } = await esbuild.build({ ...common, ...options, metafile: true });
+  // A module that a package leaves out for Node stands there as `(disabled):<file>`.
+  return Object.keys(metafile.inputs).map((input) => input.replace(/^\(disabled\):/, ''));
+}
+
 /** The X-Ray SDK is CommonJS and requires modules of Node, which ESM output needs a `require` for. */
 const REQUIRE = {
   js: "import { createRequire as $createRequire } from 'node:module';const require = $createRequire(import.meta.url);",
@@ -42,10 +61,9 @@ async function layerPackages(): Promise<string[]> {
 }
 
 /** Builds the layer's modules into `directory`/nodejs/node_modules. */
-async function buildLayer(directory: string): Promise<void> {
+async function buildLayer(directory: string): Promise<string[]> {
   const packages = await layerPackages();
-  await build({
-    ...common,
+  return build({
     entryPoints: packages.map((name) => ({ in: path.join(layerSource, `${name}.ts`), out: `${name}/index` })),
     outdir: path.join(directory, 'nodejs/node_modules'),
     // What the entries share, the core of the SDK above all, stands in common chunks.
@@ -86,9 +104,8 @@ function toBuiltLayer(layerDirectory: string): Plugin {
 }
 
 /** Builds one function, `functions/<name>/handler.ts`, to `directory`/handler.mjs. */
-async function buildFunction(name: string, directory: string, packages: string[]): Promise<void> {
-  await build({
-    ...common,
+async function buildFunction(name: string, directory: string, packages: string[]): Promise<string[]> {
+  return build({
     entryPoints: [path.join(root, 'functions', name, 'handler.ts')],
     outdir: directory,
     plugins: [fromLayer(packages)],
@@ -100,7 +117,6 @@ async function buildFunction(name: string, directory: string, packages: string[]
 /** Builds one function with everything in it: what the layer is measured against. */
 export async function buildWithoutLayer(name: string, directory: string): Promise<void> {
   await build({
-    ...common,
     entryPoints: [path.join(root, 'functions', name, 'handler.ts')],
     outdir: directory,
     banner: REQUIRE,
@@ -120,28 +136,40 @@ function functionNameOf(logicalId: string): string {
 }
 
 async function buildAll(directory: string): Promise<void> {
+  const [names, packages] = await Promise.all([functionNames(), layerPackages()]);
+  const entries = [...names, ...packages];
+  const recordFile = path.join(directory, '.record.json');
+  if (isUpToDate(root, recordFile, entries)) return;
+
+  const started = Date.now();
   // A local cloud that runs meanwhile goes on reading whole files: only what has changed is replaced.
   const fresh = path.join(directory, '.new');
   await rm(fresh, { recursive: true, force: true });
-  const [names, packages] = await Promise.all([functionNames(), layerPackages()]);
   const layerDirectory = path.join(fresh, 'layer');
-  await buildLayer(layerDirectory);
-  await Promise.all(
+  const layerInputs = await buildLayer(layerDirectory);
+  const inputs = await Promise.all(
     names.map(async (name) => {
-      await buildFunction(name, path.join(fresh, 'functions', name), packages);
+      const read = await buildFunction(name, path.join(fresh, 'functions', name), packages);
       await build({
-        ...common,
         entryPoints: [path.join(root, 'functions', name, 'handler.ts')],
         plugins: [toBuiltLayer(layerDirectory)],
         outdir: fresh,
         write: false,
       });
+      return read;
     }),
   );
-  await replaceBy(fresh, directory);
+  const written = await replaceBy(fresh, directory);
+  recordBuild(root, recordFile, {
+    entries,
+    read: [...new Set([...SETTINGS, ...layerInputs, ...inputs.flat()])],
+    written: written.map((file) => path.relative(root, path.join(directory, file))),
+    started,
+  });
 }
 
-async function replaceBy(fresh: string, directory: string): Promise<void> {
+/** Resolves to the files that are there now. */
+async function replaceBy(fresh: string, directory: string): Promise<string[]> {
   const filesOf = (folder: string) => Array.fromAsync(glob('{functions,layer}/**/*.*', { cwd: folder }));
   const [wanted, found] = [await filesOf(fresh), await filesOf(directory)];
   for (const file of wanted) {
@@ -153,6 +181,7 @@ async function replaceBy(fresh: string, directory: string): Promise<void> {
   }
   for (const file of found.filter((file) => !wanted.includes(file))) await rm(path.join(directory, file));
   await rm(fresh, { recursive: true });
+  return wanted;
 }
 
 /** Not `import.meta.main`, which early releases of Node 24 do not have. */

@@ -8,7 +8,7 @@ const root = path.join(import.meta.dirname, '../..');
 const document = read('docs/security.md');
 
 /** Names of tests, and parts of them: `%s` and `${…}` stand for what a table fills in. */
-const names = globSync('tests/{end-to-end,functions,real,security,ssm-documents,templates}/**/*.ts', {
+const names = globSync('tests/{end-to-end,functions,long,real,security,ssm-documents,templates}/**/*.ts', {
   cwd: root,
 })
   .flatMap((file) => [

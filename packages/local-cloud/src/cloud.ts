@@ -62,6 +62,11 @@ export interface WorldOptions {
    * retries, delivery time-outs, quota refill). Default 1; tests use 0.01. Clock times are never scaled.
    */
   timeScale?: number;
+  /**
+   * Environments of one function at a time, each a thread that takes a quarter of a second of a processor to start.
+   * Default 4; with 1, invocations of one function take turns.
+   */
+  environments?: number;
   /** Request quotas such as one StartAutomationExecution a second. Default true. */
   quotas?: boolean;
   /** The code of each function that a template declares; asked when the template is deployed. */
@@ -237,7 +242,7 @@ class LocalCloud implements Cloud, Kernel {
       dynamoDb: new DynamoDb(this),
       sns: new Sns(this),
       sqs: new Sqs(this),
-      lambda: new Lambda(this),
+      lambda: new Lambda(this, options.environments),
       stepFunctions: new StepFunctions(this, timeScale, options.holdsExecutions),
       apiGateway: new ApiGateway(this),
       events: new Events(this),

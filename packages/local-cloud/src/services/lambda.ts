@@ -27,12 +27,6 @@ const RETRY_SECONDS = [60, 120];
 const DEFAULT_EVENT_AGE_SECONDS = 21_600;
 /** Sessions of execution roles; an environment is replaced before its credentials expire. */
 const SESSION_SECONDS = 12 * 3600;
-/**
- * Execution environments of one function at a time. AWS has 1,000 for an account; more than a few threads only
- * slow this machine down, so further invocations wait here where AWS would start another environment.
- */
-const ENVIRONMENTS = 4;
-
 /** A function in this process. It has the identity with which it was made, and no environment of its own. */
 export type Handler = (event: unknown, context: Context) => Promise<unknown>;
 
@@ -101,9 +95,15 @@ export class Lambda {
   };
   readonly #kernel: Kernel;
   readonly #functions = new Map<string, LambdaFunction>();
+  readonly #environmentsOfOne: number;
 
-  constructor(kernel: Kernel) {
+  /**
+   * @param environments of one function at a time. AWS has 1,000 for an account; more than a few threads only slow
+   * this machine down, so further invocations wait here where AWS would start another environment.
+   */
+  constructor(kernel: Kernel, environments = 4) {
     this.#kernel = kernel;
+    this.#environmentsOfOne = environments;
   }
 
   /** Throws when Lambda cannot take on the role: "The role defined for the function cannot be assumed by Lambda." */
@@ -345,7 +345,7 @@ export class Lambda {
         target.environments.delete(idle);
         void idle.worker.terminate();
       }
-      if (target.environments.size < ENVIRONMENTS) return this.#startEnvironment(target);
+      if (target.environments.size < this.#environmentsOfOne) return this.#startEnvironment(target);
       await new Promise<void>((resolve) => target.waiting.push(resolve));
     }
   }

@@ -8,7 +8,6 @@ import {
   mkdir,
   readdir,
   readFile,
-  readlink,
   rm,
   stat,
   symlink,
@@ -23,11 +22,17 @@ import { SHIMS } from 'local-cloud/node';
 import { startTlsServer } from '../../local/tls-server.ts';
 import { nodeParameters } from '../../scripts/parameters.ts';
 import { installScript } from '../../scripts/render.ts';
+import {
+  type Bundle,
+  bundleOf,
+  createAuthority,
+  createChain,
+  daysFromNow,
+  issue,
+} from '../ssm-documents/certificates.ts';
+import { AUTHORITIES, createNode, type Environment, type TestNode } from '../ssm-documents/test-node.ts';
 import { needs } from '../support/needs.ts';
 import { MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
-import { until } from '../support/until.ts';
-import { type Bundle, bundleOf, createAuthority, createChain, daysFromNow, issue } from './certificates.ts';
-import { AUTHORITIES, createNode, DEPLOYMENT, type Environment, SECRET, type TestNode } from './test-node.ts';
 
 const execute = promisify(execFile);
 
@@ -79,47 +84,6 @@ async function refused(
 }
 
 describe('an install', () => {
-  test.each(['RSA-2048', 'P-256', 'P-384'] as const)(
-    'puts a %s certificate and its key where servers find them',
-    async (algorithm) => {
-      const bundle = await ca.newBundle(algorithm);
-      const { result, stderr } = await node.install(bundle, 7);
-      expect(result).toEqual({
-        Outcome: 'installed',
-        ExitCode: 0,
-        Serial: bundle.value.Serial,
-        VersionId: bundle.versionId,
-        RolloutNumber: 7,
-        DeploymentId: DEPLOYMENT,
-        CertName: 'web',
-        CorrelationId: 'correlation-1',
-      });
-      expect(await installedSerial()).toBe(bundle.value.Serial);
-      expect(await node.read('etc/ssl/certs/web-fullchain.pem')).toBe(bundle.value.Certificate + ca.chain);
-      expect(await node.read('etc/ssl/certs/web-chain.pem')).toBe(ca.chain);
-      expect(await readlink(node.base('current'))).toBe(`versions/${bundle.value.Serial}-7`);
-      expect(await mode(node.ssl('private/web-privkey.pem'))).toBe('600');
-      expect(await mode(node.ssl('certs/web-fullchain.pem'))).toBe('644');
-      for (const line of stderr.trim().split('\n')) expect(line).toContain('CorrelationId=correlation-1');
-    },
-  );
-
-  test('reads the version of the bundle that it was told, once', async () => {
-    await node.install(first);
-    expect(await node.told('aws')).toEqual([
-      `secretsmanager get-secret-value --secret-id ${SECRET} --version-id ${first.versionId} --region eu-west-1 --query SecretString --output text`,
-    ]);
-  });
-
-  test('changes nothing and reads no secret when all is in place', async () => {
-    await node.install(first);
-    const before = await node.files();
-    const { result } = await node.install(first);
-    expect(result).toMatchObject({ Outcome: 'unchanged', Serial: first.value.Serial });
-    expect(await node.files()).toEqual(before);
-    expect(await node.told('aws')).toHaveLength(1);
-  });
-
   test.each<[string, () => Promise<unknown>, Environment]>([
     ['a file was changed', () => writeFile(node.base('current/privkey.pem'), ''), {}],
     ['a link is gone', () => rm(node.ssl('certs/web-chain.pem')), {}],
@@ -157,28 +121,6 @@ describe('an install', () => {
     expect(await node.read('etc/ssl/certs/web-chain.pem')).toBe(ca.chain);
   });
 
-  test('adds a combined file and PKCS 12 that opens with the passphrase of the bundle', async () => {
-    await node.install(first, 1, { SSM_ExtraFormats: 'combined-pem pkcs12' });
-    const key = await node.read('etc/ssl/private/web-privkey.pem');
-    expect(await node.read('etc/ssl/private/web-combined.pem')).toBe(
-      first.value.Certificate + ca.chain + key,
-    );
-    const passphrase = path.join(node.folder, 'passphrase');
-    await writeFile(passphrase, first.value.Passphrase);
-    const opened = await openssl(
-      'pkcs12',
-      '-in',
-      node.ssl('private/web.p12'),
-      '-passin',
-      `file:${passphrase}`,
-      '-nodes',
-    );
-    expect(opened.match(/BEGIN CERTIFICATE/g)).toHaveLength(3);
-    expect(opened).toContain('BEGIN PRIVATE KEY');
-    for (const file of ['web-combined.pem', 'web.p12'])
-      expect(await mode(node.ssl('private', file))).toBe('600');
-  });
-
   test('takes a format away again that is no longer asked for, and one that never came to be used', async () => {
     const formats = { SSM_ExtraFormats: 'combined-pem pkcs12', SSM_ReloadServices: 'haproxy' };
     await node.install(first);
@@ -190,44 +132,6 @@ describe('an install', () => {
     expect(await readdir(node.ssl('private'))).toEqual(['web-combined.pem', 'web-privkey.pem', 'web.p12']);
     await node.install(first, 4);
     expect(await readdir(node.ssl('private'))).toEqual(['web-privkey.pem']);
-  });
-
-  test('leaves the key encrypted when told so, and names the version that holds its passphrase', async () => {
-    await node.install(first, 1, { SSM_KeyFormat: 'encrypted' });
-    expect(await node.read('etc/ssl/private/web-privkey.pem')).toBe(first.value.PrivateKey);
-    const helper = path.join(import.meta.dirname, '../../docs/examples/read-passphrase.sh');
-    const { stdout } = await execute('bash', [helper, 'web'], {
-      env: { PATH: `${node.bin}:${process.env.PATH}`, ACM_EXPORT_ROOT: node.root },
-    });
-    expect(stdout).toBe(`${first.value.Passphrase}\n`);
-    expect((await node.told('aws')).at(-1)).toContain(
-      `--secret-id ${SECRET} --version-id ${first.versionId}`,
-    );
-  });
-
-  test('keeps mode and group that it finds on the key, but never opens it to everybody', async () => {
-    await node.install(first);
-    await chmod(node.base('current/privkey.pem'), 0o664);
-    await node.install(second, 2);
-    expect(await mode(node.ssl('private/web-privkey.pem'))).toBe('640');
-    await node.install(first, 3, { SSM_KeyMode: '0440' });
-    expect(await mode(node.ssl('private/web-privkey.pem'))).toBe('440');
-  });
-
-  needs('root')('gives the key to the group that was asked for and keeps it', async () => {
-    await node.install(first, 1, {
-      SSM_KeyMode: '0640',
-      SSM_KeyGroup: 'daemon',
-      SSM_ExtraFormats: 'combined-pem',
-    });
-    await node.install(second, 2, { SSM_ExtraFormats: 'combined-pem' });
-    for (const file of ['web-privkey.pem', 'web-combined.pem']) {
-      const { stdout } = await execute('stat', ['-L', '-c', '%a %U:%G', node.ssl('private', file)]);
-      expect(stdout).toBe('640 root:daemon\n');
-    }
-    const { result } = await node.run({ ...(await node.offer(first, 3)), SSM_KeyGroup: 'no-such-group' });
-    expect(result).toMatchObject({ ExitCode: 50, Error: expect.stringContaining('no-such-group') });
-    expect(await installedSerial()).toBe(second.value.Serial);
   });
 
   test('labels files for SELinux where it is on', async () => {
@@ -525,19 +429,6 @@ describe('the identity that reads the bundle', () => {
 });
 
 describe('what was not there before', () => {
-  test('a lower rollout number than the node has seen is refused', async () => {
-    await node.install(first, 5);
-    await node.install(first, 9); // Unchanged, but seen.
-    const { result } = await node.run(await node.offer(second, 8));
-    expect(result).toMatchObject({
-      Outcome: 'failed',
-      ExitCode: 30,
-      Error: expect.stringContaining('rollout 9'),
-      HeldNumber: 9,
-    });
-    expect(await installedSerial()).toBe(first.value.Serial);
-  });
-
   test('a number more than a day ahead of the clock, and of what the node has seen, is refused', async () => {
     const now = Math.floor(Date.now() / 1000);
     const ahead = async (number: number) => (await node.run(await node.offer(second, number))).result;
@@ -551,12 +442,6 @@ describe('what was not there before', () => {
     // From what it holds it counts on.
     expect(await ahead(now + 80_000 + 86_400)).toMatchObject({ Outcome: 'unchanged' });
     expect(await ahead(now + 80_000 + 2 * 86_400 + 1)).toMatchObject({ HeldNumber: now + 80_000 + 86_400 });
-  });
-
-  test('a name that another deployment owns is refused, also for the same certificate', async () => {
-    await node.install(first);
-    const { result } = await node.run({ ...(await node.offer(first, 2)), SSM_DeploymentId: 'f'.repeat(24) });
-    expect(result).toMatchObject({ ExitCode: 31, Error: expect.stringContaining(DEPLOYMENT) });
   });
 
   const planted: [string, (node: TestNode) => string][] = [
@@ -605,39 +490,6 @@ describe('what was not there before', () => {
 describe('services', () => {
   const WITH_NGINX = { SSM_ReloadServices: 'nginx app@1.service' };
   const versionOf = (bundle: Bundle, rollout: number) => `versions/${bundle.value.Serial}-${rollout}`;
-
-  test('are tested with the new certificate, then reloaded, never restarted', async () => {
-    await node.install(first, 1, { SSM_ReloadServices: 'nginx apache2.service haproxy app' });
-    const version = versionOf(first, 1);
-    expect(await node.told('config-tests')).toEqual([
-      `nginx -t ${version}`,
-      `apachectl configtest ${version}`,
-      `haproxy -c -f ${node.root}/etc/haproxy/haproxy.cfg ${version}`,
-    ]);
-    const told = await node.told('systemctl');
-    expect(told.filter((line) => line.startsWith('re'))).toEqual(
-      ['nginx', 'apache2.service', 'haproxy', 'app'].map((unit) => `reload ${unit} ${version}`),
-    );
-  });
-
-  test('keep the old certificate when the configuration test fails', async () => {
-    await node.install(first, 1, WITH_NGINX);
-    await node.tell(
-      'config-fault',
-      'nginx: [warn] old option\nnginx: [emerg] cannot load "key"\nnginx: configuration test failed\n',
-    );
-    const { result } = await node.run({ ...(await node.offer(second, 2)), ...WITH_NGINX });
-    expect(result).toMatchObject({
-      Outcome: 'rolled-back',
-      ExitCode: 60,
-      Step: 'test-config',
-      Error: "the configuration test of nginx failed: nginx: [emerg] cannot load 'key'",
-    });
-    expect(await installedSerial()).toBe(first.value.Serial);
-    expect(existsSync(node.base(versionOf(second, 2)))).toBe(false);
-    // Nothing was loaded, so nothing is loaded again.
-    expect((await node.told('systemctl')).filter((line) => line.startsWith('reload'))).toHaveLength(2);
-  });
 
   test('are reloaded with the old certificate when a reload fails', async () => {
     await node.install(first, 1, WITH_NGINX);
@@ -721,25 +573,6 @@ describe('the port', () => {
   });
   afterEach(() => server.stop());
 
-  test('must serve the new certificate', async () => {
-    await node.install(first, 1, { SSM_ReloadServices: 'tls-server', SSM_VerifyPort: String(server.port) });
-    expect(await server.servedSerial('www.example.com')).toBe(first.value.Serial);
-  });
-
-  test('that serves something else makes the install go back, and what was served is served again', async () => {
-    const options = { SSM_ReloadServices: 'tls-server', SSM_VerifyPort: String(server.port) };
-    await node.install(first, 1, options);
-    // A hook that restores the old files behind the back of the install: the server then loads the wrong ones.
-    await node.addHook('10-sabotage', `cp ${node.base()}/versions/*-1/*.pem ${node.base()}/current/; exit 0`);
-    const { result } = await node.run({ ...(await node.offer(second, 2)), ...options });
-    expect(result).toMatchObject({
-      Outcome: 'rolled-back',
-      ExitCode: 63,
-      Error: `port ${server.port} does not serve serial ${second.value.Serial}: it serves serial ${first.value.Serial}`,
-    });
-    expect(await server.servedSerial('www.example.com')).toBe(first.value.Serial);
-  });
-
   test('must serve it twice in a row, since servers let old processes finish', async () => {
     const real = programOf('openssl') as string;
     await node.addCommand(
@@ -793,47 +626,9 @@ describe('the port', () => {
 });
 
 describe('hooks', () => {
-  test('run in byte order with the environment of certbot, after the switch and before the reload', async () => {
-    for (const name of ['b', 'a', 'B', '0-old~'])
-      await node.addHook(name, `echo "$0 $RENEWED_DOMAINS" >>"$state/hooks"`);
-    await node.addHook(
-      'c',
-      'openssl x509 -noout -serial -in "$RENEWED_LINEAGE/cert.pem" >>"$state/hooks"; ls "$RENEWED_LINEAGE/" >>"$state/hooks"',
-    );
-    await node.addHook('d-not-executable', 'exit 1', 0o644);
-    await node.install(first);
-    const folder = node.path('etc/acm-export/hooks.d/web');
-    expect(await node.told('hooks')).toEqual([
-      ...['B', 'a', 'b'].map((name) => `${folder}/${name} www.example.com *.example.com`),
-      `serial=${first.value.Serial.toUpperCase()}`,
-      'bundle-reference',
-      'cert.pem',
-      'chain.pem',
-      'fullchain.pem',
-      'privkey.pem',
-    ]);
-  });
-
   test('may print what they like', async () => {
     await node.addHook('a', 'echo "{}"; echo "more" >&2; cat');
     expect((await node.install(first)).stderr).toContain('  {}\n');
-  });
-
-  test('that fail make the install go back, and the hooks before them run again for the old certificate', async () => {
-    await node.install(first);
-    await node.addHook('a', 'readlink "$RENEWED_LINEAGE/../../current" >>"$state/hooks"');
-    await node.addHook('b', 'exit 7');
-    const { result } = await node.run(await node.offer(second, 2));
-    expect(result).toMatchObject({
-      Outcome: 'rolled-back',
-      ExitCode: 61,
-      Error: expect.stringMatching(/hooks\.d\/web\/b failed with exit status 7/),
-    });
-    expect(await node.told('hooks')).toEqual([
-      `versions/${second.value.Serial}-2`,
-      `versions/${first.value.Serial}-1`,
-    ]);
-    expect(await installedSerial()).toBe(first.value.Serial);
   });
 
   test.each<[string, () => Promise<unknown>]>([
@@ -941,23 +736,6 @@ describe('whatever is interrupted', () => {
     );
   });
 
-  test('by a signal goes back and says so', async () => {
-    await node.install(first);
-    await node.addHook('a', 'touch "$state/running"; /bin/sleep 0.5');
-    const { child, ended } = node.start(await node.offer(second, 2));
-    await until('the hook', () => existsSync(path.join(node.state, 'running')));
-    child.kill('SIGTERM');
-    const { result } = await ended;
-    expect(result).toMatchObject({ Outcome: 'rolled-back', ExitCode: 71, Step: 'run-hooks' });
-    expect(await installedSerial()).toBe(first.value.Serial);
-  });
-
-  test('two runs at once install once', async () => {
-    const parameters = await node.offer(first);
-    const runs = await Promise.all([node.run(parameters), node.run(parameters), node.run(parameters)]);
-    expect(runs.map(({ result }) => result.Outcome).sort()).toEqual(['installed', 'unchanged', 'unchanged']);
-  });
-
   test('a run that finds the lock held gives up and says so', async () => {
     await node.addCommand('flock', 'exit 1');
     const { result } = await node.run(await node.offer(first));
@@ -1002,50 +780,6 @@ describe('whatever is interrupted', () => {
 });
 
 describe('what the agent hands over', () => {
-  test('an agent that is too old is refused by name', async () => {
-    const { result } = await node.run({
-      SSM_CorrelationId: undefined,
-      SSM_CertName: undefined,
-      SSM_SecretArn: undefined,
-    });
-    expect(result).toMatchObject({ ExitCode: 10, Error: expect.stringContaining('3.3.2746.0') });
-  });
-
-  test('a missing tool is named', async () => {
-    const tools = path.join(node.folder, 'tools');
-    await mkdir(tools);
-    for (const tool of ['bash', 'cp', 'chmod']) {
-      await symlink(programOf(tool) as string, path.join(tools, tool));
-    }
-    const { result } = await node.run({ PATH: tools, SSM_ReloadServices: 'nginx' });
-    expect(result).toMatchObject({
-      ExitCode: 12,
-      Error: expect.stringMatching(/lacks aws .*flock.* openssl .*systemctl nginx/),
-    });
-  });
-
-  test.each([
-    ['SSM_CertName', 'a..b'],
-    ['SSM_CertName', '../a'],
-    ['SSM_CertName', 'a/b'],
-    ['SSM_CertName', ''],
-    ['SSM_RolloutNumber', '08'],
-    ['SSM_RolloutNumber', 'x[$(touch PWNED)]'],
-    ['SSM_VerifyPort', '65536'],
-    ['SSM_VersionId', `${'0'.repeat(64)}\n`],
-    ['SSM_ReloadServices', 'a b c d e f'],
-    ['SSM_ReloadServices', '--now a'],
-    ['SSM_KeyMode', '0644'],
-    ['SSM_ExtraFormats', 'jks'],
-    ['SSM_DryRun', 'maybe'],
-    ['SSM_VerifyName', 'a..b'],
-    ['SSM_VerifyProtocol', 'http'],
-    ['SSM_KeyGroup', '0'],
-  ])('%s=%j is refused by name', async (name, value) => {
-    const { result } = await node.run({ [name]: value });
-    expect(result).toMatchObject({ ExitCode: 11, Error: expect.stringContaining(name.slice(4)) });
-  });
-
   test('no value of a parameter is ever run, or breaks the result line', async () => {
     const names = nodeParameters().map(({ name }) => name);
     const pwned = path.join(node.folder, 'PWNED');
@@ -1083,23 +817,6 @@ describe('a dry run', () => {
   const dryRun = async (bundle: Bundle, wrap: string[] = asRoot) =>
     node.run({ ...(await node.offer(bundle, 2)), SSM_ReloadServices: 'nginx', SSM_DryRun: 'true' }, wrap);
 
-  needs('mounts').each([
-    ['over an installed certificate', async () => node.install(first)],
-    ['before the first one', async () => undefined],
-  ])('%s tests the new one and changes nothing', async (_, prepare) => {
-    await prepare();
-    await node.addCommand(
-      'nginx',
-      'openssl x509 -noout -serial -in "$root/etc/ssl/certs/web-fullchain.pem" >>"$state/tested"; openssl pkey -noout -in "$root/etc/ssl/private/web-privkey.pem"',
-    );
-    const before = await node.files();
-    const { result, stderr } = await dryRun(second);
-    expect([result.Outcome, stderr]).toEqual(['dry-run-passed', expect.anything()]);
-    expect(await node.told('tested')).toEqual([`serial=${second.value.Serial.toUpperCase()}`]);
-    expect(await node.files()).toEqual(before);
-    expect((await node.told('systemctl')).some((line) => line.startsWith('reload'))).toBe(false);
-  });
-
   needs('mounts')('that fails says why and changes nothing', async () => {
     await node.install(first);
     const before = await node.files();
@@ -1127,12 +844,4 @@ describe('a dry run', () => {
       AUTHORITIES,
     ]);
   });
-});
-
-test('the journal gets every line, with the correlation id', async () => {
-  const { stderr } = await node.install(first);
-  const lines = stderr.trim().split('\n');
-  // The journal's process ends a moment after the script.
-  await until('the whole journal', async () => (await node.told('journal')).length >= lines.length);
-  expect(await node.told('journal')).toEqual(lines);
 });

@@ -13,8 +13,8 @@ import {
 } from '../../functions/domain/deployment.ts';
 import { FIRST_EDITION_NAMES } from '../../functions/inventory/first-edition.ts';
 
-import { interleave } from './support/interleave.ts';
-import { CENTRAL, type Execution, MEMBER, REGION, System } from './support/system.ts';
+import { interleave } from '../functions/support/interleave.ts';
+import { CENTRAL, type Execution, MEMBER, REGION, System } from '../functions/support/system.ts';
 
 // What commit 69d6b04 wrote into its table, the executions that it had started and the inputs of their states, and what
 // its API answered. Each deployment has a tag of its own, which says how it is. A stack is upgraded in the middle of all.
@@ -29,7 +29,7 @@ interface Fixture {
   Automations: { AutomationExecutionId: string; parameters: Record<string, string> }[];
   Answers: Record<string, Written>;
 }
-const text = readFileSync(new URL('support/first-edition.json', import.meta.url), 'utf8');
+const text = readFileSync(new URL('../functions/support/first-edition.json', import.meta.url), 'utf8');
 const original: Fixture = JSON.parse(text);
 const TAGS = original.Items.filter(({ Item }) => Item === 'deployment').map(
   ({ TargetTagValue }) => TargetTagValue,

@@ -4,14 +4,14 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { installScript } from '../../scripts/render.ts';
+import { type Bundle, createChain } from '../ssm-documents/certificates.ts';
+import { createNode, type Environment, type TestNode } from '../ssm-documents/test-node.ts';
 import { needs } from '../support/needs.ts';
-import { type Bundle, createChain } from './certificates.ts';
-import { createNode, type Environment, type TestNode } from './test-node.ts';
 
 // Nodes that the first edition installed: its script, as 69d6b04 had it, does the work, and this one takes over.
 
 const execute = promisify(execFile);
-const OLD_SCRIPT = new URL('./first-edition/install-certificate.sh', import.meta.url);
+const OLD_SCRIPT = new URL('../ssm-documents/first-edition/install-certificate.sh', import.meta.url);
 
 let ca: Awaited<ReturnType<typeof createChain>>;
 let first: Bundle;

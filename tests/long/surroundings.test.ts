@@ -19,11 +19,24 @@ import { promisify } from 'node:util';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { SHIMS } from 'local-cloud/node';
 import { startTlsServer } from '../../local/tls-server.ts';
+import {
+  type Bundle,
+  bundleOf,
+  createAuthority,
+  createChain,
+  daysFromNow,
+  issue,
+} from '../ssm-documents/certificates.ts';
+import { DIALOGUES, startStarttlsServer } from '../ssm-documents/starttls-server.ts';
+import {
+  AUTHORITIES,
+  createNode,
+  DEPLOYMENT,
+  type Environment,
+  type TestNode,
+} from '../ssm-documents/test-node.ts';
 import { needs } from '../support/needs.ts';
 import { MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
-import { type Bundle, bundleOf, createAuthority, createChain, daysFromNow, issue } from './certificates.ts';
-import { DIALOGUES, startStarttlsServer } from './starttls-server.ts';
-import { AUTHORITIES, createNode, DEPLOYMENT, type Environment, type TestNode } from './test-node.ts';
 
 // What a server may have around the install that a test node of one's own making has not: another umask, other
 // folders, private authorities, ports that answer strangely, files that a backup brought back.

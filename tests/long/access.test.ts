@@ -6,9 +6,16 @@ import type { Cloud, RecordedCall } from 'local-cloud';
 import { evaluate } from 'local-cloud/iam';
 import { startCloud } from '../../local/cloud.ts';
 import { CENTRAL, callApi, requestCertificate } from '../../local/example-fleet.ts';
-import { attacks, serviceAttacks } from './attacks.ts';
-import { refusedCallers } from './callers.ts';
-import { type Deployment, deploySite, Flows, functionRole, type Target, withoutGrant } from './flows.ts';
+import { attacks, serviceAttacks } from '../security/attacks.ts';
+import { refusedCallers } from '../security/callers.ts';
+import {
+  type Deployment,
+  deploySite,
+  Flows,
+  functionRole,
+  type Target,
+  withoutGrant,
+} from '../security/flows.ts';
 import {
   allowedUnder,
   type Change,
@@ -19,7 +26,7 @@ import {
   justified,
   policiesOf,
   unusedInSessions,
-} from './reductions.ts';
+} from '../security/reductions.ts';
 import {
   AUTOMATION_ROLE,
   allow,
@@ -28,8 +35,8 @@ import {
   ROLLOUT_ROLE,
   type Scene,
   setScene,
-} from './scene.ts';
-import { callAws } from './signed-calls.ts';
+} from '../security/scene.ts';
+import { callAws } from '../security/signed-calls.ts';
 import {
   callAcm,
   certificateAttempts,
@@ -40,7 +47,7 @@ import {
   teamCalls,
   teamIdentity,
   tryApi,
-} from './teams.ts';
+} from '../security/teams.ts';
 
 let cloud: Cloud;
 let flows: Flows;

@@ -1,0 +1,362 @@
+// What an install promises, each promise once. What it does in every single case is in tests/long.
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { chmod, copyFile, mkdir, readlink, stat, symlink, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { SHIMS, type TlsServer } from 'local-cloud/node';
+import { startTlsServer } from '../../local/tls-server.ts';
+import { needs } from '../support/needs.ts';
+import { MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
+import { until } from '../support/until.ts';
+import { type Bundle, createChain } from './certificates.ts';
+import { createNode, DEPLOYMENT, SECRET, type TestNode } from './test-node.ts';
+
+const execute = promisify(execFile);
+
+const mode = async (file: string) => ((await stat(file)).mode & 0o7777).toString(8);
+const openssl = async (...args: string[]) => (await execute('openssl', args)).stdout;
+
+let ca: Awaited<ReturnType<typeof createChain>>;
+let first: Bundle;
+let second: Bundle;
+let node: TestNode;
+
+beforeAll(async () => {
+  ca = await createChain();
+  [first, second] = [await ca.newBundle(), await ca.newBundle()];
+});
+beforeEach(async () => {
+  node = await createNode({ knownAuthority: ca.root.pem });
+});
+afterEach(() => node.remove());
+
+describe('an install', () => {
+  test.each(['RSA-2048', 'P-256', 'P-384'] as const)(
+    'puts a %s certificate and its key where servers find them',
+    async (algorithm) => {
+      const bundle = await ca.newBundle(algorithm);
+      const { result, stderr } = await node.install(bundle, 7);
+      expect(result).toEqual({
+        Outcome: 'installed',
+        ExitCode: 0,
+        Serial: bundle.value.Serial,
+        VersionId: bundle.versionId,
+        RolloutNumber: 7,
+        DeploymentId: DEPLOYMENT,
+        CertName: 'web',
+        CorrelationId: 'correlation-1',
+      });
+      expect(await node.servedFiles()).toBe(bundle.value.Serial);
+      expect(await node.read('etc/ssl/certs/web-fullchain.pem')).toBe(bundle.value.Certificate + ca.chain);
+      expect(await node.read('etc/ssl/certs/web-chain.pem')).toBe(ca.chain);
+      expect(await readlink(node.base('current'))).toBe(`versions/${bundle.value.Serial}-7`);
+      expect(await mode(node.ssl('private/web-privkey.pem'))).toBe('600');
+      expect(await mode(node.ssl('certs/web-fullchain.pem'))).toBe('644');
+      for (const line of stderr.trim().split('\n')) expect(line).toContain('CorrelationId=correlation-1');
+    },
+  );
+
+  test('reads the version of the bundle that it was told, once', async () => {
+    await node.install(first);
+    expect(await node.told('aws')).toEqual([
+      `secretsmanager get-secret-value --secret-id ${SECRET} --version-id ${first.versionId} --region eu-west-1 --query SecretString --output text`,
+    ]);
+  });
+
+  test('changes nothing and reads no secret when all is in place', async () => {
+    await node.install(first);
+    const before = await node.files();
+    const { result } = await node.install(first);
+    expect(result).toMatchObject({ Outcome: 'unchanged', Serial: first.value.Serial });
+    expect(await node.files()).toEqual(before);
+    expect(await node.told('aws')).toHaveLength(1);
+  });
+
+  test('adds a combined file and PKCS 12 that opens with the passphrase of the bundle', async () => {
+    await node.install(first, 1, { SSM_ExtraFormats: 'combined-pem pkcs12' });
+    const key = await node.read('etc/ssl/private/web-privkey.pem');
+    expect(await node.read('etc/ssl/private/web-combined.pem')).toBe(
+      first.value.Certificate + ca.chain + key,
+    );
+    const passphrase = path.join(node.folder, 'passphrase');
+    await writeFile(passphrase, first.value.Passphrase);
+    const opened = await openssl(
+      'pkcs12',
+      '-in',
+      node.ssl('private/web.p12'),
+      '-passin',
+      `file:${passphrase}`,
+      '-nodes',
+    );
+    expect(opened.match(/BEGIN CERTIFICATE/g)).toHaveLength(3);
+    expect(opened).toContain('BEGIN PRIVATE KEY');
+    for (const file of ['web-combined.pem', 'web.p12'])
+      expect(await mode(node.ssl('private', file))).toBe('600');
+  });
+
+  test('leaves the key encrypted when told so, and names the version that holds its passphrase', async () => {
+    await node.install(first, 1, { SSM_KeyFormat: 'encrypted' });
+    expect(await node.read('etc/ssl/private/web-privkey.pem')).toBe(first.value.PrivateKey);
+    const helper = path.join(import.meta.dirname, '../../docs/examples/read-passphrase.sh');
+    const { stdout } = await execute('bash', [helper, 'web'], {
+      env: { PATH: `${node.bin}:${process.env.PATH}`, ACM_EXPORT_ROOT: node.root },
+    });
+    expect(stdout).toBe(`${first.value.Passphrase}\n`);
+    expect((await node.told('aws')).at(-1)).toContain(
+      `--secret-id ${SECRET} --version-id ${first.versionId}`,
+    );
+  });
+
+  test('keeps mode and group that it finds on the key, but never opens it to everybody', async () => {
+    await node.install(first);
+    await chmod(node.base('current/privkey.pem'), 0o664);
+    await node.install(second, 2);
+    expect(await mode(node.ssl('private/web-privkey.pem'))).toBe('640');
+    await node.install(first, 3, { SSM_KeyMode: '0440' });
+    expect(await mode(node.ssl('private/web-privkey.pem'))).toBe('440');
+  });
+
+  needs('root')('gives the key to the group that was asked for and keeps it', async () => {
+    await node.install(first, 1, {
+      SSM_KeyMode: '0640',
+      SSM_KeyGroup: 'daemon',
+      SSM_ExtraFormats: 'combined-pem',
+    });
+    await node.install(second, 2, { SSM_ExtraFormats: 'combined-pem' });
+    for (const file of ['web-privkey.pem', 'web-combined.pem']) {
+      const { stdout } = await execute('stat', ['-L', '-c', '%a %U:%G', node.ssl('private', file)]);
+      expect(stdout).toBe('640 root:daemon\n');
+    }
+    const { result } = await node.run({ ...(await node.offer(first, 3)), SSM_KeyGroup: 'no-such-group' });
+    expect(result).toMatchObject({ ExitCode: 50, Error: expect.stringContaining('no-such-group') });
+    expect(await node.servedFiles()).toBe(second.value.Serial);
+  });
+});
+
+describe('what was not there before', () => {
+  test('a lower rollout number than the node has seen is refused', async () => {
+    await node.install(first, 5);
+    await node.install(first, 9); // Unchanged, but seen.
+    const { result } = await node.run(await node.offer(second, 8));
+    expect(result).toMatchObject({
+      Outcome: 'failed',
+      ExitCode: 30,
+      Error: expect.stringContaining('rollout 9'),
+      HeldNumber: 9,
+    });
+    expect(await node.servedFiles()).toBe(first.value.Serial);
+  });
+
+  test('a name that another deployment owns is refused, also for the same certificate', async () => {
+    await node.install(first);
+    const { result } = await node.run({ ...(await node.offer(first, 2)), SSM_DeploymentId: 'f'.repeat(24) });
+    expect(result).toMatchObject({ ExitCode: 31, Error: expect.stringContaining(DEPLOYMENT) });
+  });
+});
+
+describe('services', () => {
+  const WITH_NGINX = { SSM_ReloadServices: 'nginx app@1.service' };
+  const versionOf = (bundle: Bundle, rollout: number) => `versions/${bundle.value.Serial}-${rollout}`;
+
+  test('are tested with the new certificate, then reloaded, never restarted', async () => {
+    await node.install(first, 1, { SSM_ReloadServices: 'nginx apache2.service haproxy app' });
+    const version = versionOf(first, 1);
+    expect(await node.told('config-tests')).toEqual([
+      `nginx -t ${version}`,
+      `apachectl configtest ${version}`,
+      `haproxy -c -f ${node.root}/etc/haproxy/haproxy.cfg ${version}`,
+    ]);
+    const told = await node.told('systemctl');
+    expect(told.filter((line) => line.startsWith('re'))).toEqual(
+      ['nginx', 'apache2.service', 'haproxy', 'app'].map((unit) => `reload ${unit} ${version}`),
+    );
+  });
+
+  test('keep the old certificate when the configuration test fails', async () => {
+    await node.install(first, 1, WITH_NGINX);
+    await node.tell(
+      'config-fault',
+      'nginx: [warn] old option\nnginx: [emerg] cannot load "key"\nnginx: configuration test failed\n',
+    );
+    const { result } = await node.run({ ...(await node.offer(second, 2)), ...WITH_NGINX });
+    expect(result).toMatchObject({
+      Outcome: 'rolled-back',
+      ExitCode: 60,
+      Step: 'test-config',
+      Error: "the configuration test of nginx failed: nginx: [emerg] cannot load 'key'",
+    });
+    expect(await node.servedFiles()).toBe(first.value.Serial);
+    expect(existsSync(node.base(versionOf(second, 2)))).toBe(false);
+    // Nothing was loaded, so nothing is loaded again.
+    expect((await node.told('systemctl')).filter((line) => line.startsWith('reload'))).toHaveLength(2);
+  });
+});
+
+describe('the port', () => {
+  let server: TlsServer;
+  beforeEach(async () => {
+    // The real systemctl stand-in of the local cloud, which signals the real server.
+    await copyFile(new URL('systemctl', SHIMS), path.join(node.bin, 'systemctl'));
+    await node.addCommand('sleep', 'exec /bin/sleep 0.02');
+    server = await startTlsServer('node', { root: node.root, certName: 'web' });
+  });
+  afterEach(() => server.stop());
+
+  test('must serve the new certificate', async () => {
+    await node.install(first, 1, { SSM_ReloadServices: 'tls-server', SSM_VerifyPort: String(server.port) });
+    expect(await server.servedSerial('www.example.com')).toBe(first.value.Serial);
+  });
+
+  test('that serves something else makes the install go back, and what was served is served again', async () => {
+    const options = { SSM_ReloadServices: 'tls-server', SSM_VerifyPort: String(server.port) };
+    await node.install(first, 1, options);
+    // A hook that restores the old files behind the back of the install: the server then loads the wrong ones.
+    await node.addHook('10-sabotage', `cp ${node.base()}/versions/*-1/*.pem ${node.base()}/current/; exit 0`);
+    const { result } = await node.run({ ...(await node.offer(second, 2)), ...options });
+    expect(result).toMatchObject({
+      Outcome: 'rolled-back',
+      ExitCode: 63,
+      Error: `port ${server.port} does not serve serial ${second.value.Serial}: it serves serial ${first.value.Serial}`,
+    });
+    expect(await server.servedSerial('www.example.com')).toBe(first.value.Serial);
+  });
+});
+
+describe('hooks', () => {
+  test('run in byte order with the environment of certbot, after the switch and before the reload', async () => {
+    for (const name of ['b', 'a', 'B', '0-old~'])
+      await node.addHook(name, `echo "$0 $RENEWED_DOMAINS" >>"$state/hooks"`);
+    await node.addHook(
+      'c',
+      'openssl x509 -noout -serial -in "$RENEWED_LINEAGE/cert.pem" >>"$state/hooks"; ls "$RENEWED_LINEAGE/" >>"$state/hooks"',
+    );
+    await node.addHook('d-not-executable', 'exit 1', 0o644);
+    await node.install(first);
+    const folder = node.path('etc/acm-export/hooks.d/web');
+    expect(await node.told('hooks')).toEqual([
+      ...['B', 'a', 'b'].map((name) => `${folder}/${name} www.example.com *.example.com`),
+      `serial=${first.value.Serial.toUpperCase()}`,
+      'bundle-reference',
+      'cert.pem',
+      'chain.pem',
+      'fullchain.pem',
+      'privkey.pem',
+    ]);
+  });
+
+  test('that fail make the install go back, and the hooks before them run again for the old certificate', async () => {
+    await node.install(first);
+    await node.addHook('a', 'readlink "$RENEWED_LINEAGE/../../current" >>"$state/hooks"');
+    await node.addHook('b', 'exit 7');
+    const { result } = await node.run(await node.offer(second, 2));
+    expect(result).toMatchObject({
+      Outcome: 'rolled-back',
+      ExitCode: 61,
+      Error: expect.stringMatching(/hooks\.d\/web\/b failed with exit status 7/),
+    });
+    expect(await node.told('hooks')).toEqual([
+      `versions/${second.value.Serial}-2`,
+      `versions/${first.value.Serial}-1`,
+    ]);
+    expect(await node.servedFiles()).toBe(first.value.Serial);
+  });
+});
+
+describe('whatever is interrupted', () => {
+  test('by a signal goes back and says so', async () => {
+    await node.install(first);
+    await node.addHook('a', 'touch "$state/running"; /bin/sleep 0.5');
+    const { child, ended } = node.start(await node.offer(second, 2));
+    await until('the hook', () => existsSync(path.join(node.state, 'running')));
+    child.kill('SIGTERM');
+    const { result } = await ended;
+    expect(result).toMatchObject({ Outcome: 'rolled-back', ExitCode: 71, Step: 'run-hooks' });
+    expect(await node.servedFiles()).toBe(first.value.Serial);
+  });
+
+  test('two runs at once install once', async () => {
+    const parameters = await node.offer(first);
+    const runs = await Promise.all([node.run(parameters), node.run(parameters), node.run(parameters)]);
+    expect(runs.map(({ result }) => result.Outcome).sort()).toEqual(['installed', 'unchanged', 'unchanged']);
+  });
+});
+
+describe('what the agent hands over', () => {
+  test('an agent that is too old is refused by name', async () => {
+    const { result } = await node.run({
+      SSM_CorrelationId: undefined,
+      SSM_CertName: undefined,
+      SSM_SecretArn: undefined,
+    });
+    expect(result).toMatchObject({ ExitCode: 10, Error: expect.stringContaining('3.3.2746.0') });
+  });
+
+  test('a missing tool is named', async () => {
+    const tools = path.join(node.folder, 'tools');
+    await mkdir(tools);
+    for (const tool of ['bash', 'cp', 'chmod']) {
+      await symlink(programOf(tool) as string, path.join(tools, tool));
+    }
+    const { result } = await node.run({ PATH: tools, SSM_ReloadServices: 'nginx' });
+    expect(result).toMatchObject({
+      ExitCode: 12,
+      Error: expect.stringMatching(/lacks aws .*flock.* openssl .*systemctl nginx/),
+    });
+  });
+
+  test.each([
+    ['SSM_CertName', 'a..b'],
+    ['SSM_CertName', '../a'],
+    ['SSM_CertName', 'a/b'],
+    ['SSM_CertName', ''],
+    ['SSM_RolloutNumber', '08'],
+    ['SSM_RolloutNumber', 'x[$(touch PWNED)]'],
+    ['SSM_VerifyPort', '65536'],
+    ['SSM_VersionId', `${'0'.repeat(64)}\n`],
+    ['SSM_ReloadServices', 'a b c d e f'],
+    ['SSM_ReloadServices', '--now a'],
+    ['SSM_KeyMode', '0644'],
+    ['SSM_ExtraFormats', 'jks'],
+    ['SSM_DryRun', 'maybe'],
+    ['SSM_VerifyName', 'a..b'],
+    ['SSM_VerifyProtocol', 'http'],
+    ['SSM_KeyGroup', '0'],
+  ])('%s=%j is refused by name', async (name, value) => {
+    const { result } = await node.run({ [name]: value });
+    expect(result).toMatchObject({ ExitCode: 11, Error: expect.stringContaining(name.slice(4)) });
+  });
+});
+
+describe('a dry run', () => {
+  /** The script asks for a mount namespace, which only root gets; a user is root in a namespace of his own. */
+  const asRoot = ['unshare', ...MOUNT_NAMESPACE];
+  const dryRun = async (bundle: Bundle, wrap: string[] = asRoot) =>
+    node.run({ ...(await node.offer(bundle, 2)), SSM_ReloadServices: 'nginx', SSM_DryRun: 'true' }, wrap);
+
+  needs('mounts').each([
+    ['over an installed certificate', async () => node.install(first)],
+    ['before the first one', async () => undefined],
+  ])('%s tests the new one and changes nothing', async (_, prepare) => {
+    await prepare();
+    await node.addCommand(
+      'nginx',
+      'openssl x509 -noout -serial -in "$root/etc/ssl/certs/web-fullchain.pem" >>"$state/tested"; openssl pkey -noout -in "$root/etc/ssl/private/web-privkey.pem"',
+    );
+    const before = await node.files();
+    const { result, stderr } = await dryRun(second);
+    expect([result.Outcome, stderr]).toEqual(['dry-run-passed', expect.anything()]);
+    expect(await node.told('tested')).toEqual([`serial=${second.value.Serial.toUpperCase()}`]);
+    expect(await node.files()).toEqual(before);
+    expect((await node.told('systemctl')).some((line) => line.startsWith('reload'))).toBe(false);
+  });
+});
+
+test('the journal gets every line, with the correlation id', async () => {
+  const { stderr } = await node.install(first);
+  const lines = stderr.trim().split('\n');
+  // The journal's process ends a moment after the script.
+  await until('the whole journal', async () => (await node.told('journal')).length >= lines.length);
+  expect(await node.told('journal')).toEqual(lines);
+});
