@@ -1,6 +1,7 @@
 import type { CheckInstallationInput } from '../domain/installation.ts';
 import { Inventory } from '../inventory/inventory.ts';
 import { countInstallation } from '../rollouts/count-installation.ts';
+import { repeatable } from '../rollouts/repeatable.ts';
 import { type Clients, documents, ONE_ATTEMPT, ssm, sts } from '../runtime/clients.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { type Environment, readEnvironment } from '../runtime/environment.ts';
@@ -24,7 +25,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     random: clock.random,
   };
   return async (input: CheckInstallationInput) => {
-    const installation = await checkInstallation(input, deps);
+    const installation = await repeatable(() => checkInstallation(input, deps));
     countInstallation(installation.Status, 'InstallationPolled');
     return installation;
   };

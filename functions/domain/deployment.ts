@@ -62,8 +62,14 @@ export interface Observed extends Ended {
   VersionId?: string;
   /** Rollouts that failed since the last one that did not. */
   Failures: number;
+  /** Of these, the ones in which a node failed. Absent in what an older edition wrote: all of them. */
+  NodeFailures?: number;
+  /** It failed before it touched a node. */
+  Untouched?: boolean;
   /** When the first of these failed. */
   FailingSince?: string;
+  /** The cause of failure that people were told of last, since the last rollout that did not fail. */
+  ToldOf?: string;
 }
 
 export interface Deployment extends Order {

@@ -27,7 +27,9 @@ export const REASONS = {
   tried: 'Only dry runs were asked for.',
   asked: 'A person asked for a rollout.',
   renewed: 'ACM has renewed the certificate.',
-  failed: 'The last rollout failed: it is tried again, first after 15 minutes, then each time twice as late.',
+  failed:
+    'The last rollout failed on a node: it is tried again, first after 15 minutes, then each time twice as late.',
+  untouched: 'The last rollout failed before it touched a node: it is tried again every 15 minutes.',
   appeared: 'A node that lacks the current version can be reached.',
   missed: 'A node that can be reached was not reached: it is tried again after an hour.',
   empty: 'No node carries the tag: the first one that does is served.',
@@ -63,7 +65,7 @@ const DOUBT_AFTER_MS = 15 * MINUTE_MS;
 const MISSED_AGAIN_MS = 60 * MINUTE_MS;
 /** A node that went away while a repair was under way is tried again after this: it may come and go for days. */
 const AWAY_AGAIN_MS = 15 * MINUTE_MS;
-/** After a failure, doubled with each one that follows it. */
+/** After a failure; doubled with each one that follows it, where a node fails for a reason of its own. */
 const FIRST_RETRY_MS = 15 * MINUTE_MS;
 const LAST_RETRY_MS = 24 * 60 * MINUTE_MS;
 
@@ -155,7 +157,11 @@ interface Due {
 }
 
 function retryOf(last: Observed): Due {
-  const distance = Math.min(FIRST_RETRY_MS * 2 ** Math.max(0, last.Failures - 1), LAST_RETRY_MS);
+  if (last.Untouched) {
+    return { reason: 'untouched', at: new Date(Date.parse(last.At) + FIRST_RETRY_MS) };
+  }
+  const { NodeFailures = last.Failures } = last;
+  const distance = Math.min(FIRST_RETRY_MS * 2 ** Math.max(0, NodeFailures - 1), LAST_RETRY_MS);
   return { reason: 'failed', at: new Date(Date.parse(last.At) + distance) };
 }
 

@@ -18,6 +18,8 @@ export interface RolloutResult {
   Exported?: { Serial: string; VersionId: string; NotBefore?: string; NotAfter: string };
   /** Whether nodes serve that version now. */
   Served?: boolean;
+  /** Whether it changed a node, or failed on one. Where that is not known, a node counts once an Automation was started. */
+  Touched?: boolean;
   /** Whether its Automation is known to have ended, or there was none. */
   AutomationEnded?: boolean;
   /** The highest number that a node reported. */
@@ -57,6 +59,26 @@ export function runningFrom(deployment: Deployment, beginning: Beginning, now: D
 /** The end that is recorded under a rollout's number. */
 export function endOf({ Observed, LastTrial }: Deployment, rolloutNumber: number): Ended | undefined {
   return [Observed, LastTrial].find((ended) => ended?.RolloutNumber === rolloutNumber);
+}
+
+/** Counted, so that attempts on a node that fails come at growing distance. */
+function failuresAfter(
+  before: Observed | undefined,
+  failed: boolean,
+  touched: boolean,
+  now: string,
+): Pick<Observed, 'Failures' | 'NodeFailures' | 'Untouched' | 'FailingSince' | 'ToldOf'> {
+  if (!failed) {
+    return { Failures: 0, NodeFailures: 0 };
+  }
+  const { Failures = 0, NodeFailures = Failures, FailingSince = now, ToldOf } = before ?? {};
+  return {
+    Failures: Failures + 1,
+    NodeFailures: NodeFailures + (touched ? 1 : 0),
+    ...(touched ? {} : { Untouched: true }),
+    FailingSince,
+    ...(ToldOf === undefined ? {} : { ToldOf }),
+  };
 }
 
 /** What the end of a rollout changes in the record of its deployment. */
@@ -101,9 +123,7 @@ export function changesAtEnd(
     ...(ended.Serial === Serial ? {} : { WantedSerial: Serial }),
     NotBefore: Exported?.NotBefore ?? known,
     ...(VersionId ? { VersionId } : {}),
-    // Counted, so that the next attempts come at growing distance.
-    Failures: failed ? (before?.Failures ?? 0) + 1 : 0,
-    ...(failed ? { FailingSince: before?.FailingSince ?? now } : {}),
+    ...failuresAfter(before, failed, result.Touched ?? AutomationExecutionId !== undefined, now),
   };
   const served = Served && Exported ? { Serial: Exported.Serial, VersionId: Exported.VersionId } : {};
   // While no node serves anything, what counts is the version that is ready for them.

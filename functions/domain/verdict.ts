@@ -106,7 +106,7 @@ export interface AutomationEnd {
   timedOut: boolean;
 }
 
-export type Verdict = Pick<RolloutResult, 'Outcome' | 'Error' | 'Served'>;
+export type Verdict = Pick<RolloutResult, 'Outcome' | 'Error' | 'Served' | 'Touched'>;
 
 /**
  * Failed: a node failed, or the Automation ended before it reached every node. Unreachable nodes alone make the
@@ -118,6 +118,7 @@ export function judge(results: readonly NodeResult[], automation: AutomationEnd)
   return {
     ...verdict,
     Served: verdict.Outcome !== 'FAILED' && results.some(({ Outcome }) => holdsVersion(Outcome)),
+    Touched: automation.timedOut || results.some((node) => isFault(node) || holdsVersion(node.Outcome)),
   };
 }
 

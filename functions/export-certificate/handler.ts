@@ -1,5 +1,6 @@
 import type { RolloutInput } from '../domain/deployment.ts';
 import { Inventory } from '../inventory/inventory.ts';
+import { repeatable } from '../rollouts/repeatable.ts';
 import { acm, type Clients, documents, ONE_ATTEMPT, secretsManager, sts } from '../runtime/clients.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { type Environment, readEnvironment } from '../runtime/environment.ts';
@@ -26,7 +27,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     partition: env.PARTITION,
     requireCertificateTag: env.REQUIRE_CERTIFICATE_TAG === 'true',
   };
-  return (rollout: RolloutInput) => exportCertificate(rollout, deps);
+  return (rollout: RolloutInput) => repeatable(() => exportCertificate(rollout, deps));
 }
 
 export const handler = inLambda(compose, { acm, documents, secretsManager, sts });

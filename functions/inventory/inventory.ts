@@ -209,6 +209,15 @@ export class Inventory {
     return updated !== undefined;
   }
 
+  /** Notes of which cause people were told that a rollout failed, unless one has succeeded since. */
+  async noteTold(deployment: Deployment, rolloutNumber: number, cause: string): Promise<void> {
+    await this.update(deployment.DeploymentId, {
+      set: { 'Observed.ToldOf': cause },
+      condition: `${isDeployment} AND Observed.Outcome = :failed AND Observed.RolloutNumber >= :number`,
+      values: { ':failed': 'FAILED', ':number': rolloutNumber },
+    });
+  }
+
   /** Remembers the last expiry alert of the version that is served now. */
   async noteExpiryAlert(deployment: Deployment, days: number): Promise<void> {
     await this.update(deployment.DeploymentId, {

@@ -7,7 +7,6 @@ import type { Certificate } from '../domain/certificate.ts';
 import {
   type Deployment,
   executionArnOf,
-  isDryRun,
   type NodeRecord,
   type NodeResult,
   type Running,
@@ -16,12 +15,14 @@ import {
 } from '../domain/deployment.ts';
 import { CertificateNotDeployable, isNamed } from '../domain/errors.ts';
 import { alertDaysOf, expiryAlert, isRenewed, renewalAlert, renewalProblem } from '../domain/expiry.ts';
+import { lostText } from '../domain/failure.ts';
 import { isServed, type Nodes, next, type Reason, wantedAfterRenewal } from '../domain/next.ts';
 import { type ManagedNode, obstacleOf, summaryOf } from '../domain/nodes.ts';
-import { executionLink, placeOf, SUBJECTS } from '../domain/notification.ts';
+import { placeOf, SUBJECTS } from '../domain/notification.ts';
 import type { Notify } from '../notifications/notifier.ts';
 import { type AdvanceDeps, advance, decide } from '../rollouts/advance.ts';
 import { type RemovalDeps, removeDeployment } from '../rollouts/removal.ts';
+import { tellFailure } from '../rollouts/tell-failure.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
 import { LOGGED, logger } from '../runtime/observability.ts';
 import { type RateLimitDeps, rateLimit } from '../runtime/rate-limit.ts';
@@ -54,6 +55,8 @@ export interface Pass {
 }
 
 const MINUTE_MS = 60_000;
+/** Within this rollout-ended has told people of a failure: Lambda tries it three times, 3 minutes apart in all. */
+const HEARD_AFTER_MS = 10 * MINUTE_MS;
 const DAY_MS = 86_400_000;
 
 /** DescribeCertificate gives 10 a second to the whole account: half of them are left to rollouts and callers. */
@@ -127,10 +130,14 @@ async function guarded(pass: Pass, what: string, work: () => Promise<void>): Pro
 // --- rollouts --------------------------------------------------------------------------------------------------
 
 /** Reasons of rollouts that no person waits for: they take slots. */
-const IN_SLOTS: ReadonlySet<Reason> = new Set<Reason>(['renewed', 'failed']);
+const IN_SLOTS: ReadonlySet<Reason> = new Set<Reason>(['renewed', 'failed', 'untouched']);
 
 /** Starts what has begun and was not started, closes what says that it runs and does not, begins what is due. */
 async function tend(deployment: Deployment, pass: Pass, deps: ReconcileDeps, nodes?: Nodes): Promise<void> {
+  const { Observed: last } = deployment;
+  if (last && Date.parse(last.At) + HEARD_AFTER_MS <= deps.now().getTime()) {
+    await tellOfFailure(deployment, pass, deps);
+  }
   const { action, reason, at } = decide(deployment, nodes, deps);
   if (reason === 'running' && at && at <= deps.now()) {
     await closeLost(deployment.DeploymentId, deployment.Running as Running, pass, deps);
@@ -143,7 +150,7 @@ async function tend(deployment: Deployment, pass: Pass, deps: ReconcileDeps, nod
   }
 }
 
-/** People are told first: what is closed is not looked at again. */
+/** Ends a rollout whose execution has ended and recorded nothing. */
 async function closeLost(
   deploymentId: string,
   running: Running,
@@ -158,25 +165,26 @@ async function closeLost(
   if (!isStill || next(deployment, undefined, execution, deps.now()).action !== 'close') {
     return;
   }
-  if (!isDryRun(running)) {
-    await deps.notify(`rollout#${ExecutionArn}`, {
-      Subject: SUBJECTS.rollout(deployment, 'lost'),
-      What: `The rollout of certificate ${deployment.CertName} (${running.Order.CertificateArn}) ended as ${status} and nothing recorded it. The nodes that were not changed go on serving what they served.`,
-      Where: placeOf(deployment),
-      Since: running.StartedAt ?? running.BeganAt,
-      WhatToDo:
-        'The next attempt follows by itself. If it fails too, open the execution and read the failed step.',
-      Link: executionLink(ExecutionArn),
-    });
-    pass.Notified += 1;
-  }
   const { deployment: current } = await deps.inventory.end(deployment, running.RolloutNumber, {
     Outcome: 'FAILED',
     ExecutionArn,
-    Error: `The execution ended as ${status} and nothing recorded it.`,
+    Error: lostText(status),
   });
   pass.Repaired += 1;
+  await tellOfFailure(current, pass, deps);
   await tend(current, pass, deps);
+}
+
+/** People hear of a failure from rollout-ended, unless its event was lost or it could not tell them. */
+async function tellOfFailure(deployment: Deployment, pass: Pass, deps: ReconcileDeps): Promise<void> {
+  const { Observed: last } = deployment;
+  // Of what an older edition wrote, people were told.
+  if (last?.Outcome !== 'FAILED' || last.NodeFailures === undefined) {
+    return;
+  }
+  const { ExecutionArn: executionArn, RolloutNumber: rolloutNumber, Error: text = '', At: at } = last;
+  const told = await tellFailure(deployment, { executionArn, rolloutNumber, text, at }, deps);
+  pass.Notified += told ? 1 : 0;
 }
 
 async function executionStatus(executionArn: string, deps: ReconcileDeps): Promise<string> {

@@ -1,10 +1,11 @@
 import * as z from 'zod';
 import { type Deployment, executionNameOf, isDryRun, parseExecutionName } from '../domain/deployment.ts';
 import { isNamed } from '../domain/errors.ts';
-import { executionLink, ownOf, placeOf, SUBJECTS } from '../domain/notification.ts';
+import { type Failure, textOf } from '../domain/failure.ts';
 import { endOf } from '../domain/rollout.ts';
 import type { Notify, Report } from '../notifications/notifier.ts';
 import { type AdvanceDeps, advance } from '../rollouts/advance.ts';
+import { tellFailure } from '../rollouts/tell-failure.ts';
 import { ignore, readEvent } from '../runtime/event.ts';
 import { logFields } from '../runtime/observability.ts';
 
@@ -20,8 +21,6 @@ const ExecutionEvent = z.object({
     cause: z.string().nullish(),
   }),
 });
-
-type ExecutionEvent = z.infer<typeof ExecutionEvent>;
 
 export interface RolloutEndedDeps extends AdvanceDeps {
   correlationId: string;
@@ -51,41 +50,46 @@ export async function rolloutEnded(event: unknown, deps: RolloutEndedDeps): Prom
     return ignore('the deployment was deleted');
   }
   logFields({ ...deployment, RolloutNumber: rolloutNumber, ExecutionName: detail.name });
-  const { current, isTold } = await close(deployment, rolloutNumber, detail, deps);
+  const { executionArn } = detail;
+  const failure = { executionArn, rolloutNumber, text: textOf(detail), at: read.data.time };
+  const { current, isToTell } = await close(deployment, failure, detail, deps);
   const [told, advanced] = await Promise.allSettled([
-    isTold ? tell(current, rolloutNumber, read.data, deps) : undefined,
+    isToTell ? tellFailure(current, failure, deps) : false,
     advance(deploymentId, deps, deps),
   ]);
   for (const { reason } of [told, advanced].filter((done) => done.status === 'rejected')) {
     throw reason;
   }
-  return isTold ? { Reported: detail.executionArn } : ignore('there is no failure to tell people of');
+  return (told as PromiseFulfilledResult<boolean>).value
+    ? { Reported: executionArn }
+    : ignore('there is no failure to tell people of, or they were told of its cause');
 }
 
 /**
  * Records the end, if the rollout still says that it runs. A person may start an execution with another name of its
  * number: the end of that one is not the rollout's.
  *
- * @returns the deployment as it is now, and whether people are told. A dry run is not told: its caller sees the result.
+ * @returns the deployment as it is now, and whether people are to be told. A dry run is not told: its caller sees the result.
  */
 async function close(
   deployment: Deployment,
-  rolloutNumber: number,
-  detail: ExecutionEvent['detail'],
+  failure: Failure,
+  { name, status }: z.infer<typeof ExecutionEvent>['detail'],
   deps: RolloutEndedDeps,
-): Promise<{ current: Deployment; isTold: boolean }> {
+): Promise<{ current: Deployment; isToTell: boolean }> {
   const { Running: running } = deployment;
+  const { rolloutNumber } = failure;
   if (running?.RolloutNumber === rolloutNumber) {
-    if (detail.name !== executionNameOf(deployment.DeploymentId, running)) {
-      return { current: deployment, isTold: false };
+    if (name !== executionNameOf(deployment.DeploymentId, running)) {
+      return { current: deployment, isToTell: false };
     }
     try {
       const { deployment: current, ended } = await deps.inventory.end(deployment, rolloutNumber, {
         Outcome: 'FAILED',
-        ExecutionArn: detail.executionArn,
-        Error: describeFailure(detail),
+        ExecutionArn: failure.executionArn,
+        Error: failure.text,
       });
-      return { current, isTold: ended.Outcome === 'FAILED' && !isDryRun(running) };
+      return { current, isToTell: ended.Outcome === 'FAILED' && !isDryRun(running) };
     } catch (error) {
       if (!isNamed(error, 'RolloutSuperseded')) {
         throw error;
@@ -93,71 +97,8 @@ async function close(
     }
   }
   const ended = endOf(deployment, rolloutNumber);
-  const isFailure = detail.status !== 'SUCCEEDED' || ended?.Outcome === 'FAILED';
-  return { current: deployment, isTold: isFailure && !(ended ? isDryRun(ended) : isTry(detail.name)) };
+  const isFailure = status !== 'SUCCEEDED' || ended?.Outcome === 'FAILED';
+  return { current: deployment, isToTell: isFailure && !(ended ? isDryRun(ended) : isTry(name)) };
 }
 
 const isTry = (executionName: string) => executionName.endsWith('-try');
-
-async function tell(
-  deployment: Deployment,
-  rolloutNumber: number,
-  { detail, time }: ExecutionEvent,
-  deps: RolloutEndedDeps,
-): Promise<void> {
-  const { executionArn, status, error } = detail;
-  const { CertName, CertificateArn, Observed } = deployment;
-  await deps.notify(`${executionArn}#${status}`, {
-    Subject: SUBJECTS.rollout(deployment, status === 'SUCCEEDED' ? 'lost' : status),
-    What: `The rollout of certificate ${CertName} (${CertificateArn}) ended as ${status}. ${describeFailure(detail)} The nodes that were not changed go on serving what they served.${laterEnd(deployment, rolloutNumber)}`,
-    Where: placeOf(deployment),
-    Since: Observed?.FailingSince ?? time,
-    WhatToDo: adviceFor(error ?? status),
-    Link: executionLink(executionArn),
-  });
-}
-
-/** Events may come late: what has happened since may let a person go back to sleep. */
-function laterEnd({ Observed: last }: Deployment, rolloutNumber: number): string {
-  return last && last.RolloutNumber > rolloutNumber
-    ? ` Since then, rollout ${last.RolloutNumber} has ended as ${last.Outcome}.`
-    : '';
-}
-
-/** The cause of a failed Lambda task is the JSON of its error; its message is what a person can read. */
-function describeFailure({ status, error, cause }: ExecutionEvent['detail']): string {
-  let message = cause ?? '';
-  try {
-    message = String((JSON.parse(message) as { errorMessage?: unknown }).errorMessage ?? message);
-  } catch {
-    // Not JSON: the text of a Fail state.
-  }
-  const texts: Record<string, string> = {
-    SUCCEEDED: 'The execution recorded nothing.',
-    TIMED_OUT: 'The execution reached its time limit.',
-    ABORTED: 'The execution was stopped by hand.',
-  };
-  const text = ownOf(texts, status) ?? [error, message].filter((part) => part).join(': ');
-  return text.slice(0, 2000);
-}
-
-/** What a person is advised to do, by the error or status with which a rollout ended. */
-export const ADVICE: Record<string, string> = {
-  TargetAccessDenied:
-    'Correct the role, policy or stack that the message names; the next attempt follows by itself.',
-  TargetNotPrepared: 'Deploy or update member-account.yaml in that account and Region, then POST …/rollouts.',
-  CertificateNotDeployable:
-    'Ask the owner of the certificate: its tag CertName or its state in ACM no longer allows the delivery.',
-  BundleScheduledForDeletion:
-    'Find out who deleted the bundle. POST the deployment again to restore it, or DELETE the deployment.',
-  InstallationFailed:
-    'Read the node errors (GET the deployment), correct the node, then POST …/rollouts. A node that was rolled back serves its previous certificate.',
-  TIMED_OUT: 'Look for nodes that answer slowly; POST …/rollouts to try again.',
-  ABORTED: 'If the stop was not meant, POST …/rollouts.',
-};
-
-function adviceFor(error: string): string {
-  return (
-    ownOf(ADVICE, error) ?? 'Open the execution, read the failed step, then POST …/rollouts to try again.'
-  );
-}

@@ -1,6 +1,7 @@
 import type { StartInstallationInput } from '../domain/installation.ts';
 import { Inventory } from '../inventory/inventory.ts';
 import { countInstallation } from '../rollouts/count-installation.ts';
+import { repeatable } from '../rollouts/repeatable.ts';
 import { type Clients, documents, events, ONE_ATTEMPT, ssm, sts } from '../runtime/clients.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { type Environment, readEnvironment } from '../runtime/environment.ts';
@@ -30,7 +31,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     timeoutMinutes: Number(env.INSTALLATION_TIMEOUT_MINUTES),
   };
   return async (input: StartInstallationInput) => {
-    const installation = await startInstallation(input, deps);
+    const installation = await repeatable(() => startInstallation(input, deps));
     countInstallation(installation.Status, 'InstallationStarted');
     return installation;
   };

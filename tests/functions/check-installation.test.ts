@@ -424,9 +424,16 @@ describe('an installation that runs', () => {
     expect(await check()).toMatchObject({ Status: 'FAILED' });
   });
 
-  test('and is throttled keeps the name of the fault for the retry', async () => {
-    system.target().ssm.failNext('GetAutomationExecution', awsError('ThrottlingException'));
-    await expect(check()).rejects.toMatchObject({ name: 'ThrottlingException' });
+  test.each([
+    awsError('ThrottlingException'),
+    awsError('TimeoutError'),
+    awsError('InternalServerError', 'of an hour', 'server'),
+  ])('and is not answered for a while is looked at again: $name', async (error) => {
+    system.target().ssm.failNext('GetAutomationExecution', error);
+    await expect(check()).rejects.toMatchObject({
+      name: 'RetryLater',
+      message: expect.stringContaining(error.name),
+    });
   });
 });
 

@@ -247,7 +247,10 @@ test.each([
   async (when, operation) => {
     const error = awsError('InternalServiceError', '', 'server');
     store().failNext(operation, error, when);
-    await expect(run()).rejects.toMatchObject({ name: when === 'before' ? error.name : 'TimeoutError' });
+    await expect(run()).rejects.toMatchObject({
+      name: 'RetryLater',
+      message: expect.stringContaining(when === 'before' ? error.name : 'TimeoutError'),
+    });
     expect(bundle()?.versions.size ? bundle()?.policy : 'locked').toBeTruthy();
     const stored = await run();
     expect(bundle()?.versions.size).toBe(1);
@@ -256,9 +259,9 @@ test.each([
   },
 );
 
-test('a fault at the export itself leaves an empty, locked bundle, and throttling keeps its name for the retry', async () => {
+test('a fault at the export itself leaves an empty, locked bundle, and is repeated', async () => {
   system.acm.failNext('ExportCertificate', awsError('ThrottlingException'));
-  await expect(run()).rejects.toMatchObject({ name: 'ThrottlingException' });
+  await expect(run()).rejects.toThrow('ThrottlingException');
   expect([bundle()?.versions.size, bundle()?.policy !== undefined]).toEqual([0, true]);
   await run();
   expect(bundle()?.versions.size).toBe(1);

@@ -82,6 +82,12 @@ const failed = (minutesAgo: number, Failures = 1): Deployment => ({
   Status: 'FAILED',
   Observed: { ...observed, Outcome: 'FAILED', Failures, At: before(minutesAgo) },
 });
+/** Failed ten times, of which nodes failed so often. */
+const failedOften = (minutesAgo: number, more: Partial<Observed>): Deployment => ({
+  ...settled,
+  Status: 'FAILED',
+  Observed: { ...observed, Outcome: 'FAILED', Failures: 10, At: before(minutesAgo), ...more },
+});
 
 const record = (NodeId: string, fields: Partial<NodeRecord> = {}): NodeRecord => ({
   DeploymentId: settled.DeploymentId,
@@ -205,6 +211,26 @@ const ROWS: Record<string, Row> = {
   'failed twice, 30 minutes ago': [failed(30, 2), undefined, 'begin failed 0'],
   'failed a thousand times, 23 hours ago': [failed(23 * 60, 1000), undefined, 'nothing failed 60'],
   'failed a thousand times, a day ago': [failed(24 * 60, 1000), undefined, 'begin failed 0'],
+  'failed ten times, 14 minutes ago before a node': [
+    failedOften(14, { NodeFailures: 9, Untouched: true }),
+    undefined,
+    'nothing untouched 1',
+  ],
+  'failed ten times, 15 minutes ago before a node': [
+    failedOften(15, { NodeFailures: 9, Untouched: true }),
+    undefined,
+    'begin untouched 0',
+  ],
+  'failed ten times, now on a node for the first time': [
+    failedOften(14, { NodeFailures: 1 }),
+    undefined,
+    'nothing failed 1',
+  ],
+  'failed ten times, now on a node for the second time': [
+    failedOften(15, { NodeFailures: 2 }),
+    undefined,
+    'nothing failed 15',
+  ],
   'a node without a record': [{}, one({}), 'begin appeared'],
   'a node that serves it': [{}, one({}, {}), 'nothing done'],
   'a node that serves an older one': [{}, one({}, { VersionId: 'v1' }), 'begin appeared'],
@@ -356,7 +382,8 @@ describe('whatever a deployment is like', () => {
       const isWanted = reason === 'asked' || reason === 'renewed';
       if (action === 'begin') {
         expect(isWanted).toBe(isAhead(deployment.Wanted as Wanted, deployment.Observed));
-        expect(isWanted || reason === 'failed' || found !== undefined).toBe(true);
+        const isRepeat = reason === 'failed' || reason === 'untouched';
+        expect(isWanted || isRepeat || found !== undefined).toBe(true);
       }
     });
   });

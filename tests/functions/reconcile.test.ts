@@ -146,7 +146,7 @@ describe('what failed', () => {
     return starts.slice(1).map((start, index) => Math.round(start - (starts[index] as number)));
   }
 
-  test('is repeated at growing distance, once a day in the end, and told each time', async () => {
+  test('on a node is repeated at growing distance, once a day in the end, and told once', async () => {
     await system.target().addNode('i-00000001', { behaviour: 'failed' });
     await installed();
     const found = await distances(3);
@@ -157,16 +157,67 @@ describe('what failed', () => {
       expect(distance).toBeGreaterThanOrEqual(planned[index] as number);
       expect(distance).toBeLessThanOrEqual((planned[index] as number) + 16);
     }
-    expect(system.messages()).toHaveLength(found.length + 2);
+    expect(system.messages()).toHaveLength(1);
   });
 
-  test('before it came to any node is not hammered either', async () => {
+  test('before it touched a node is repeated every 15 minutes, told once, and heals within 20 minutes', async () => {
     await system.target().addNode('i-00000001');
     system.acm.failNext('ExportCertificate', awsError('ValidationException', 'no'), 'before', 1000);
+    const id = await installed();
+    const found = await distances(1);
+    expect(found.length).toBeGreaterThan(60);
+    for (const distance of found) {
+      expect(distance).toBeGreaterThanOrEqual(15);
+      expect(distance).toBeLessThanOrEqual(21);
+    }
+    expect(system.messages()).toHaveLength(1);
+    system.cloud.faults.clear();
+    for (let minute = 0; minute < 20; minute += 5) {
+      system.advance({ minutes: 5 });
+      await system.reconcile('nodes');
+      await system.runAll();
+    }
+    expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED', Failures: 0 });
+  });
+
+  test('for another cause is told again, and so is the same cause after a success', async () => {
+    await system.target().addNode('i-00000001');
+    const id = await installed();
+    const fail = async (name: string, message: string) => {
+      system.acm.failNext('ExportCertificate', awsError(name, message));
+      await system.acm.renew(arn);
+      await system.reconcile('certificates');
+      await system.runAll();
+      return system.messages().length;
+    };
+    const denied = (action: string) =>
+      fail('AccessDeniedException', `not authorized to perform: ${action} on x`);
+    expect(await denied('acm:ExportCertificate')).toBe(1);
+    expect(await denied('acm:ExportCertificate')).toBe(1);
+    expect(await denied('acm:Other')).toBe(2);
+    expect(await fail('ValidationException', 'no')).toBe(3);
+    await letTimePass(1);
+    expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED' });
+    expect(await fail('ValidationException', 'no')).toBe(4);
+  });
+
+  test('and whose event was lost is told by a sweep, and not again by an event that comes late', async () => {
+    await system.target().addNode('i-00000001', { behaviour: 'failed' });
+    const report = system.report.bind(system);
+    const events: unknown[] = [];
+    system.report = async (event) => {
+      events.push(event);
+      return { Ignored: 'lost' };
+    };
     await installed();
-    expect((await distances(1)).slice(0, 4).every((distance, index) => distance >= 30 * 2 ** index)).toBe(
-      true,
-    );
+    system.advance({ minutes: 9 });
+    expect(await system.reconcile('nodes')).toMatchObject({ Notified: 0 });
+    system.advance({ minutes: 1 });
+    expect(await system.reconcile('nodes')).toMatchObject({ Notified: 1 });
+    expect(await system.reconcile('nodes')).toMatchObject({ Notified: 0 });
+    expect(system.messages()[0]?.Message).toContain('i-00000001 is broken');
+    await report(events[0]);
+    expect(system.messages()).toHaveLength(1);
   });
 
   test('is repaired by the first attempt after its cause was mended, and the count begins anew', async () => {
@@ -429,13 +480,13 @@ describe('nodes', () => {
 });
 
 describe('a rollout', () => {
-  test('that was lost is told before it is closed: a message that fails is sent by the next sweep', async () => {
+  test('that was lost is told, and a message that fails is sent by a later sweep', async () => {
     const { body } = await system.register({ CertificateArn: arn });
     system.sfn.end(body.ExecutionArn, 'ABORTED');
     system.advance({ minutes: 16 });
     system.sns.failNext('Publish', awsError('KMSDisabledException'));
-    expect(await system.reconcile('nodes')).toMatchObject({ Errors: 1, Repaired: 0 });
-    expect((await system.deployment(body.DeploymentId)).Rollout).toBeDefined();
+    expect(await system.reconcile('nodes')).toMatchObject({ Errors: 1, Repaired: 1 });
+    system.advance({ minutes: 10 });
     expect(await system.reconcile('nodes')).toMatchObject({ Errors: 0, Notified: 1 });
     expect(system.messages()).toHaveLength(1);
     expect(await system.deployment(body.DeploymentId)).toMatchObject({ Status: 'FAILED' });
@@ -481,7 +532,7 @@ describe('a rollout', () => {
       expect(await system.reconcile('certificates')).toMatchObject({ Repaired: 1, Notified: 1 });
       expect(await system.deployment(body.DeploymentId)).toMatchObject({
         Status: 'FAILED',
-        LastError: `The execution ended as ${status} and nothing recorded it.`,
+        LastError: `Lost: The execution ended as ${status} and nothing recorded it.`,
       });
       expect(system.messages()).toEqual([
         expect.objectContaining({ Message: expect.stringContaining(`details/${body.ExecutionArn}`) }),

@@ -26,8 +26,8 @@ describe('an execution that ended outside its own states', () => {
       'States.Runtime: no path',
       /Open the execution/,
     ],
-    ['TIMED_OUT', undefined, 'The execution reached its time limit.', /nodes that answer slowly/],
-    ['ABORTED', undefined, 'The execution was stopped by hand.', /If the stop was not meant/],
+    ['TIMED_OUT', undefined, 'TIMED_OUT: The execution reached its time limit.', /nodes that answer slowly/],
+    ['ABORTED', undefined, 'ABORTED: The execution was stopped by hand.', /If the stop was not meant/],
   ] as const)(
     'as %s is recorded once and told once, with what, where, since when and what to do',
     async (status, error, reason, advice) => {
@@ -52,7 +52,7 @@ describe('an execution that ended outside its own states', () => {
         'What to do',
         'More',
       ]);
-      expect(lines[0]).toContain(`ended as ${status}. ${reason}`);
+      expect(lines[0]).toContain(`failed. ${reason}`);
       expect(lines[0]).toContain(arn);
       expect(lines[1]).toBe(
         `Where: account ${MEMBER}, Region eu-central-1, nodes tagged acm-export=web, deployment ${id}`,
@@ -105,18 +105,25 @@ describe('an execution that ended outside its own states', () => {
 
   test('and is told late, says what has happened since, and since when it fails', async () => {
     Object.assign(system.target().nodes[0] as object, { behaviour: 'failed' });
-    const { id, execution } = await running();
+    const { id } = await running();
+    const report = system.report.bind(system);
+    let late: unknown;
+    system.report = async (event) => {
+      late = event;
+      return { Ignored: 'later' };
+    };
     await system.runAll();
+    system.report = report;
     const { FailingSince } = await system.deployment(id);
     Object.assign(system.target().nodes[0] as object, { behaviour: 'installs' });
     system.advance({ minutes: 10 });
     await system.rollouts(id);
     await system.runAll();
-    const late = system.executionEvent({ ...execution, status: 'TIMED_OUT' });
-    await system.report(late);
-    const [first, second] = system.messages();
-    expect(first?.Message).toContain(`Since: ${FailingSince}`);
-    expect(second?.Message).toMatch(/Since then, rollout \d+ has ended as INSTALLED\./);
+    expect(system.messages()).toEqual([]);
+    await report(late);
+    const [message] = system.messages();
+    expect(message?.Message).toMatch(/Since then, rollout \d+ has ended as INSTALLED\./);
+    expect(message?.Message).toContain(`Since: ${FailingSince?.slice(0, -1)}`);
   });
 });
 
@@ -170,7 +177,7 @@ describe('an execution that has succeeded', () => {
     expect(system.messages()).toHaveLength(1);
     expect(await system.deployment(id)).toMatchObject({
       Status: 'FAILED',
-      LastError: 'The execution recorded nothing.',
+      LastError: 'Lost: The execution ended as SUCCEEDED and nothing recorded it.',
       NextAttemptAt: timestamp(new Date(system.clock.now().getTime() + 900_000)),
     });
     system.advance({ minutes: 15 });

@@ -98,7 +98,7 @@ describe('what is delivered', () => {
     const unused = names.filter(
       (name) =>
         !layer.some((entry) => entry.name === name || entry.name.startsWith(`${name}/`)) &&
-        !sources.some((source) => source.includes(`from '${name}'`)) &&
+        !sources.some((source) => source.includes(`from '${name}'`) || source.includes(`from '${name}/`)) &&
         !peers.includes(name),
     );
     expect(unused).toEqual([]);

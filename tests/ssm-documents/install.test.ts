@@ -198,7 +198,7 @@ describe('the port', () => {
   let server: TlsServer;
   beforeEach(async () => {
     // The real systemctl stand-in of the local cloud, which signals the real server.
-    await copyFile(new URL('systemctl', SHIMS), path.join(node.bin, 'systemctl'));
+    await copyFile(path.join(SHIMS, 'systemctl'), path.join(node.bin, 'systemctl'));
     await node.addCommand('sleep', 'exec /bin/sleep 0.02');
     server = await startTlsServer('node', { root: node.root, certName: 'web' });
   });

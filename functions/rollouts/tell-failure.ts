@@ -1,0 +1,25 @@
+import type { Deployment } from '../domain/deployment.ts';
+import { causeOf, type Failure, failureMessage } from '../domain/failure.ts';
+import type { Inventory } from '../inventory/inventory.ts';
+import type { Notify } from '../notifications/notifier.ts';
+
+/**
+ * Tells people of a rollout that failed, unless they were told of this cause since the last rollout that did not fail. It
+ * is noted afterwards that they were told: no message is lost, and one comes twice where this is cut off between the two.
+ *
+ * @param deployment as it is since the end of the rollout was recorded.
+ * @returns whether people were told.
+ */
+export async function tellFailure(
+  deployment: Deployment,
+  failure: Failure,
+  deps: { notify: Notify; inventory: Inventory },
+): Promise<boolean> {
+  const cause = causeOf(failure.text);
+  if (deployment.Observed?.ToldOf === cause) {
+    return false;
+  }
+  await deps.notify(`rollout#${failure.executionArn}`, failureMessage(deployment, failure));
+  await deps.inventory.noteTold(deployment, failure.rolloutNumber, cause);
+  return true;
+}
