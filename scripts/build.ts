@@ -15,7 +15,7 @@ const layerSource = path.join(root, 'layers/runtime');
 const LAYER_MODULES = '/opt/nodejs/node_modules';
 
 /** Packages that must come from the layer: a function that bundled one would carry it twice. */
-const LAYER_ONLY = /^@(aws-sdk|aws-lambda-powertools|middy)\//;
+const LAYER_ONLY = /^@(aws-sdk|aws-lambda-powertools|middy|smithy)\//;
 
 /** What decides what is built, beside the files that esbuild reads: these scripts, its settings and the packages. */
 const SETTINGS = [

@@ -1,0 +1,1 @@
+export { isThrottlingError, isTransientError } from '@smithy/core/retry';
