@@ -59,7 +59,9 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     });
     count('RolloutRepaired', pass.Repaired + pass.Started);
     count('ReconcileFailed', pass.Errors);
-    showHealth(pass.Health);
+    if (pass.Health) {
+      showHealth(pass.Health);
+    }
     return pass;
   };
 }

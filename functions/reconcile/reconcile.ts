@@ -50,8 +50,8 @@ export interface Pass {
   Dropped: number;
   Notified: number;
   Errors: number;
-  /** As it was before the pass changed anything. */
-  Health: FleetHealth;
+  /** As it was before the pass changed anything; absent where a part of the fleet could not be read. */
+  Health?: FleetHealth;
 }
 
 const MINUTE_MS = 60_000;
@@ -78,25 +78,23 @@ const CUT_OFF_MINUTES = 15;
 
 /** Makes the promise true where events were lost, rollouts died or nodes changed. */
 export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileDeps): Promise<Pass> {
+  const pass: Pass = { Examined: 0, Started: 0, Repaired: 0, Dropped: 0, Notified: 0, Errors: 0 };
   // By id: while the statuses are read one after the other, a deployment may change from one to the next.
   const found = new Map<string, Deployment>();
   for (const Status of STATUSES) {
-    for await (const deployment of deps.inventory.fleet.all({ Status })) {
-      found.set(deployment.DeploymentId, deployment);
-    }
+    await guarded(pass, `status ${Status}`, async () => {
+      for await (const deployment of deps.inventory.fleet.all({ Status })) {
+        found.set(deployment.DeploymentId, deployment);
+      }
+    });
   }
   const fleet = [...found.values()].filter(({ Status }) => Status !== 'DELETING');
   // What is only tried out is not registered.
   const registered = fleet.filter(({ Wanted }) => Wanted);
-  const pass: Pass = {
-    Examined: fleet.length,
-    Started: 0,
-    Repaired: 0,
-    Dropped: 0,
-    Notified: 0,
-    Errors: 0,
-    Health: healthOf(registered, deps.now()),
-  };
+  pass.Examined = fleet.length;
+  if (pass.Errors === 0) {
+    pass.Health = healthOf(registered, deps.now());
+  }
   await inParallel(fleet, TENDED_AT_ONCE, (deployment) =>
     guarded(pass, deployment.DeploymentId, () => tend(deployment, pass, deps)),
   );
@@ -114,7 +112,7 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
   return pass;
 }
 
-/** One group that fails (an account that refuses us, say) does not hold up the others. */
+/** One part that fails (an account that refuses us, a query that is throttled) does not hold up the others. */
 async function guarded(pass: Pass, what: string, work: () => Promise<void>): Promise<void> {
   try {
     await work();

@@ -1,4 +1,6 @@
 import { beforeEach, expect, test } from '@jest/globals';
+import type { FleetHealth } from '../../functions/reconcile/fleet-health.ts';
+import { awsError } from './support/service-view.ts';
 import { System } from './support/system.ts';
 
 let system: System;
@@ -6,7 +8,7 @@ beforeEach(async () => {
   system = await System.create();
 });
 
-const health = async () => (await system.reconcile('certificates')).Health;
+const health = async () => (await system.reconcile('certificates')).Health as FleetHealth;
 
 test('an empty fleet has no failure and nothing that expires', async () => {
   expect(await health()).toEqual({
@@ -44,4 +46,24 @@ test('the certificate that expires first is the one that counts', async () => {
   await system.register({ CertificateArn: await system.acm.issue('web') }, undefined, 'web-other');
   await system.runAll();
   expect((await health()).DaysToExpiry).toBe(before - 10);
+});
+
+test('a part of the fleet that cannot be read is no health, and the rest is served all the same', async () => {
+  await system.target().addNode('i-00000001');
+  const arn = await system.acm.issue('web');
+  const { body } = await system.register({ CertificateArn: arn });
+  await system.runAll();
+  await system.acm.renew(arn);
+  // The first of the queries, which is for another status.
+  system.cloud.faults.inject({
+    operation: 'DynamoDB_20120810.Query',
+    kind: 'refuse',
+    error: awsError('ThrottlingException'),
+    when: ({ input }) => JSON.stringify(input).includes('ROLLING_OUT'),
+  });
+  expect(await system.reconcile('certificates')).toMatchObject({ Errors: 1, Started: 1 });
+  await system.runAll();
+  expect(await system.deployment(body.DeploymentId)).toMatchObject({ Status: 'INSTALLED', Rollouts: 2 });
+  const pass = await system.reconcile('certificates');
+  expect(pass).toMatchObject({ Errors: 0, Health: { Installed: 1 } });
 });

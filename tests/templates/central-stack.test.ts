@@ -51,7 +51,9 @@ describe('each function', () => {
     ),
   );
 
-  test.each(asynchronous)('%s loses no event: what it gives up on lies in a queue', (id, { properties }) => {
+  // Of the sweeps the next one is the retry.
+  const withEvents = asynchronous.filter(([id]) => id !== 'ReconcileFunction');
+  test.each(withEvents)('%s loses no event: what it gives up on lies in a queue', (id, { properties }) => {
     const { OnFailure } = properties.EventInvokeConfig.DestinationConfig;
     expect(OnFailure.Destination).toBe(resourceOf(stack, 'FailedEventsQueue').arn);
     const role = resourceOf(stack, `${id}Role`);
@@ -145,13 +147,19 @@ describe('events and schedules', () => {
   const rules = resourcesOf(stack, 'AWS::Events::Rule');
   const schedules = resourcesOf(stack, 'AWS::Scheduler::Schedule');
 
-  test.each([
-    ...rules.map(([id, { properties }]) => [id, properties.Targets[0]]),
-    ...schedules.map(([id, { properties }]) => [id, properties.Target]),
-  ])('what %s cannot deliver lies in a queue', (_id, target) => {
+  test.each(rules)('what %s cannot deliver lies in a queue', (_, { properties }) => {
+    const [target] = properties.Targets;
     expect(target.DeadLetterConfig).toEqual({ Arn: queue });
     expect(target.RetryPolicy.MaximumEventAgeInSeconds).toBeGreaterThanOrEqual(300);
   });
+
+  test.each(schedules)(
+    'a run of %s that was missed is made up for by the next one, and leaves no dead letter',
+    (_, { properties }) => {
+      expect(properties.Target.DeadLetterConfig).toBeUndefined();
+      expect(properties.Target.RetryPolicy.MaximumEventAgeInSeconds).toBeLessThanOrEqual(3600);
+    },
+  );
 
   test('the queue takes messages from the rules of this stack and from no other', () => {
     const { Statement } = resourceOf(stack, 'UndeliveredEventsQueuePolicy').properties.PolicyDocument;
