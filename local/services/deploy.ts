@@ -118,11 +118,11 @@ const creators: Record<string, (creation: Creation) => void | Promise<void>> = {
   'AWS::DynamoDB::Table': ({ resource: { properties, physicalId }, services, account, region }) =>
     services.dynamoDb.createTable(account, region, { ...properties, TableName: physicalId }),
   'AWS::Serverless::Function': createFunction,
-  'AWS::Serverless::StateMachine': ({ resource: { properties }, services, account, region }) => {
+  'AWS::Serverless::StateMachine': async ({ resource: { properties }, services, account, region }) => {
     if ((properties.Type ?? 'STANDARD') !== 'STANDARD')
       throw new NotModelled(`state machine type ${properties.Type}`);
     const { Name: name, Role: roleArn, Definition: definition } = properties;
-    services.stepFunctions.createStateMachine({ name, account, region, roleArn, definition });
+    await services.stepFunctions.createStateMachine({ name, account, region, roleArn, definition });
   },
   'AWS::Serverless::Api': ({ logicalId, resource, deployed, services, account, region }) => {
     const routes = (resource.routes ?? []).map(

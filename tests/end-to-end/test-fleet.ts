@@ -8,7 +8,7 @@ import { CENTRAL, deployFleet, type Fleet } from '../../local/example-fleet.ts';
 export function testFleet(options: Parameters<typeof deployFleet>[1] = {}, timeScale = 0.01): () => Fleet {
   let fleet: Fleet;
   beforeAll(async () => {
-    fleet = await deployFleet(await startCloud({ timeScale, quotas: false }), options);
+    fleet = await deployFleet(await startCloud({ timeScale, quotas: false, environments: 1 }), options);
   });
   afterAll(async () => {
     await Promise.all(fleet.nodes.map(({ server }) => server.stop()));
