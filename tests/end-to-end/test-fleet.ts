@@ -5,7 +5,7 @@ import { type CloudNode, startCloud } from '../../local/cloud.ts';
 import { CENTRAL, deployFleet, type Fleet } from '../../local/example-fleet.ts';
 
 /** The deployed system in a local cloud, for the tests of one file; waits take `timeScale` of their time. */
-export function testFleet(options: Parameters<typeof deployFleet>[1] = {}, timeScale = 0.01): () => Fleet {
+export function testFleet(options: Parameters<typeof deployFleet>[1] = {}, timeScale = 0.005): () => Fleet {
   let fleet: Fleet;
   beforeAll(async () => {
     fleet = await deployFleet(await startCloud({ timeScale, quotas: false, environments: 1 }), options);
