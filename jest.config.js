@@ -29,8 +29,9 @@ export default {
   ],
   globalSetup: '<rootDir>/tests/support/own-folder.ts',
   reporters: ['default', '<rootDir>/tests/support/left-out.ts'],
-  // jest leaves one core idle by default, which is half of two.
-  maxWorkers: '100%',
+  // jest leaves one core idle by default, which is half of two. Many tests wait for programs, timers and the disk, which
+  // leaves room for half as many workers again.
+  maxWorkers: '150%',
   // Only a test that hangs gets there: machines are slow.
   testTimeout: 20 * 60_000,
 };

@@ -23,7 +23,8 @@ export const written = ({ document, line, words }: Command) => `${document}:${li
 
 /** Every command of the documents, and the local cloud that they are for, for the tests of one file. */
 export function documented(): () => Documented {
-  const fleet = testFleet();
+  // A command to a server that is offline waits for its time-out: at a hundredth of its time that takes seconds.
+  const fleet = testFleet({}, 0.002);
   let found: Documented;
   beforeAll(async () => {
     const { cloud, central } = fleet();

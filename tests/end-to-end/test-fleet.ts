@@ -6,10 +6,10 @@ import { startCloud } from '../../local/cloud.ts';
 import { CENTRAL, deployFleet, type Fleet } from '../../local/example-fleet.ts';
 
 /** The deployed system in a local cloud, for the tests of one file; waits take `timeScale` of their time. */
-export function testFleet(options: Parameters<typeof deployFleet>[1] = {}, timeScale = 0.01): () => Fleet {
+export function testFleet(options: Parameters<typeof deployFleet>[1] = {}, timeScale = 0.005): () => Fleet {
   let fleet: Fleet;
   beforeAll(async () => {
-    fleet = await deployFleet(await startCloud({ timeScale, quotas: false }), options);
+    fleet = await deployFleet(await startCloud({ timeScale, quotas: false, environments: 1 }), options);
   });
   afterAll(async () => {
     await Promise.all(fleet.nodes.map(({ server }) => server.stop()));

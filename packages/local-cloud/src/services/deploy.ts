@@ -118,13 +118,13 @@ const creators: Record<string, (creation: Creation) => void | Promise<void>> = {
   'AWS::DynamoDB::Table': ({ resource: { properties, physicalId }, services, account, region }) =>
     services.dynamoDb.createTable(account, region, { ...properties, TableName: physicalId }),
   'AWS::Serverless::Function': createFunction,
-  'AWS::Serverless::StateMachine': ({ arn, resource: { properties }, services, account, region }) => {
+  'AWS::Serverless::StateMachine': async ({ arn, resource: { properties }, services, account, region }) => {
     if ((properties.Type ?? 'STANDARD') !== 'STANDARD')
       throw new NotModelled(`state machine type ${properties.Type}`);
     const { Role: roleArn, Definition: definition } = properties;
     // The template need not name it; its ARN has the name in any case.
     const name = arn.split(':').at(-1) as string;
-    services.stepFunctions.createStateMachine({ name, account, region, roleArn, definition });
+    await services.stepFunctions.createStateMachine({ name, account, region, roleArn, definition });
   },
   'AWS::Serverless::Api': ({ logicalId, resource, deployed, services, account, region }) => {
     const routes = (resource.routes ?? []).map(

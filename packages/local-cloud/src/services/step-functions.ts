@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { ExecutionAbortedError, StateMachine, type StateMachineDefinition } from 'aws-local-stepfunctions';
+import type { StateMachineDefinition } from 'aws-local-stepfunctions';
 import { NotModelled } from '../iam/not-modelled.ts';
 import type { PolicedState } from '../iam/operations.ts';
 import type { InvokeResult } from './lambda.ts';
@@ -64,6 +64,8 @@ export interface Execution {
 /** Definitions that were validated: it takes longer than everything else that a new cloud does. */
 const valid = new Set<string>();
 
+type Library = typeof import('aws-local-stepfunctions');
+
 /** An error of a task in the form that the library matches with Retry and Catch. */
 class TaskError extends Error {
   readonly isRetryable: boolean;
@@ -101,8 +103,10 @@ export class StepFunctions {
   readonly #holds: boolean;
   readonly #machines = new Map<string, Machine>();
   readonly #executions = new Map<string, Execution>();
+  /** Loaded with the first state machine that is to run: a third of a second of a processor, its validation included. */
+  #library: Library | undefined;
 
-  /** `holds`: executions stay where they start, until `end` is called. */
+  /** `holds`: executions stay where they start, until `end` is called, and definitions are not validated. */
   constructor(kernel: Kernel, timeScale: number, holds = false) {
     this.#kernel = kernel;
     this.#timeScale = timeScale;
@@ -110,19 +114,25 @@ export class StepFunctions {
   }
 
   /** Throws NotModelled for what the library would silently ignore, and when the definition is not valid ASL. */
-  createStateMachine(machine: Omit<Machine, 'arn'>): string {
+  async createStateMachine(machine: Omit<Machine, 'arn'>): Promise<string> {
     const arn = `arn:${this.#kernel.partition}:states:${machine.region}:${machine.account}:stateMachine:${machine.name}`;
-    const text = JSON.stringify(machine.definition);
-    if (!valid.has(text)) {
-      refuseUnsupported(machine.definition);
-      // The library writes its defaults into what it validates.
-      new StateMachine(JSON.parse(text) as StateMachineDefinition, {
-        validationOptions: { checkArn: false },
-      });
-      valid.add(text);
+    refuseUnsupported(machine.definition);
+    if (!this.#holds) {
+      this.#library ??= await import('aws-local-stepfunctions');
+      this.#validate(machine.definition, this.#library);
     }
     this.#machines.set(arn, { ...machine, arn });
     return arn;
+  }
+
+  #validate(definition: State, { StateMachine }: Library): void {
+    const text = JSON.stringify(definition);
+    if (valid.has(text)) return;
+    // The library writes its defaults into what it validates.
+    new StateMachine(JSON.parse(text) as StateMachineDefinition, {
+      validationOptions: { checkArn: false },
+    });
+    valid.add(text);
   }
 
   state(arn: string): PolicedState | undefined {
@@ -216,6 +226,7 @@ export class StepFunctions {
 
   async #run(machine: Machine, execution: Execution, input: unknown): Promise<void> {
     const { clock } = this.#kernel;
+    const { StateMachine, ExecutionAbortedError } = this.#library as Library;
     const ended = new AbortController();
     const tasks: Record<string, (input: State) => Promise<unknown>> = {};
     const definition = this.#prepared(machine.definition, machine, ended.signal, tasks);

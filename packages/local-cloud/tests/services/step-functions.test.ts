@@ -22,9 +22,9 @@ const invoke = (name: string, more: object = {}) => ({
   ...more,
 });
 
-function create(name: string, definition: object): void {
+function create(name: string, definition: object): Promise<string> {
   const roleArn = `arn:aws:iam::${ACCOUNT}:role/machine`;
-  cloud().services.stepFunctions.createStateMachine({
+  return cloud().services.stepFunctions.createStateMachine({
     name,
     account: ACCOUNT,
     region: REGION,
@@ -33,7 +33,7 @@ function create(name: string, definition: object): void {
   });
 }
 
-beforeAll(() => {
+beforeAll(async () => {
   sfn = new SFNClient(cloud().clientConfig(cloud.administrator(), REGION));
   const { identities, lambda } = cloud().services;
   identities.createRole(ACCOUNT, {
@@ -66,7 +66,7 @@ beforeAll(() => {
       handlerFile,
     });
   }
-  create('waits', {
+  await create('waits', {
     StartAt: 'Wait',
     States: { Wait: { Type: 'Wait', SecondsPath: '$.Seconds', End: true } },
   });
@@ -127,7 +127,7 @@ describe('the name of an execution', () => {
 });
 
 test('a task invokes its function as the role of the state machine, and gets the answer in Payload', async () => {
-  create('invokes', {
+  await create('invokes', {
     StartAt: 'Echo',
     States: {
       Echo: invoke('echo', { ResultSelector: { 'Said.$': '$.Payload.a' }, ResultPath: '$.Echo', End: true }),
@@ -141,7 +141,10 @@ test('a task invokes its function as the role of the state machine, and gets the
 });
 
 test('a task that is denied fails under the name of Lambda’s error', async () => {
-  create('is-denied', { StartAt: 'Forbidden', States: { Forbidden: invoke('forbidden', { End: true }) } });
+  await create('is-denied', {
+    StartAt: 'Forbidden',
+    States: { Forbidden: invoke('forbidden', { End: true }) },
+  });
   const execution = await run('is-denied');
   expect(execution).toMatchObject({ status: 'FAILED', error: 'Lambda.AccessDeniedException' });
   expect(execution.cause).toContain('not authorized to perform: lambda:InvokeFunction');
@@ -158,12 +161,12 @@ test('a function’s error is retried by its name until it succeeds', async () =
       JitterStrategy: 'FULL',
     },
   ];
-  create('retries', {
+  await create('retries', {
     StartAt: 'Flaky',
     States: { Flaky: invoke('flaky', { Retry, OutputPath: '$.Payload', End: true }) },
   });
   expect(JSON.parse((await run('retries')).output ?? '')).toEqual({ calls: 3 });
-  create('does-not-retry', {
+  await create('does-not-retry', {
     StartAt: 'Fails',
     States: {
       Fails: invoke('large', {
@@ -183,13 +186,13 @@ test.each([
   ['server-error', 'Lambda.ServiceException'],
   ['timeout', 'Lambda.SdkClientException'],
 ] as const)('%s of Lambda itself is %s', async (kind, error) => {
-  create(`meets-${kind}`, { StartAt: 'Echo', States: { Echo: invoke('echo', { End: true }) } });
+  await create(`meets-${kind}`, { StartAt: 'Echo', States: { Echo: invoke('echo', { End: true }) } });
   cloud().faults.inject({ operation: 'lambda.Invoke', kind });
   expect(await run(`meets-${kind}`)).toMatchObject({ status: 'FAILED', error });
 });
 
 test('the time-out of a state machine and a stop from outside end it, and are published as such', async () => {
-  create('has-a-timeout', {
+  await create('has-a-timeout', {
     StartAt: 'Wait',
     TimeoutSeconds: 3600,
     States: { Wait: { Type: 'Wait', Seconds: 86_400, End: true } },
@@ -225,7 +228,7 @@ test('the time-out of a state machine and a stop from outside end it, and are pu
 });
 
 test('executions are listed newest first, by status and in pages', async () => {
-  create('is-listed', {
+  await create('is-listed', {
     StartAt: 'Wait',
     States: { Wait: { Type: 'Wait', SecondsPath: '$.Seconds', End: true } },
   });
@@ -288,6 +291,6 @@ test.each([
     'other integrations',
     { StartAt: 'A', States: { A: { Type: 'Task', Resource: 'arn:aws:states:::sns:publish', End: true } } },
   ],
-])('a definition with %s, which the library would ignore, is refused', (_what, definition) => {
-  expect(() => create('refused', definition)).toThrow('state machine:');
+])('a definition with %s, which the library would ignore, is refused', async (_what, definition) => {
+  await expect(create('refused', definition)).rejects.toThrow('state machine:');
 });

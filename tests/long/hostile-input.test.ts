@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import { ROUTES } from '../../functions/deployments-api/route.ts';
 import { ReconcileEvent } from '../../functions/reconcile/reconcile.ts';
 import { logFields } from '../../functions/runtime/observability.ts';
-import { deploymentBodies } from './support/deployment-bodies.ts';
-import { System } from './support/system.ts';
+import { deploymentBodies } from '../functions/support/deployment-bodies.ts';
+import { System } from '../functions/support/system.ts';
 
 /** HOSTILE_CASES=100000 HOSTILE_SEED=$RANDOM looks further. */
 const CASES = Number(process.env.HOSTILE_CASES ?? 10_000);
