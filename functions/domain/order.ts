@@ -43,7 +43,6 @@ function listOf<T extends z.ZodType<string>>(item: T, most: number, says: string
 
 const unit = text(PATTERNS.UnitName, 'not the name of a systemd unit');
 const units = listOf(unit, 5, 'each unit once').default([]);
-const TAG_CHARACTERS = 'letters, digits, spaces and _ . : / = + - @';
 
 export const certName = text(
   PATTERNS.CertName,
@@ -109,13 +108,15 @@ const ORDER = {
   ),
   TargetTagKey: text(
     PATTERNS.TagKey,
-    `up to 128 ${TAG_CHARACTERS}`,
+    'up to 128 letters, digits, spaces and _ . : / = - @',
     NO_SPACE_AT_AN_END,
     NO_KEY_OF_AWS,
   ).describe('Key of the tag that the nodes carry: one of the keys that the stack may use.'),
-  TargetTagValue: text(PATTERNS.TagValue, `up to 256 ${TAG_CHARACTERS}`, NO_SPACE_AT_AN_END).describe(
-    'Value of that tag.',
-  ),
+  TargetTagValue: text(
+    PATTERNS.TagValue,
+    'up to 256 letters, digits, spaces and _ . : / = + - @',
+    NO_SPACE_AT_AN_END,
+  ).describe('Value of that tag.'),
   TargetAccount: account
     .optional()
     .meta({ description: 'Account of the nodes.', without: "the stack's own" }),

@@ -46,6 +46,7 @@ describe('a body that is wrong gets 400', () => {
     ['TargetTagKey', 'AWS:x'],
     ['TargetTagKey', ''],
     ['TargetTagKey', ' web'],
+    ['TargetTagKey', 'web+mail'],
     ['TargetTagKey', 'a'.repeat(129)],
     ['TargetTagValue', ''],
     ['TargetTagValue', undefined],
