@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 
 // ESM throughout (middy 7 is ESM only), TypeScript by esbuild: types are checked by `make lint`.
 const common = {
@@ -29,8 +30,8 @@ export default {
   globalSetup: '<rootDir>/tests/support/own-folder.ts',
   reporters: ['default', '<rootDir>/tests/support/left-out.ts'],
   // jest leaves one core idle by default, which is half of two. Many tests wait for programs, timers and the disk, which
-  // leaves room for half as many workers again.
-  maxWorkers: '150%',
+  // leaves room for half as many workers again. A number, as jest reads '150%' as 150 workers.
+  maxWorkers: Math.ceil(availableParallelism() * 1.5),
   // Only a test that hangs gets there: machines are slow.
   testTimeout: 20 * 60_000,
 };
