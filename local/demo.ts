@@ -176,7 +176,7 @@ async function demo(fleet: Fleet): Promise<void> {
 
   console.log();
   const clients = targeted.map(({ host, port }) =>
-    openConnections({ host, port }, { pauseMilliseconds: 50 }),
+    openConnections({ host, port }, { pauseMilliseconds: 200 }),
   );
   tell('ACM renews the certificate, while clients connect to every node all the time');
   const second = await renew(fleet, arn);

@@ -134,7 +134,8 @@ test('a function lives by the cloud’s clock', async () => {
   cloud().clock.advance(400 * 86_400_000);
   const after = (await invoke('tells-time')).payload;
   expect(after.now - before.now).toBeGreaterThanOrEqual(400 * 86_400_000);
-  expect(after.year).toBe(before.year + 1);
+  expect(after.year).toBe(new Date(after.now).getFullYear());
+  expect(after.year).toBeGreaterThan(before.year);
   expect(after.given).toBe(0);
 });
 
