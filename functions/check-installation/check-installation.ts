@@ -10,6 +10,7 @@ import {
   FIRST_WAIT_SECONDS,
   type Installation,
   installationOf,
+  LONGEST_POLL_SECONDS,
 } from '../domain/installation.ts';
 import { parseResultLine } from '../domain/result-line.ts';
 import { judge, type Report, resultsOf } from '../domain/verdict.ts';
@@ -34,9 +35,6 @@ export interface CheckInstallationDeps {
   /** 0 to below 1; Math.random. */
   random: () => number;
 }
-
-/** Polls grow from 15 s to this: GetAutomationExecution allows 3 calls a second per account and Region. */
-const LONGEST_POLL_SECONDS = 60;
 
 /**
  * Looks at the Automation. While it runs, says how long to wait; when it has ended, writes every node's outcome

@@ -29,6 +29,8 @@ export type CheckInstallationInput = StartInstallationInput & {
 
 /** The first look comes after 15 s: an install takes seconds, its delivery a few more. */
 export const FIRST_WAIT_SECONDS = 15;
+/** The pause doubles up to this: GetAutomationExecution allows 3 calls a second for each account and Region. */
+export const LONGEST_POLL_SECONDS = 60;
 
 /** A recorded end as the state machine wants it. */
 export function installationOf({ Outcome, Error: error = '' }: Ended): Installation {

@@ -174,11 +174,22 @@ function areApart(reloaded: unknown, restarted: unknown): boolean {
   return new Set(namesIn(reloaded)).isDisjointFrom(new Set(namesIn(restarted)));
 }
 
+/** Options that say how the port is asked. */
+export const NEEDS_PORT = ['VerifyName', 'VerifyProtocol'] as const;
+
 /** Body of POST …/deployments. */
-export const DeploymentBody = OrderFields.refine(
-  ({ Delivery, ReaderRoleArns }) => Delivery !== 'secret' || ReaderRoleArns !== undefined,
-  rule('ReaderRoleArns', 'needed with Delivery secret: who may read the bundle'),
+export const DeploymentBody = NEEDS_PORT.reduce(
+  (body, name) =>
+    body.refine(
+      (fields) => fields[name] === undefined || fields.VerifyPort !== 0,
+      rule(name, 'only with a VerifyPort'),
+    ),
+  OrderFields,
 )
+  .refine(
+    ({ Delivery, ReaderRoleArns }) => Delivery !== 'secret' || ReaderRoleArns !== undefined,
+    rule('ReaderRoleArns', 'needed with Delivery secret: who may read the bundle'),
+  )
   .refine(
     ({ Delivery, ReaderRoleArns }) => Delivery === 'secret' || ReaderRoleArns === undefined,
     rule('ReaderRoleArns', 'only with Delivery secret: nodes read by their tag'),
@@ -190,14 +201,6 @@ export const DeploymentBody = OrderFields.refine(
   .refine(
     ({ ReloadServices, RestartServices }) => areApart(ReloadServices, RestartServices),
     rule('RestartServices', 'a unit is reloaded or restarted: none of these may be in ReloadServices'),
-  )
-  .refine(
-    ({ VerifyName, VerifyPort }) => VerifyName === undefined || VerifyPort !== 0,
-    rule('VerifyName', 'only with a VerifyPort'),
-  )
-  .refine(
-    ({ VerifyProtocol, VerifyPort }) => VerifyProtocol === undefined || VerifyPort !== 0,
-    rule('VerifyProtocol', 'only with a VerifyPort'),
   );
 
 export type DeploymentRequest = z.output<typeof DeploymentBody>;

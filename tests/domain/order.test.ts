@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import * as z from 'zod';
-import { DeploymentBody, INSTALL_OPTIONS } from '../../functions/domain/order.ts';
+import { DeploymentBody, INSTALL_OPTIONS, NEEDS_PORT } from '../../functions/domain/order.ts';
 import {
   exitCodes,
   nodeParameters,
@@ -118,10 +118,8 @@ describe.each(Object.entries(INSTALL_OPTIONS))('%s', (name, option) => {
   });
 });
 
-test.each([
-  ['VerifyName', 'www.example.com'],
-  ['VerifyProtocol', 'imap'],
-])('%s without a VerifyPort is a fault of its own', (name, value) => {
+test.each(NEEDS_PORT)('%s without a VerifyPort is a fault of its own', (name) => {
+  const value = valuesAround(schemaOf(INSTALL_OPTIONS[name]))[0];
   const faultsOf = (body: object) =>
     DeploymentBody.safeParse({ ...NEEDED, ...body }).error?.issues.map(({ path: [field] }) => field) ?? [];
   expect(faultsOf({ [name]: value })).toEqual([name]);

@@ -1,7 +1,11 @@
 import { SSMClient, StopAutomationExecutionCommand } from '@aws-sdk/client-ssm';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { AgentAnswer } from 'local-cloud';
-import type { CheckInstallationInput } from '../../functions/domain/installation.ts';
+import {
+  type CheckInstallationInput,
+  FIRST_WAIT_SECONDS,
+  LONGEST_POLL_SECONDS,
+} from '../../functions/domain/installation.ts';
 import { parseResultLine } from '../../functions/domain/result-line.ts';
 import type { ScriptedNode } from '../../local/scripted-node.ts';
 import { awsError } from './support/service-view.ts';
@@ -378,7 +382,7 @@ describe('an installation that runs', () => {
     },
   );
 
-  test('is looked at again after 15 to 60 seconds, the longer it takes the less often', async () => {
+  test('is looked at again after a while, the longer it takes the less often', async () => {
     const { Installation } = input;
     const waits = async (random: number) => {
       system.random = () => random;
@@ -391,10 +395,10 @@ describe('an installation that runs', () => {
       return found;
     };
     const [least, most] = [await waits(0), await waits(0.999999)];
-    expect(Math.min(...least)).toBeGreaterThanOrEqual(15);
-    expect(Math.max(...most)).toBe(60);
+    expect(Math.min(...least)).toBeGreaterThanOrEqual(FIRST_WAIT_SECONDS);
+    expect(Math.max(...most)).toBe(LONGEST_POLL_SECONDS);
     expect(most).toEqual(most.toSorted((a, b) => a - b));
-    expect(least.at(-1)).toBe(30);
+    expect(least.at(-1)).toBe(LONGEST_POLL_SECONDS / 2);
   });
 
   test.each([undefined, 'InvalidAutomationStatusUpdateException', 'AutomationExecutionNotFoundException'])(

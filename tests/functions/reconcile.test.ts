@@ -2,7 +2,10 @@ import { PutCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { ScriptedNode } from '../../local/scripted-node.ts';
 import { awsError, type ServiceView } from './support/service-view.ts';
-import { CENTRAL, type Execution, MEMBER, System } from './support/system.ts';
+import { CENTRAL, type Execution, MEMBER, System, stack } from './support/system.ts';
+
+/** How long a node that is gone is remembered. */
+const REMEMBERED_DAYS = Number(stack.parameters.NodeRetentionDays);
 
 let system: System;
 let arn: string;
@@ -323,7 +326,7 @@ describe('nodes', () => {
     // Its agent cannot be updated, but its tag can go.
     node(1).tags = {};
     await system.reconcile('nodes');
-    system.advance({ days: 7 });
+    system.advance({ days: REMEMBERED_DAYS });
     await system.reconcile('nodes');
     expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED' });
   });
@@ -355,16 +358,16 @@ describe('nodes', () => {
     await system.renewal(arn);
     await system.runAll();
     expect(node(1).installed?.Serial).not.toBe(serial);
-    system.advance({ days: 6 });
+    system.advance({ days: REMEMBERED_DAYS - 1 });
     node(1).listed = true;
     await system.reconcile('nodes');
     await system.runAll();
     expect(node(1).installed?.Serial).toBe(serial);
     expect((await recordsOf(id))['i-00000002']?.MissingSince).toBeUndefined();
-    // Having come back, it has its seven days again.
+    // Having come back, it has its days again.
     node(1).listed = false;
     await system.reconcile('nodes');
-    system.advance({ days: 6 });
+    system.advance({ days: REMEMBERED_DAYS - 1 });
     expect(await system.reconcile('nodes')).toMatchObject({ Dropped: 0 });
   });
 
@@ -399,14 +402,14 @@ describe('nodes', () => {
     expect(system.sfn.executions.size).toBeLessThan(12);
   });
 
-  test('that are gone for seven days are forgotten, and no longer make it degraded', async () => {
+  test('that are gone for as long as the stack says are forgotten, and no longer make it degraded', async () => {
     const target = system.target();
     await target.addNode('i-00000001');
     await target.addNode('i-00000002', { online: false });
     const id = await installed();
     node(1).listed = false;
     await system.reconcile('nodes');
-    system.advance({ days: 6, hours: 23 });
+    system.advance({ days: REMEMBERED_DAYS - 1, hours: 23 });
     expect(await system.reconcile('nodes')).toMatchObject({ Dropped: 0 });
     expect(await system.deployment(id)).toMatchObject({ Status: 'DEGRADED' });
     system.advance({ hours: 2 });

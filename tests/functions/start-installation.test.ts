@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Deployment } from '../../functions/domain/deployment.ts';
-import type { StartInstallationInput } from '../../functions/domain/installation.ts';
+import { FIRST_WAIT_SECONDS, type StartInstallationInput } from '../../functions/domain/installation.ts';
 import { DeploymentBody } from '../../functions/domain/order.ts';
 import { deploymentBodies } from './support/deployment-bodies.ts';
 import { awsError } from './support/service-view.ts';
@@ -43,7 +43,7 @@ test('starts one Automation with references and options, and says when to look a
     AutomationExecutionId: automations()[0]?.id,
     Deadline: '2026-11-24T12:30:00Z',
     Polls: 0,
-    WaitSeconds: 15,
+    WaitSeconds: FIRST_WAIT_SECONDS,
   });
   expect(automations()[0]?.parameters).toEqual({
     CanaryNodeId: ['i-00000001'],

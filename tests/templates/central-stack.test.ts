@@ -30,7 +30,7 @@ describe('each function', () => {
     const group = resourceOf(stack, `${id}LogGroup`);
     expect(properties.LoggingConfig.LogGroup).toBe(group.physicalId);
     expect(group.properties.LogGroupName).toBe(`/aws/lambda/${properties.FunctionName}`);
-    expect(Number(group.properties.RetentionInDays)).toBe(90);
+    expect(group.properties.RetentionInDays).toBe(stack.parameters.LogRetentionDays);
   });
 
   test.each(functions)('%s is traced, runs Node 24 and is built by make', (_id, { properties, metadata }) => {

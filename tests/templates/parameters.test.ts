@@ -62,7 +62,15 @@ test('what would break a name or an IAM policy is refused at deployment', () => 
     expect(() => memberStack({ Prefix })).toThrow(/Prefix/);
     expect(() => centralStack({ Prefix })).toThrow(/Prefix/);
   }
-  for (const TargetTagKey1 of ['aws:name', '', 'a*', '${aws:username}', 'a"b', 'key with spaces', 'web+mail']) {
+  for (const TargetTagKey1 of [
+    'aws:name',
+    '',
+    'a*',
+    '${aws:username}',
+    'a"b',
+    'key with spaces',
+    'web+mail',
+  ]) {
     expect(() => memberStack({ TargetTagKey1 })).toThrow(/TargetTagKey1/);
   }
   expect(() => centralStack({ TargetTagKeys: 'env,aws:name' })).toThrow(/TargetTagKeys/);
