@@ -11,6 +11,23 @@ interface ObjectSchema {
 /** Fields of a request that are no part of the order: an answer has them not, or in a form of its own. */
 const ONLY_ASKED = ['CertName', 'DryRun'];
 
+/** Who reads the bundle is said of a delivery without nodes only. */
+const ONLY_WITHOUT_NODES = 'ReaderRoleArns';
+
+/** A request for nodes that uses every field: that of the document and of the sample event. */
+export function exampleOfAll(): Record<string, unknown> {
+  const { properties } = schemaOf(DeploymentBody) as unknown as ObjectSchema;
+  const fields = Object.entries(properties).filter(([name]) => name !== ONLY_WITHOUT_NODES);
+  return Object.fromEntries(
+    fields.map(([name, { examples = [] }]) => {
+      if (examples.length === 0) {
+        throw new Error(`${name} has no example`);
+      }
+      return [name, examples[0]];
+    }),
+  );
+}
+
 /** The blocks of the document, by the names of their marks. */
 export function openApiBlocks(): Record<string, unknown> {
   const { properties, required } = schemaOf(DeploymentBody) as unknown as ObjectSchema;
@@ -21,6 +38,7 @@ export function openApiBlocks(): Record<string, unknown> {
     Object.fromEntries(names.map((name) => [name, { $ref: `#/components/schemas/${name}` }]));
   const names = Object.keys(fields);
   return {
+    'the example': exampleOfAll(),
     fields: {
       ...Object.fromEntries(Object.entries(fields).map(([name, schema]) => [name, described(schema)])),
       DeploymentRequest: {

@@ -12,6 +12,7 @@ export interface OptionSchema {
   description?: string;
   /** What holds where an option without a default is left out. */
   without?: string;
+  examples?: unknown[];
   enum?: string[];
   pattern?: string;
   not?: { pattern: string };

@@ -10,7 +10,7 @@ import path from 'node:path';
 import { Document, isScalar, parse, visit } from 'yaml';
 import { PATTERNS } from '../functions/domain/patterns.ts';
 import { exitCodeTable, fieldTable } from './doc-tables.ts';
-import { openApiBlocks } from './openapi.ts';
+import { exampleOfAll, openApiBlocks } from './openapi.ts';
 import { exitCodes, nodeParameters, scriptPart } from './parameters.ts';
 
 const root = path.dirname(import.meta.dirname);
@@ -109,6 +109,10 @@ export const RENDERED: Record<string, (text: string) => string> = {
         replaceBetweenMarks(api, `# rendered from functions/domain/order.ts, ${name}`, toOpenApi(block)),
       text,
     ),
+  'events/deployments-api/register-deployment-with-all-options.json': (text) => {
+    const body = JSON.stringify(JSON.stringify(exampleOfAll()));
+    return text.replace(/^ {2}"body": .*$/m, () => `  "body": ${body},`);
+  },
   'docs/guide.md': (text) =>
     replaceBetweenMarks(text, '<!-- rendered from functions/domain/order.ts', fieldTable()),
   'docs/operations.md': (text) => withExitCodes(text, ['means', 'todo'], 'server'),

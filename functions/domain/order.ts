@@ -3,7 +3,7 @@ import { PATTERNS, whole } from './patterns.ts';
 
 // What a deployment may say. This file is the one source: types and the checks of requests follow from it by zod;
 // `make render` writes from it the schemas of docs/openapi.yaml, the table of docs/guide.md, the parameters of the SSM
-// documents and what the install script makes of them. A new option is a line of INSTALL_OPTIONS and its behaviour in
+// documents and what the install script makes of them. A new option is a line of INSTALL_OPTIONS, with an example, and its behaviour in
 // ssm-documents/install-certificate/. The bounds are those of the services behind: ACM, SSM, systemd, useradd(8).
 //
 // Functions other than deployments-api import types alone: zod takes time to load.
@@ -61,41 +61,68 @@ export const deploymentId = text(PATTERNS.DeploymentId, 'not a DeploymentId');
  * `without` says what holds where an option without a default is left out.
  */
 export const INSTALL_OPTIONS = {
-  ReloadServices: units.describe('systemd units that are reloaded, in this order, for example `["nginx"]`.'),
-  RestartServices: units.describe(
-    'systemd units that are restarted after the reloads, in this order. For units that cannot reload, for example `["slapd"]`. None of them may be in ReloadServices.',
-  ),
+  ReloadServices: units.meta({
+    examples: [['haproxy', 'nginx']],
+    description: 'systemd units that are reloaded, in this order, for example `["nginx"]`.',
+  }),
+  RestartServices: units.meta({
+    examples: [['slapd']],
+    description:
+      'systemd units that are restarted after the reloads, in this order. For units that cannot reload, for example `["slapd"]`. None of them may be in ReloadServices.',
+  }),
   VerifyPort: z
     .int()
     .min(0)
     .max(65535)
     .default(0)
-    .describe(
-      'Port of the node that must serve the new certificate afterwards, at 127.0.0.1 or [::1]. 0 does not look.',
-    ),
-  VerifyName: text(PATTERNS.DnsName, 'not a DNS name', NO_TWO_DOTS).optional().meta({
-    description: 'Name by which the certificate is asked for at the port (SNI).',
-    without: "one of the certificate's own names",
-  }),
-  VerifyProtocol: z.enum(['imap', 'pop3', 'smtp', 'ftp', 'ldap', 'postgres', 'mysql']).optional().meta({
-    description: 'Protocol by which TLS is asked for at the port (STARTTLS).',
-    without: 'TLS at once',
-  }),
+    .meta({
+      examples: [8443],
+      description:
+        'Port of the node that must serve the new certificate afterwards, at 127.0.0.1 or [::1]. 0 does not look.',
+    }),
+  VerifyName: text(PATTERNS.DnsName, 'not a DNS name', NO_TWO_DOTS)
+    .optional()
+    .meta({
+      examples: ['www.example.com'],
+      description: 'Name by which the certificate is asked for at the port (SNI).',
+      without: "one of the certificate's own names",
+    }),
+  VerifyProtocol: z
+    .enum(['imap', 'pop3', 'smtp', 'ftp', 'ldap', 'postgres', 'mysql'])
+    .optional()
+    .meta({
+      examples: ['imap'],
+      description: 'Protocol by which TLS is asked for at the port (STARTTLS).',
+      without: 'TLS at once',
+    }),
   KeyFormat: z
     .enum(['decrypted', 'encrypted'])
     .default('decrypted')
-    .describe('Whether the key lies there with or without its passphrase.'),
+    .meta({
+      examples: ['decrypted'],
+      description: 'Whether the key lies there with or without its passphrase.',
+    }),
   ExtraFormats: listOf(z.enum(['combined-pem', 'pkcs12']), 2, 'each format once')
     .default([])
-    .describe('More files: `combined-pem` for HAProxy, `pkcs12` for Java.'),
+    .meta({
+      examples: [['combined-pem', 'pkcs12']],
+      description: 'More files: `combined-pem` for HAProxy, `pkcs12` for Java.',
+    }),
   KeyMode: z
     .enum(['0400', '0440', '0600', '0640'])
     .optional()
-    .meta({ description: 'Mode of the file with the key.', without: 'as found, else `0600`' }),
-  KeyGroup: text(PATTERNS.UnixGroup, 'not the name of a Unix group', NO_NUMBER_AND_NO_DOTS).optional().meta({
-    description: 'Unix group of the file with the key: any name that useradd takes.',
-    without: 'as found, else `root`',
-  }),
+    .meta({
+      examples: ['0640'],
+      description: 'Mode of the file with the key.',
+      without: 'as found, else `0600`',
+    }),
+  KeyGroup: text(PATTERNS.UnixGroup, 'not the name of a Unix group', NO_NUMBER_AND_NO_DOTS)
+    .optional()
+    .meta({
+      examples: ['ssl-cert'],
+      description: 'Unix group of the file with the key: any name that useradd takes.',
+      without: 'as found, else `root`',
+    }),
 };
 
 export const InstallOptions = z.strictObject(INSTALL_OPTIONS);
@@ -103,58 +130,76 @@ export type InstallOptions = z.output<typeof InstallOptions>;
 
 /** The fields of a request, but for the name of the certificate, which is in the path. */
 const ORDER = {
-  CertificateArn: certificateArn.describe(
-    "An exportable certificate of ACM, of the stack's own account and Region.",
-  ),
+  CertificateArn: certificateArn.meta({
+    examples: ['arn:aws:acm:eu-central-1:111122223333:certificate/11112222-3333-4444-5555-666677778888'],
+    description: "An exportable certificate of ACM, of the stack's own account and Region.",
+  }),
   TargetTagKey: text(
     PATTERNS.TagKey,
     'up to 128 letters, digits, spaces and _ . : / = - @',
     NO_SPACE_AT_AN_END,
     NO_KEY_OF_AWS,
-  ).describe('Key of the tag that the nodes carry: one of the keys that the stack may use.'),
+  ).meta({
+    examples: ['acm-export'],
+    description: 'Key of the tag that the nodes carry: one of the keys that the stack may use.',
+  }),
   TargetTagValue: text(
     PATTERNS.TagValue,
     'up to 256 letters, digits, spaces and _ . : / = + - @',
     NO_SPACE_AT_AN_END,
-  ).describe('Value of that tag.'),
+  ).meta({ examples: ['web-prod'], description: 'Value of that tag.' }),
   TargetAccount: account
     .optional()
-    .meta({ description: 'Account of the nodes.', without: "the stack's own" }),
+    .meta({ examples: ['444455556666'], description: 'Account of the nodes.', without: "the stack's own" }),
   TargetRegion: text(PATTERNS.Region, 'not a Region')
     .optional()
-    .meta({ description: 'Region of the nodes.', without: "the stack's own" }),
+    .meta({ examples: ['eu-central-1'], description: 'Region of the nodes.', without: "the stack's own" }),
   ...INSTALL_OPTIONS,
   // Ten at once keeps a fleet of web servers serving; one node in ten may fail before the rest is left alone.
   // Forms as in SendCommand (SSM API reference).
   MaxConcurrency: text(PATTERNS.Amount, 'a number or a percentage from 1')
     .default('10')
-    .describe('Nodes at once, after the first one: a number or a percentage.'),
+    .meta({
+      examples: ['25%'],
+      description: 'Nodes at once, after the first one: a number or a percentage.',
+    }),
   MaxErrors: text(PATTERNS.AmountOrNone, 'a number or a percentage')
     .default('10%')
-    .describe('Failed nodes after which no further node is started: a number or a percentage.'),
+    .meta({
+      examples: ['1'],
+      description: 'Failed nodes after which no further node is started: a number or a percentage.',
+    }),
   DryRun: z
     .boolean()
     .default(false)
-    .describe(
-      'Runs all checks on the nodes and changes nothing there. What is registered already stays as it is; the result stands in LastDryRun and beside each node.',
-    ),
+    .meta({
+      examples: [false],
+      description:
+        'Runs all checks on the nodes and changes nothing there. What is registered already stays as it is; the result stands in LastDryRun and beside each node.',
+    }),
   Delivery: z
     .enum(['nodes', 'secret'])
     .default('nodes')
-    .describe(
-      '`nodes` installs on managed nodes. `secret` only stores and renews the bundle, for the roles in ReaderRoleArns, and announces each version by an event in the target account.',
-    ),
+    .meta({
+      examples: ['nodes'],
+      description:
+        '`nodes` installs on managed nodes. `secret` only stores and renews the bundle, for the roles in ReaderRoleArns, and announces each version by an event in the target account.',
+    }),
   // A resource policy holds 20,480 characters; ten ARNs of the longest names fit many times.
   ReaderRoleArns: listOf(text(PATTERNS.RoleArn, 'not the ARN of a role'), 10, 'each role once')
     .min(1)
     .optional()
     .meta({
+      examples: [['arn:aws:iam::444455556666:role/ecs-execution']],
       description: 'Roles of the target account that may read the bundle. With Delivery `secret` only.',
     }),
 };
 
 const OrderFields = z.strictObject({
-  CertName: z.string().optional().describe('If given, the same as in the path.'),
+  CertName: z
+    .string()
+    .optional()
+    .meta({ examples: ['web-prod'], description: 'If given, the same as in the path.' }),
   ...ORDER,
 });
 
