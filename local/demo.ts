@@ -137,13 +137,15 @@ async function demo(fleet: Fleet): Promise<void> {
     '5 nodes start, each with a TLS server and a placeholder: 3 EC2 instances and 1 hybrid node are tagged',
   );
   tell('web, 1 EC2 instance mail');
-  const targeted = [
-    await addNode(fleet, CENTRAL, 'web', { certName: 'www' }),
-    await addNode(fleet, CENTRAL, 'web', { certName: 'www' }),
-    await addNode(fleet, CENTRAL, 'web', { certName: 'www' }),
-    await addNode(fleet, MEMBER, 'web', { certName: 'www', kind: 'hybrid' }),
-  ];
-  const other = await addNode(fleet, CENTRAL, 'mail', { certName: 'www' });
+  const nodes = await Promise.all([
+    addNode(fleet, CENTRAL, 'web', { certName: 'www' }),
+    addNode(fleet, CENTRAL, 'web', { certName: 'www' }),
+    addNode(fleet, CENTRAL, 'web', { certName: 'www' }),
+    addNode(fleet, MEMBER, 'web', { certName: 'www', kind: 'hybrid' }),
+    addNode(fleet, CENTRAL, 'mail', { certName: 'www' }),
+  ]);
+  const targeted = nodes.slice(0, 4);
+  const other = nodes[4] as ServingNode;
   const placeholder = await served(other);
   const { unit } = other.server;
 

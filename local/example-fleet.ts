@@ -38,6 +38,8 @@ export interface Fleet {
   central: CentralStack;
   members: Stack[];
   nodes: ServingNode[];
+  /** How many nodes have an address, those that still start included. */
+  addresses: number;
   /** Every node listens on this port, each on an address of its own. */
   port: number;
   /** May call every route of the API. */
@@ -91,6 +93,7 @@ export async function deployFleet(
     central,
     members,
     nodes: [],
+    addresses: 0,
     port: await reservePort(),
     operator,
     certificateAdmin,
@@ -105,7 +108,8 @@ export async function addNode(
   options: NodeOptions & { certName: string },
 ): Promise<ServingNode> {
   const { certName, ...nodeOptions } = options;
-  const host = `127.0.0.${fleet.nodes.length + 2}`;
+  fleet.addresses += 1;
+  const host = `127.0.0.${fleet.addresses + 1}`;
   const node = await fleet.cloud.createNode(place.account, place.region, {
     ...nodeOptions,
     tags: { [TAG_KEY]: tag },
