@@ -330,7 +330,7 @@ const ssmRows: OperationRow[] = [
   onAutomationExecution('StopAutomationExecution'),
   {
     operation: 'AmazonSSM.StartAutomationExecution',
-    source: `${ssm}: StartAutomationExecution on document* and automation-execution*, aws:ResourceTag, aws:RequestTag, aws:TagKeys (automation-definition, the older form, is optional there and not asked for here); Systems Manager User Guide, "Use IAM to configure roles for Automation", task 3: whoever starts it needs iam:PassRole on the service role. UNCONFIRMED: that iam:PassRole is asked for at the start when the role is a literal in the document (it is asked for here), and the execution's ARN before it has an id (here automation-execution/*)`,
+    source: `${ssm}: StartAutomationExecution on document* and automation-execution*, aws:ResourceTag, aws:RequestTag, aws:TagKeys (automation-definition, the older form, is optional there and not asked for here); Systems Manager User Guide, "Use IAM to configure roles for Automation", task 3: the principal that starts it needs iam:PassRole on the service role. UNCONFIRMED: that iam:PassRole is asked for at the start when the role is a literal in the document (it is asked for here), and the execution's ARN before it has an id (here automation-execution/*)`,
     checks: (input, caller, state) => {
       if (input.TargetLocations) throw new NotModelled('StartAutomationExecution with TargetLocations');
       const action = 'ssm:StartAutomationExecution';

@@ -147,7 +147,7 @@ export async function startTlsServer(kind: TlsServerKind, options: TlsServerOpti
   } finally {
     await log.close();
   }
-  // Whoever forgets to stop a server can end all the same, and the server with it.
+  // A test that forgets to stop its server can end all the same, and the server with it.
   child.unref();
   child.channel?.unref();
   (child.stdin as Socket | null)?.unref();

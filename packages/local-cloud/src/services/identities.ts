@@ -5,7 +5,7 @@ import type { Clock } from './clock.ts';
 import type { RecordedCall } from './recording.ts';
 import { type Caller, parseArn, randomText, ServiceError } from './service.ts';
 
-/** Somebody with credentials: a user, a role session. */
+/** A user or the session of a role, with credentials. */
 export interface Identity {
   account: string;
   /** ARN as sts:GetCallerIdentity gives it. */

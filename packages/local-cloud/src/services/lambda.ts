@@ -436,7 +436,7 @@ export class Lambda {
       AWS_SECRET_ACCESS_KEY: key?.secretAccessKey ?? '',
       AWS_SESSION_TOKEN: key?.sessionToken ?? '',
       AWS_ENDPOINT_URL: this.#kernel.endpoint,
-      // The files of whoever runs the local cloud must not reach the functions.
+      // The files of the person who runs the local cloud must not reach the functions.
       AWS_CONFIG_FILE: nowhere,
       AWS_SHARED_CREDENTIALS_FILE: nowhere,
       AWS_EXECUTION_ENV: 'AWS_Lambda_nodejs24.x',

@@ -71,7 +71,7 @@ export interface Kernel {
   clock: Clock;
   record: Recorder;
   identities: Identities;
-  /** One API call as any other (authorized, recorded, with faults), made by a service for somebody. */
+  /** One API call as any other (authorized, recorded, with faults), made by a service for another principal. */
   // biome-ignore lint/suspicious/noExplicitAny: the output's shape is the operation's
   call(operation: string, input: unknown, caller: Caller): Promise<any>;
   /** Puts an event of AWS itself on the default bus of account and Region. */

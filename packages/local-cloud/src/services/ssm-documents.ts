@@ -133,7 +133,7 @@ export function parameterFault(
 
 function checkAutomation(content: DocumentContent): void {
   if (content.schemaVersion !== '0.3') throw new NotModelled(`Automation schema ${content.schemaVersion}`);
-  // Without it the runbook would act as whoever started it; as a parameter anybody could choose it.
+  // Without it the runbook would act as the principal that started it; as a parameter any of them could choose it.
   if (!content.assumeRole?.startsWith('arn:')) throw new NotModelled(`assumeRole ${content.assumeRole}`);
   for (const step of content.mainSteps) {
     if (step.action !== 'aws:runCommand') throw new NotModelled(`Automation action ${step.action}`);
