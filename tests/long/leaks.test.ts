@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import type { Channel } from 'local-cloud';
-import { type LeakScene, leakScene } from './leak-scene.ts';
-import { LeakSearch, passphraseSecret } from './leaks.ts';
+import { type LeakScene, leakScene } from '../security/leak-scene.ts';
+import { LeakSearch, passphraseSecret } from '../security/leaks.ts';
 
 // What processes are given is looked at in tests/real/leaks-to-processes.test.ts, which needs strace.
 

@@ -2,12 +2,12 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { requestCertificate } from '../../local/example-fleet.ts';
+import type { Command } from '../docs/commands.ts';
+import { documented, sendAll, WITH_COMMANDS } from '../docs/documented.ts';
+import { rowsOf, section } from '../docs/documents.ts';
+import { sendAsCurl } from '../docs/send-as-curl.ts';
 import { deploy, order, plainNode } from '../end-to-end/test-fleet.ts';
 import { centralStack, ROOT, resourcesOf } from '../templates/stacks.ts';
-import type { Command } from './commands.ts';
-import { documented, sendAll, WITH_COMMANDS } from './documented.ts';
-import { rowsOf, section } from './documents.ts';
-import { sendAsCurl } from './send-as-curl.ts';
 
 // Every command that a reader is told to type: run by bash with stand-ins that note it, then checked by what it is for.
 // The programs themselves look at their commands in tests/real/commands.test.ts.
