@@ -68,8 +68,8 @@ export interface Observed extends Ended {
   Untouched?: boolean;
   /** When the first of these failed. */
   FailingSince?: string;
-  /** The cause of failure that people were told of last, since the last rollout that did not fail. */
-  ToldOf?: string;
+  /** The causes of failure that people were told of, of this generation and version, since the last success. */
+  ToldOf?: string[];
 }
 
 export interface Deployment extends Order {

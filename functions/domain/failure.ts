@@ -40,15 +40,19 @@ export function textOf({ status, error, cause }: ExecutionEnd): string {
 export const lostText = (status: string) => `Lost: The execution ended as ${status} and nothing recorded it.`;
 
 /** The error that a failure is recorded with. */
-const errorOf = (text: string) => /^([A-Za-z][A-Za-z_.]{2,60}): /.exec(text)?.[1] ?? 'InstallationFailed';
+const errorOf = (text: string) => /^([A-Za-z][A-Za-z0-9_.]{2,60}): /.exec(text)?.[1] ?? 'InstallationFailed';
 
 /**
- * Why a rollout failed, as far as people can tell two failures apart: the error, and the action that was denied. The rest
- * of what AWS says differs each time.
+ * Why a rollout failed, as far as people act on it: the error, what it stands for, the action that was denied, and
+ * whether a node could not even go back. The rest of what AWS and nodes say differs each time.
  */
 export function causeOf(text: string): string {
-  const [, denied] = /perform: ?([a-z0-9-]{1,64}:[A-Za-z0-9]{1,64})/.exec(text) ?? [];
-  return [errorOf(text), ...(denied ? [denied] : [])].join(' ');
+  const error = errorOf(text);
+  const inner = error === 'RetryLater' ? errorOf(text.slice(error.length + 2)) : '';
+  const [, denied = ''] = /perform: ?([a-z0-9-]{1,64}:[A-Za-z0-9]{1,64})/.exec(text) ?? [];
+  // What the install script says with exit code 70.
+  const stuck = text.includes('the way back failed') ? 'way-back-failed' : '';
+  return [error, inner, denied, stuck].filter((part) => part !== '').join(' ');
 }
 
 /** What people are told of a rollout that failed. */

@@ -64,20 +64,15 @@ export function endOf({ Observed, LastTrial }: Deployment, rolloutNumber: number
 /** Counted, so that attempts on a node that fails come at growing distance. */
 function failuresAfter(
   before: Observed | undefined,
-  failed: boolean,
   touched: boolean,
   now: string,
-): Pick<Observed, 'Failures' | 'NodeFailures' | 'Untouched' | 'FailingSince' | 'ToldOf'> {
-  if (!failed) {
-    return { Failures: 0, NodeFailures: 0 };
-  }
-  const { Failures = 0, NodeFailures = Failures, FailingSince = now, ToldOf } = before ?? {};
+): Pick<Observed, 'Failures' | 'NodeFailures' | 'Untouched' | 'FailingSince'> {
+  const { Failures = 0, NodeFailures = Failures, FailingSince = now } = before ?? {};
   return {
     Failures: Failures + 1,
     NodeFailures: NodeFailures + (touched ? 1 : 0),
     ...(touched ? {} : { Untouched: true }),
     FailingSince,
-    ...(ToldOf === undefined ? {} : { ToldOf }),
   };
 }
 
@@ -123,7 +118,13 @@ export function changesAtEnd(
     ...(ended.Serial === Serial ? {} : { WantedSerial: Serial }),
     NotBefore: Exported?.NotBefore ?? known,
     ...(VersionId ? { VersionId } : {}),
-    ...failuresAfter(before, failed, result.Touched ?? AutomationExecutionId !== undefined, now),
+    ...(failed
+      ? failuresAfter(before, result.Touched ?? AutomationExecutionId !== undefined, now)
+      : { Failures: 0, NodeFailures: 0 }),
+    // Of another order or version people are told anew.
+    ...(failed && before?.Generation === Generation && before.Serial === ended.Serial && before.ToldOf
+      ? { ToldOf: before.ToldOf }
+      : {}),
   };
   const served = Served && Exported ? { Serial: Exported.Serial, VersionId: Exported.VersionId } : {};
   // While no node serves anything, what counts is the version that is ready for them.

@@ -209,10 +209,10 @@ export class Inventory {
     return updated !== undefined;
   }
 
-  /** Notes of which cause people were told that a rollout failed, unless one has succeeded since. */
-  async noteTold(deployment: Deployment, rolloutNumber: number, cause: string): Promise<void> {
+  /** Notes of which causes people were told that a rollout failed, unless one has succeeded since. */
+  async noteTold(deployment: Deployment, rolloutNumber: number, causes: string[]): Promise<void> {
     await this.update(deployment.DeploymentId, {
-      set: { 'Observed.ToldOf': cause },
+      set: { 'Observed.ToldOf': causes },
       condition: `${isDeployment} AND Observed.Outcome = :failed AND Observed.RolloutNumber >= :number`,
       values: { ':failed': 'FAILED', ':number': rolloutNumber },
     });

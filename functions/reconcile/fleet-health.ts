@@ -18,8 +18,9 @@ const DAY_MS = 86_400_000;
 
 /** @param deployments those that are kept up: no dry runs, none that is being deleted. */
 export function healthOf(deployments: readonly Deployment[], now: Date): FleetHealth {
-  const failing = deployments.flatMap(({ Observed: last }) =>
-    last?.FailingSince ? [Date.parse(last.FailingSince)] : [],
+  // One that is paused fails no more until a person resumes it.
+  const failing = deployments.flatMap(({ Observed: last, PausedAt }) =>
+    last?.FailingSince && !PausedAt ? [Date.parse(last.FailingSince)] : [],
   );
   const expiries = deployments.map(({ NotAfter }) => Date.parse(NotAfter));
   const settled = (status: Deployment['Status']) =>

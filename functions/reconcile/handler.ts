@@ -59,6 +59,9 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     });
     count('RolloutRepaired', pass.Repaired + pass.Started);
     count('ReconcileFailed', pass.Errors);
+    if (Task === 'certificates' && pass.Errors === 0) {
+      count('CertificatesCompared');
+    }
     if (pass.Health) {
       showHealth(pass.Health);
     }

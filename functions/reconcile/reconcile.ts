@@ -133,9 +133,23 @@ const IN_SLOTS: ReadonlySet<Reason> = new Set<Reason>(['renewed', 'failed', 'unt
 /** Starts what has begun and was not started, closes what says that it runs and does not, begins what is due. */
 async function tend(deployment: Deployment, pass: Pass, deps: ReconcileDeps, nodes?: Nodes): Promise<void> {
   const { Observed: last } = deployment;
-  if (last && Date.parse(last.At) + HEARD_AFTER_MS <= deps.now().getTime()) {
-    await tellOfFailure(deployment, pass, deps);
+  const isHeard = last && Date.parse(last.At) + HEARD_AFTER_MS <= deps.now().getTime();
+  await bothOf(
+    actOn(deployment, pass, deps, nodes),
+    isHeard ? tellOfFailure(deployment, pass, deps) : undefined,
+  );
+}
+
+/** One that fails keeps the other from nothing. */
+async function bothOf(...works: (Promise<void> | undefined)[]): Promise<void> {
+  for (const done of await Promise.allSettled(works)) {
+    if (done.status === 'rejected') {
+      throw done.reason;
+    }
   }
+}
+
+async function actOn(deployment: Deployment, pass: Pass, deps: ReconcileDeps, nodes?: Nodes): Promise<void> {
   const { action, reason, at } = decide(deployment, nodes, deps);
   if (reason === 'running' && at && at <= deps.now()) {
     await closeLost(deployment.DeploymentId, deployment.Running as Running, pass, deps);
@@ -169,8 +183,7 @@ async function closeLost(
     Error: lostText(status),
   });
   pass.Repaired += 1;
-  await tellOfFailure(current, pass, deps);
-  await tend(current, pass, deps);
+  await bothOf(actOn(current, pass, deps), tellOfFailure(current, pass, deps));
 }
 
 /** People hear of a failure from rollout-ended, unless its event was lost or it could not tell them. */

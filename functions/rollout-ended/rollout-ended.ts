@@ -97,7 +97,10 @@ async function close(
     }
   }
   const ended = endOf(deployment, rolloutNumber);
-  const isFailure = status !== 'SUCCEEDED' || ended?.Outcome === 'FAILED';
+  // One that was stopped and left no end was stopped by a DELETE, after which a POST registered the deployment again.
+  const isFailure = ended
+    ? ended.Outcome === 'FAILED' || status !== 'SUCCEEDED'
+    : status === 'FAILED' || status === 'TIMED_OUT';
   return { current: deployment, isToTell: isFailure && !(ended ? isDryRun(ended) : isTry(name)) };
 }
 

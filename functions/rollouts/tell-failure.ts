@@ -4,8 +4,9 @@ import type { Inventory } from '../inventory/inventory.ts';
 import type { Notify } from '../notifications/notifier.ts';
 
 /**
- * Tells people of a rollout that failed, unless they were told of this cause since the last rollout that did not fail. It
- * is noted afterwards that they were told: no message is lost, and one comes twice where this is cut off between the two.
+ * Tells people of a rollout that failed, unless they were told of this cause since the last success, of this order and
+ * version. It is noted afterwards that they were told: no message is lost, and one comes twice where this is cut off
+ * between the two.
  *
  * @param deployment as it is since the end of the rollout was recorded.
  * @returns whether people were told.
@@ -16,10 +17,11 @@ export async function tellFailure(
   deps: { notify: Notify; inventory: Inventory },
 ): Promise<boolean> {
   const cause = causeOf(failure.text);
-  if (deployment.Observed?.ToldOf === cause) {
+  const told = deployment.Observed?.ToldOf ?? [];
+  if (told.includes(cause)) {
     return false;
   }
   await deps.notify(`rollout#${failure.executionArn}`, failureMessage(deployment, failure));
-  await deps.inventory.noteTold(deployment, failure.rolloutNumber, cause);
+  await deps.inventory.noteTold(deployment, failure.rolloutNumber, [...told, cause]);
   return true;
 }

@@ -56,6 +56,7 @@ export const METRICS = {
   reconcile: [
     'RolloutRepaired',
     'ReconcileFailed',
+    'CertificatesCompared',
     'InstalledDeployments',
     'DegradedDeployments',
     'WaitingDeployments',

@@ -33,8 +33,9 @@ check_trust_folder() {
   fi
 }
 
-was_private() { # version
+was_private() { # version, as far as its files tell
   local leaf
+  [[ -f $versions/$1/fullchain.pem ]] || return 1
   split_certificates "$(<"$versions/$1/fullchain.pem")"
   leaf=${CERTIFICATES[0]-}
   ! is_verified_here ${CERTIFICATES[@]+"${CERTIFICATES[@]:1}"}
@@ -81,7 +82,8 @@ adopt_files() {
 }
 
 is_adopted() { # index of a link: the file in its place is in use as the first version
-  [[ $current == "$ADOPTED" && -f ${links[$1]} && $(<"${links[$1]}") == "$(<"$base/current/${files[$1]}")" ]]
+  [[ $current == "$ADOPTED" && -f ${links[$1]} && -f $base/current/${files[$1]} ]] &&
+    [[ $(<"${links[$1]}") == "$(<"$base/current/${files[$1]}")" ]]
 }
 
 # A restored backup may have made plain files of links. The script may replace its own files.

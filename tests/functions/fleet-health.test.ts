@@ -36,6 +36,18 @@ test('a failure is as old as its first rollout that failed, and is over when one
   expect(await health()).toMatchObject({ Installed: 1, Failed: 0, OldestFailureSeconds: 0 });
 });
 
+test('a failure that is paused is none, until it is resumed', async () => {
+  await system.target().addNode('i-00000001', { behaviour: 'failed' });
+  const { body } = await system.register({ CertificateArn: await system.acm.issue('web') });
+  await system.runAll();
+  const item = { path: { CertName: 'web-prod', DeploymentId: body.DeploymentId } };
+  await system.api('POST', '/certificates/{CertName}/deployments/{DeploymentId}/pause', item);
+  system.advance({ hours: 30 });
+  expect(await health()).toMatchObject({ Failed: 0, OldestFailureSeconds: 0 });
+  await system.api('POST', '/certificates/{CertName}/deployments/{DeploymentId}/resume', item);
+  expect(await health()).toMatchObject({ Failed: 1 });
+});
+
 test('the certificate that expires first is the one that counts', async () => {
   await system.target().addNode('i-00000001');
   const first = await system.acm.issue('web');

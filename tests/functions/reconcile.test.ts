@@ -188,20 +188,84 @@ describe('what failed', () => {
     const id = await installed();
     const fail = async (name: string, message: string) => {
       system.acm.failNext('ExportCertificate', awsError(name, message));
-      await system.acm.renew(arn);
-      await system.reconcile('certificates');
+      system.advance({ minutes: 15 });
+      await system.reconcile('nodes');
       await system.runAll();
       return system.messages().length;
     };
+    await system.acm.renew(arn);
+    system.acm.failNext('ExportCertificate', awsError('ValidationException', 'first'));
+    await system.reconcile('certificates');
+    await system.runAll();
+    expect(system.messages()).toHaveLength(1);
     const denied = (action: string) =>
       fail('AccessDeniedException', `not authorized to perform: ${action} on x`);
-    expect(await denied('acm:ExportCertificate')).toBe(1);
-    expect(await denied('acm:ExportCertificate')).toBe(1);
-    expect(await denied('acm:Other')).toBe(2);
+    expect(await denied('acm:ExportCertificate')).toBe(2);
+    expect(await denied('acm:ExportCertificate')).toBe(2);
+    expect(await denied('acm:Other')).toBe(3);
     expect(await fail('ValidationException', 'no')).toBe(3);
     await letTimePass(1);
     expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED' });
-    expect(await fail('ValidationException', 'no')).toBe(4);
+    await system.acm.renew(arn);
+    system.acm.failNext('ExportCertificate', awsError('ValidationException', 'no'));
+    await system.reconcile('certificates');
+    await system.runAll();
+    expect(system.messages()).toHaveLength(4);
+  });
+
+  test('is told again once the order was changed, ACM has renewed, or a node could not even go back', async () => {
+    const node = await system.target().addNode('i-00000001', { behaviour: 'failed' });
+    const id = await installed();
+    const messages = () => system.messages().length;
+    const again = async () => {
+      system.advance({ hours: 3 });
+      await system.reconcile('nodes');
+      await system.runAll();
+      return messages();
+    };
+    expect([messages(), await again()]).toEqual([1, 1]);
+    await system.acm.renew(arn);
+    await system.reconcile('certificates');
+    await system.runAll();
+    expect([messages(), await again()]).toEqual([2, 2]);
+    await installed({ VerifyPort: 8443 });
+    expect([messages(), await again()]).toEqual([3, 3]);
+    node.says = ({ DeploymentId = '', RolloutNumber = '' }) => ({
+      stdout: `${JSON.stringify({ Outcome: 'failed', ExitCode: 70, DeploymentId, RolloutNumber: Number(RolloutNumber), Step: 'reload', Error: 'the way back failed (nginx is not running) after reload-failed: no' })}\n`,
+      exitCode: 70,
+    });
+    system.advance({ days: 2 });
+    expect(await again()).toBe(4);
+    expect((await system.deployment(id)).Status).toBe('FAILED');
+  });
+
+  test('for two causes in turn is told once for each', async () => {
+    await system.target().addNode('i-00000001', { behaviour: 'failed' });
+    const id = await installed();
+    for (let round = 0; round < 6; round += 1) {
+      const open = round % 2 === 0 ? system.refuse(MEMBER) : () => {};
+      system.advance({ days: 2 });
+      expect((await system.reconcile('certificates')).Started).toBe(1);
+      await system.runAll();
+      open();
+    }
+    expect((await system.deployment(id)).Failures).toBe(7);
+    expect(system.messages()).toHaveLength(2);
+  });
+
+  test('is repeated although no message can be sent, and told once that is possible', async () => {
+    const node = await system.target().addNode('i-00000001', { behaviour: 'failed' });
+    system.sns.failNext('Publish', awsError('KMSAccessDeniedException'), 'before', 1000);
+    const { body } = await system.register({ CertificateArn: arn });
+    await system.runAll();
+    await letTimePass(1);
+    expect((await system.deployment(body.DeploymentId)).Rollouts).toBeGreaterThan(1);
+    system.cloud.faults.clear();
+    await letTimePass(1);
+    expect(system.messages()).toHaveLength(1);
+    node.behaviour = 'installs';
+    await letTimePass(3);
+    expect(await system.deployment(body.DeploymentId)).toMatchObject({ Status: 'INSTALLED' });
   });
 
   test('and whose event was lost is told by a sweep, and not again by an event that comes late', async () => {

@@ -268,6 +268,18 @@ describe('nobody is told', () => {
     expect(system.messages()).toEqual([]);
   });
 
+  test.each([{}, { DryRun: true }])(
+    'of a DELETE that stopped a rollout, when its event comes after another POST (%j)',
+    async (body) => {
+      const { id, execution } = await running();
+      expect((await system.remove(id)).status).toBe(200);
+      await system.register({ CertificateArn: arn, ...body });
+      const late = system.executionEvent(system.sfn.executions.get(execution.arn) as Execution);
+      expect(await system.report(late)).toEqual({ Ignored: expect.stringContaining('no failure') });
+      expect(system.messages()).toEqual([]);
+    },
+  );
+
   test.each(['by-hand', '0'.repeat(24), `${'0'.repeat(24)}-ab-0`, `${'0'.repeat(24)}-xy-1`, ''])(
     'of an execution named %j: it is none of ours',
     async (name) => {

@@ -712,6 +712,43 @@ describe('a port', () => {
   });
 });
 
+describe('plain files of another tool', () => {
+  const plain = async (file: string, text: string, mode: number) => writeFile(node.ssl(file), text, { mode });
+  const own = async () => {
+    await plain('certs/web-fullchain.pem', first.value.Certificate + ca.chain, 0o644);
+    await plain('certs/web-chain.pem', ca.chain, 0o644);
+    await writeFile(path.join(node.folder, 'passphrase'), first.value.Passphrase, { mode: 0o600 });
+    await execute('openssl', [
+      'pkey',
+      '-in',
+      await encryptedKeyFile(),
+      '-passin',
+      `file:${path.join(node.folder, 'passphrase')}`,
+      '-out',
+      node.ssl('private/web-privkey.pem'),
+    ]);
+    await chmod(node.ssl('private/web-privkey.pem'), 0o600);
+  };
+  const encryptedKeyFile = async () => {
+    const file = path.join(node.folder, 'key.pem');
+    await writeFile(file, first.value.PrivateKey, { mode: 0o600 });
+    return file;
+  };
+
+  test('with a combined file beside them are refused by its name, each time', async () => {
+    await own();
+    await plain('private/web-combined.pem', 'of another tool', 0o600);
+    const options = { SSM_ExtraFormats: 'combined-pem' };
+    for (const rollout of [1, 2]) {
+      expect(await run(second, rollout, options)).toMatchObject({
+        Outcome: 'failed',
+        ExitCode: 32,
+        Error: expect.stringContaining('web-combined.pem is no link of this script'),
+      });
+    }
+  });
+});
+
 describe('an expired certificate in the chain', () => {
   test('is a warning where it is the last one and nothing needs it', async () => {
     const oldRoot = await createAuthority('Old Root', undefined, daysFromNow(-2));

@@ -21,6 +21,15 @@ const REFUSED: [string, string][] = [
     'functions/reconcile',
     `../../${folder}/any.ts`,
   ]),
+  ...['reconcile', 'inventory', 'target-account', 'runtime', 'domain', 'rollouts'].flatMap(
+    (name): [string, string][] => [
+      [`functions/${name}`, 'local-cloud'],
+      [`functions/${name}`, 'local-cloud/iam'],
+    ],
+  ),
+  ['functions/inventory', './x/../../rollouts/advance.ts'],
+  ['functions/reconcile', './x/../../rollout-ended/rollout-ended.ts'],
+  ['layers/runtime', 'local-cloud'],
   ['layers/runtime', '../../local/cloud.ts'],
   ['layers/runtime', '../../functions/domain/next.ts'],
   ['bench', '../tests/support/until.ts'],
