@@ -12,7 +12,7 @@ const root = path.dirname(import.meta.dirname);
 /** Fresh processes for each figure: enough for a steady median on a shared machine. */
 const PROCESSES = 20;
 
-/** Handlers read their environment when they are imported; the values do not matter here. */
+/** Handlers read their environment when they are imported; the values do not matter here. Lambda keeps nothing compiled. */
 const ENVIRONMENT = {
   AWS_REGION: 'eu-west-1',
   AWS_LAMBDA_FUNCTION_NAME: 'bench',
@@ -97,7 +97,7 @@ function measureInTurn(probe: string, files: Map<string, string>): Map<string, n
       const { stdout, stderr, status } = spawnSync(
         process.execPath,
         [probe, layer, pathToFileURL(file).href],
-        { env: { ...process.env, ...ENVIRONMENT }, encoding: 'utf8' },
+        { env: { ...process.env, ...ENVIRONMENT, NODE_DISABLE_COMPILE_CACHE: '1' }, encoding: 'utf8' },
       );
       if (status !== 0) {
         throw new Error(`${name} cannot be imported: ${stderr}`);
