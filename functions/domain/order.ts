@@ -32,6 +32,14 @@ function text(form: string, says: string, ...nevers: Never[]) {
     : schema.meta({ not: { pattern: `^${oneOf(nevers.map(({ form: never }) => never))}$` } });
 }
 
+/**
+ * A field as it is explained to people.
+ *
+ * @param without what holds where a field without a default is left out.
+ */
+const said = <T extends z.ZodType>(schema: T, example: unknown, description: string, without?: string): T =>
+  schema.meta({ examples: [example], description, ...(without === undefined ? {} : { without }) });
+
 /** A list without doubles, empty where it is left out. */
 function listOf<T extends z.ZodType<string>>(item: T, most: number, says: string) {
   return z
@@ -57,72 +65,57 @@ export const deploymentId = text(PATTERNS.DeploymentId, 'not a DeploymentId');
  * Options of the installation. They reach the install script as parameters of the same names: lists with a space between
  * two values, what is left out as an empty text. One that the first edition did not know has no default: a member stack
  * that is older gets no parameter that it does not know, unless an order asks for it.
- *
- * `without` says what holds where an option without a default is left out.
  */
 export const INSTALL_OPTIONS = {
-  ReloadServices: units.meta({
-    examples: [['haproxy', 'nginx']],
-    description: 'systemd units that are reloaded, in this order, for example `["nginx"]`.',
-  }),
-  RestartServices: units.meta({
-    examples: [['slapd']],
-    description:
-      'systemd units that are restarted after the reloads, in this order. For units that cannot reload, for example `["slapd"]`. None of them may be in ReloadServices.',
-  }),
-  VerifyPort: z
-    .int()
-    .min(0)
-    .max(65535)
-    .default(0)
-    .meta({
-      examples: [8443],
-      description:
-        'Port of the node that must serve the new certificate afterwards, at 127.0.0.1 or [::1]. 0 does not look.',
-    }),
-  VerifyName: text(PATTERNS.DnsName, 'not a DNS name', NO_TWO_DOTS)
-    .optional()
-    .meta({
-      examples: ['www.example.com'],
-      description: 'Name by which the certificate is asked for at the port (SNI).',
-      without: "one of the certificate's own names",
-    }),
-  VerifyProtocol: z
-    .enum(['imap', 'pop3', 'smtp', 'ftp', 'ldap', 'postgres', 'mysql'])
-    .optional()
-    .meta({
-      examples: ['imap'],
-      description: 'Protocol by which TLS is asked for at the port (STARTTLS).',
-      without: 'TLS at once',
-    }),
-  KeyFormat: z
-    .enum(['decrypted', 'encrypted'])
-    .default('decrypted')
-    .meta({
-      examples: ['decrypted'],
-      description: 'Whether the key lies there with or without its passphrase.',
-    }),
-  ExtraFormats: listOf(z.enum(['combined-pem', 'pkcs12']), 2, 'each format once')
-    .default([])
-    .meta({
-      examples: [['combined-pem', 'pkcs12']],
-      description: 'More files: `combined-pem` for HAProxy, `pkcs12` for Java.',
-    }),
-  KeyMode: z
-    .enum(['0400', '0440', '0600', '0640'])
-    .optional()
-    .meta({
-      examples: ['0640'],
-      description: 'Mode of the file with the key.',
-      without: 'as found, else `0600`',
-    }),
-  KeyGroup: text(PATTERNS.UnixGroup, 'not the name of a Unix group', NO_NUMBER_AND_NO_DOTS)
-    .optional()
-    .meta({
-      examples: ['ssl-cert'],
-      description: 'Unix group of the file with the key: any name that useradd takes.',
-      without: 'as found, else `root`',
-    }),
+  ReloadServices: said(
+    units,
+    ['haproxy', 'nginx'],
+    'systemd units that are reloaded, in this order, for example `["nginx"]`.',
+  ),
+  RestartServices: said(
+    units,
+    ['slapd'],
+    'systemd units that are restarted after the reloads, in this order. For units that cannot reload, for example `["slapd"]`. None of them may be in ReloadServices.',
+  ),
+  VerifyPort: said(
+    z.int().min(0).max(65535).default(0),
+    8443,
+    'Port of the node that must serve the new certificate afterwards, at 127.0.0.1 or [::1]. 0 does not look.',
+  ),
+  VerifyName: said(
+    text(PATTERNS.DnsName, 'not a DNS name', NO_TWO_DOTS).optional(),
+    'www.example.com',
+    'Name by which the certificate is asked for at the port (SNI).',
+    "one of the certificate's own names",
+  ),
+  VerifyProtocol: said(
+    z.enum(['imap', 'pop3', 'smtp', 'ftp', 'ldap', 'postgres', 'mysql']).optional(),
+    'imap',
+    'Protocol by which TLS is asked for at the port (STARTTLS).',
+    'TLS at once',
+  ),
+  KeyFormat: said(
+    z.enum(['decrypted', 'encrypted']).default('decrypted'),
+    'decrypted',
+    'Whether the key lies there with or without its passphrase.',
+  ),
+  ExtraFormats: said(
+    listOf(z.enum(['combined-pem', 'pkcs12']), 2, 'each format once').default([]),
+    ['combined-pem', 'pkcs12'],
+    'More files: `combined-pem` for HAProxy, `pkcs12` for Java.',
+  ),
+  KeyMode: said(
+    z.enum(['0400', '0440', '0600', '0640']).optional(),
+    '0640',
+    'Mode of the file with the key.',
+    'as found, else `0600`',
+  ),
+  KeyGroup: said(
+    text(PATTERNS.UnixGroup, 'not the name of a Unix group', NO_NUMBER_AND_NO_DOTS).optional(),
+    'ssl-cert',
+    'Unix group of the file with the key: any name that useradd takes.',
+    'as found, else `root`',
+  ),
 };
 
 export const InstallOptions = z.strictObject(INSTALL_OPTIONS);
@@ -130,76 +123,66 @@ export type InstallOptions = z.output<typeof InstallOptions>;
 
 /** The fields of a request, but for the name of the certificate, which is in the path. */
 const ORDER = {
-  CertificateArn: certificateArn.meta({
-    examples: ['arn:aws:acm:eu-central-1:111122223333:certificate/11112222-3333-4444-5555-666677778888'],
-    description: "An exportable certificate of ACM, of the stack's own account and Region.",
-  }),
-  TargetTagKey: text(
-    PATTERNS.TagKey,
-    'up to 128 letters, digits, spaces and _ . : / = - @',
-    NO_SPACE_AT_AN_END,
-    NO_KEY_OF_AWS,
-  ).meta({
-    examples: ['acm-export'],
-    description: 'Key of the tag that the nodes carry: one of the keys that the stack may use.',
-  }),
-  TargetTagValue: text(
-    PATTERNS.TagValue,
-    'up to 256 letters, digits, spaces and _ . : / = + - @',
-    NO_SPACE_AT_AN_END,
-  ).meta({ examples: ['web-prod'], description: 'Value of that tag.' }),
-  TargetAccount: account
-    .optional()
-    .meta({ examples: ['444455556666'], description: 'Account of the nodes.', without: "the stack's own" }),
-  TargetRegion: text(PATTERNS.Region, 'not a Region')
-    .optional()
-    .meta({ examples: ['eu-central-1'], description: 'Region of the nodes.', without: "the stack's own" }),
+  CertificateArn: said(
+    certificateArn,
+    'arn:aws:acm:eu-central-1:111122223333:certificate/11112222-3333-4444-5555-666677778888',
+    "An exportable certificate of ACM, of the stack's own account and Region.",
+  ),
+  TargetTagKey: said(
+    text(
+      PATTERNS.TagKey,
+      'up to 128 letters, digits, spaces and _ . : / = - @',
+      NO_SPACE_AT_AN_END,
+      NO_KEY_OF_AWS,
+    ),
+    'acm-export',
+    'Key of the tag that the nodes carry: one of the keys that the stack may use.',
+  ),
+  TargetTagValue: said(
+    text(PATTERNS.TagValue, 'up to 256 letters, digits, spaces and _ . : / = + - @', NO_SPACE_AT_AN_END),
+    'web-prod',
+    'Value of that tag.',
+  ),
+  TargetAccount: said(account.optional(), '444455556666', 'Account of the nodes.', "the stack's own"),
+  TargetRegion: said(
+    text(PATTERNS.Region, 'not a Region').optional(),
+    'eu-central-1',
+    'Region of the nodes.',
+    "the stack's own",
+  ),
   ...INSTALL_OPTIONS,
   // Ten at once keeps a fleet of web servers serving; one node in ten may fail before the rest is left alone.
   // Forms as in SendCommand (SSM API reference).
-  MaxConcurrency: text(PATTERNS.Amount, 'a number or a percentage from 1')
-    .default('10')
-    .meta({
-      examples: ['25%'],
-      description: 'Nodes at once, after the first one: a number or a percentage.',
-    }),
-  MaxErrors: text(PATTERNS.AmountOrNone, 'a number or a percentage')
-    .default('10%')
-    .meta({
-      examples: ['1'],
-      description: 'Failed nodes after which no further node is started: a number or a percentage.',
-    }),
-  DryRun: z
-    .boolean()
-    .default(false)
-    .meta({
-      examples: [false],
-      description:
-        'Runs all checks on the nodes and changes nothing there. What is registered already stays as it is; the result stands in LastDryRun and beside each node.',
-    }),
-  Delivery: z
-    .enum(['nodes', 'secret'])
-    .default('nodes')
-    .meta({
-      examples: ['nodes'],
-      description:
-        '`nodes` installs on managed nodes. `secret` only stores and renews the bundle, for the roles in ReaderRoleArns, and announces each version by an event in the target account.',
-    }),
+  MaxConcurrency: said(
+    text(PATTERNS.Amount, 'a number or a percentage from 1').default('10'),
+    '25%',
+    'Nodes at once, after the first one: a number or a percentage.',
+  ),
+  MaxErrors: said(
+    text(PATTERNS.AmountOrNone, 'a number or a percentage').default('10%'),
+    '1',
+    'Failed nodes after which no further node is started: a number or a percentage.',
+  ),
+  DryRun: said(
+    z.boolean().default(false),
+    false,
+    'Runs all checks on the nodes and changes nothing there. What is registered already stays as it is; the result stands in LastDryRun and beside each node.',
+  ),
+  Delivery: said(
+    z.enum(['nodes', 'secret']).default('nodes'),
+    'nodes',
+    '`nodes` installs on managed nodes. `secret` only stores and renews the bundle, for the roles in ReaderRoleArns, and announces each version by an event in the target account.',
+  ),
   // A resource policy holds 20,480 characters; ten ARNs of the longest names fit many times.
-  ReaderRoleArns: listOf(text(PATTERNS.RoleArn, 'not the ARN of a role'), 10, 'each role once')
-    .min(1)
-    .optional()
-    .meta({
-      examples: [['arn:aws:iam::444455556666:role/ecs-execution']],
-      description: 'Roles of the target account that may read the bundle. With Delivery `secret` only.',
-    }),
+  ReaderRoleArns: said(
+    listOf(text(PATTERNS.RoleArn, 'not the ARN of a role'), 10, 'each role once').min(1).optional(),
+    ['arn:aws:iam::444455556666:role/ecs-execution'],
+    'Roles of the target account that may read the bundle. With Delivery `secret` only.',
+  ),
 };
 
 const OrderFields = z.strictObject({
-  CertName: z
-    .string()
-    .optional()
-    .meta({ examples: ['web-prod'], description: 'If given, the same as in the path.' }),
+  CertName: said(z.string().optional(), 'web-prod', 'If given, the same as in the path.'),
   ...ORDER,
 });
 

@@ -23,7 +23,7 @@ import type { Notify } from '../notifications/notifier.ts';
 import { type AdvanceDeps, advance, decide } from '../rollouts/advance.ts';
 import { type RemovalDeps, removeDeployment } from '../rollouts/removal.ts';
 import { tellFailure } from '../rollouts/tell-failure.ts';
-import { inParallel } from '../runtime/in-parallel.ts';
+import { allOf, inParallel } from '../runtime/in-parallel.ts';
 import { LOGGED, logger } from '../runtime/observability.ts';
 import { type RateLimitDeps, rateLimit } from '../runtime/rate-limit.ts';
 import { listNodes } from '../target-account/nodes.ts';
@@ -134,19 +134,10 @@ const IN_SLOTS: ReadonlySet<Reason> = new Set<Reason>(['renewed', 'failed', 'unt
 async function tend(deployment: Deployment, pass: Pass, deps: ReconcileDeps, nodes?: Nodes): Promise<void> {
   const { Observed: last } = deployment;
   const isHeard = last && Date.parse(last.At) + HEARD_AFTER_MS <= deps.now().getTime();
-  await bothOf(
+  await allOf(
     actOn(deployment, pass, deps, nodes),
     isHeard ? tellOfFailure(deployment, pass, deps) : undefined,
   );
-}
-
-/** One that fails keeps the other from nothing. */
-async function bothOf(...works: (Promise<void> | undefined)[]): Promise<void> {
-  for (const done of await Promise.allSettled(works)) {
-    if (done.status === 'rejected') {
-      throw done.reason;
-    }
-  }
 }
 
 async function actOn(deployment: Deployment, pass: Pass, deps: ReconcileDeps, nodes?: Nodes): Promise<void> {
@@ -183,7 +174,7 @@ async function closeLost(
     Error: lostText(status),
   });
   pass.Repaired += 1;
-  await bothOf(actOn(current, pass, deps), tellOfFailure(current, pass, deps));
+  await allOf(actOn(current, pass, deps), tellOfFailure(current, pass, deps));
 }
 
 /** People hear of a failure from rollout-ended, unless its event was lost or it could not tell them. */

@@ -7,6 +7,7 @@ import type { Notify, Report } from '../notifications/notifier.ts';
 import { type AdvanceDeps, advance } from '../rollouts/advance.ts';
 import { tellFailure } from '../rollouts/tell-failure.ts';
 import { ignore, readEvent } from '../runtime/event.ts';
+import { allOf } from '../runtime/in-parallel.ts';
 import { logFields } from '../runtime/observability.ts';
 
 /** The fields that are read of Step Functions' Execution Status Change (Step Functions developer guide). */
@@ -53,14 +54,11 @@ export async function rolloutEnded(event: unknown, deps: RolloutEndedDeps): Prom
   const { executionArn } = detail;
   const failure = { executionArn, rolloutNumber, text: textOf(detail), at: read.data.time };
   const { current, isToTell } = await close(deployment, failure, detail, deps);
-  const [told, advanced] = await Promise.allSettled([
+  const [told] = await allOf(
     isToTell ? tellFailure(current, failure, deps) : false,
     advance(deploymentId, deps, deps),
-  ]);
-  for (const { reason } of [told, advanced].filter((done) => done.status === 'rejected')) {
-    throw reason;
-  }
-  return (told as PromiseFulfilledResult<boolean>).value
+  );
+  return told
     ? { Reported: executionArn }
     : ignore('there is no failure to tell people of, or they were told of its cause');
 }

@@ -17,3 +17,11 @@ export async function inParallel<T>(
     throw failures[0];
   }
 }
+
+/** Waits for all, whatever becomes of the others, and then throws what the first of them threw. */
+export async function allOf<T extends unknown[]>(
+  ...works: { [K in keyof T]: Promise<T[K]> | T[K] }
+): Promise<T> {
+  await Promise.allSettled(works);
+  return Promise.all(works) as Promise<T>;
+}
