@@ -175,7 +175,7 @@ const sections = {
   SET: fc.array(fc.oneof(say`${target} = ${source}`, setKey), { maxLength: 3 }),
   REMOVE: fc.uniqueArray(removed, { maxLength: 2, selector: String }),
   ADD: fc.array(
-    fc.oneof(say`${path('count', 'm.x', 'weight')} ${N}`, say`${path('tags', 'nums')} ${fc.oneof(SS, NS)}`),
+    fc.oneof(say`${path('count', 'm.x')} ${N}`, say`${path('tags', 'nums')} ${fc.oneof(SS, NS)}`),
     { maxLength: 1 },
   ),
   DELETE: fc.array(say`${path('tags', 'nums')} ${fc.oneof(SS, NS)}`, { maxLength: 1 }),
