@@ -1,8 +1,5 @@
 // Writes what is made from other files, and lies in the repository as it is deployed or read: nobody needs a build for it.
 //
-//   node scripts/render.ts           renders
-//   node scripts/render.ts --check   fails if a file does not hold what would be rendered
-//
 // The SSM documents stand in member-account.yaml as plain YAML and the script with its comments: what runs on a server
 // as root can be read there, line by line.
 import { existsSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
@@ -169,19 +166,9 @@ function toOpenApi(value: unknown): string {
   return document.toString({ lineWidth: 110, singleQuote: true, flowCollectionPadding: false });
 }
 
-function main(isCheck: boolean): void {
-  for (const file of Object.keys(RENDERED)) {
-    const { is, shouldBe } = rendered(file);
-    if (is !== shouldBe && isCheck) {
-      console.error(`${file} is stale: run make render`);
-      process.exitCode = 1;
-    } else if (is !== shouldBe) {
-      writeFileSync(path.join(root, file), shouldBe);
-    }
-  }
-}
-
 /** Not `import.meta.main`, which early releases of Node 24 do not have. */
 if (process.argv[1] && realpathSync(process.argv[1]) === import.meta.filename) {
-  main(process.argv.includes('--check'));
+  for (const file of Object.keys(RENDERED)) {
+    writeFileSync(path.join(root, file), rendered(file).shouldBe);
+  }
 }

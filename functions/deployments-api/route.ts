@@ -2,6 +2,7 @@ import type { APIGatewayProxyEvent, APIGatewayProxyResult } from 'aws-lambda';
 import type * as z from 'zod';
 import { isNamed, RequestRefused } from '../domain/errors.ts';
 import { DeploymentBody } from '../domain/order.ts';
+import { PATTERNS, whole } from '../domain/patterns.ts';
 import { LOGGED, logFields, logger } from '../runtime/observability.ts';
 import {
   createDeployment,
@@ -114,7 +115,7 @@ export async function route(
 ): Promise<APIGatewayProxyResult> {
   // API Gateway lets a client override its request id: only one of the expected form travels on.
   const given = event.requestContext?.requestId ?? '';
-  const correlationId = /^[A-Za-z0-9-]{1,64}$/.test(given) ? given : requestId;
+  const correlationId = whole(PATTERNS.CorrelationId).test(given) ? given : requestId;
   logFields({ ...event.pathParameters, CorrelationId: correlationId });
   try {
     const found = ROUTES[`${event.httpMethod} ${event.resource}`];

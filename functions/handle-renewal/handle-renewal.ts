@@ -5,6 +5,7 @@ import { type Certificate, isCertificateArn } from '../domain/certificate.ts';
 import { type Deployment, timestamp } from '../domain/deployment.ts';
 import { CertificateNotDeployable, RetryLater } from '../domain/errors.ts';
 import { type Noticed, wantedAfterRenewal } from '../domain/next.ts';
+import { PATTERNS, whole } from '../domain/patterns.ts';
 import { type AdvanceDeps, advance, decide } from '../rollouts/advance.ts';
 import { type Ignored, ignore, readEvent } from '../runtime/event.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
@@ -14,7 +15,7 @@ import { logFields, logger } from '../runtime/observability.ts';
 const RenewalEvent = z.object({
   source: z.literal('aws.acm'),
   'detail-type': z.literal('ACM Certificate Available'),
-  id: z.string().regex(/^[A-Za-z0-9-]{1,64}$/, 'not the id of an event'),
+  id: z.string().regex(whole(PATTERNS.CorrelationId), 'not the id of an event'),
   time: z.iso.datetime({ offset: true }),
   resources: z.array(z.string()).min(1),
   detail: z.object({ Action: z.literal('RENEWAL') }),

@@ -287,10 +287,8 @@ export class Inventory {
   async remove(deployment: Deployment): Promise<void> {
     const { DeploymentId, RolloutNumber } = deployment;
     const nodes = await this.nodes.all(DeploymentId);
-    await this.nodes.drop(
-      DeploymentId,
-      nodes.map((node) => node.NodeId),
-    );
+    const nodeIds = nodes.map(({ NodeId }) => NodeId);
+    await this.nodes.drop(DeploymentId, nodeIds);
     await this.table.put({
       Item: { ...keyOf(DeploymentId), RolloutNumber },
       ConditionExpression: '#Status = :deleting AND RolloutNumber = :number',
@@ -310,7 +308,7 @@ export class Inventory {
     const { DeploymentId, Wanted, Running, Observed, LastTrial } = deployment;
     const seen = asRead(deployment.FirstEditionItem, FIRST_EDITION_MARKS);
     await this.update(DeploymentId, {
-      set: { Options: deployment.Options, Wanted, Running, Observed, LastTrial },
+      set: { Wanted, Running, Observed, LastTrial },
       remove: [...FIRST_EDITION_NAMES, ...(Running ? [] : ['Running'])],
       condition: `${isDeployment} AND ${seen.condition}`,
       values: seen.values,

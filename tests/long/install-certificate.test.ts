@@ -1,57 +1,23 @@
 import { execFile } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import {
-  chmod,
-  copyFile,
-  cp,
-  mkdir,
-  readdir,
-  readFile,
-  rm,
-  stat,
-  symlink,
-  writeFile,
-} from 'node:fs/promises';
+import { chmod, copyFile, cp, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { TlsServer } from 'local-cloud/node';
 import { SHIMS } from 'local-cloud/node';
 import { startTlsServer } from '../../local/tls-server.ts';
 import { nodeParameters } from '../../scripts/parameters.ts';
 import { installScript } from '../../scripts/render.ts';
-import {
-  type Bundle,
-  bundleOf,
-  createAuthority,
-  createChain,
-  daysFromNow,
-  issue,
-} from '../ssm-documents/certificates.ts';
-import { AUTHORITIES, createNode, type Environment, type TestNode } from '../ssm-documents/test-node.ts';
+import { type Bundle, bundleOf, createAuthority, daysFromNow, issue } from '../ssm-documents/certificates.ts';
+import { ca, first, mode, node, openssl, second } from '../ssm-documents/install-set-up.ts';
+import { AUTHORITIES, type Environment, type TestNode } from '../ssm-documents/test-node.ts';
 import { needs } from '../support/needs.ts';
 import { MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
 
 const execute = promisify(execFile);
-
-const mode = async (file: string) => ((await stat(file)).mode & 0o7777).toString(8);
-const openssl = async (...args: string[]) => (await execute('openssl', args)).stdout;
-
-let ca: Awaited<ReturnType<typeof createChain>>;
-let first: Bundle;
-let second: Bundle;
-let node: TestNode;
-
-beforeAll(async () => {
-  ca = await createChain();
-  [first, second] = [await ca.newBundle(), await ca.newBundle()];
-});
-beforeEach(async () => {
-  node = await createNode({ knownAuthority: ca.root.pem });
-});
-afterEach(() => node.remove());
 
 /** What a server finds at the paths that stay: a certificate with its chain, and the key that belongs to it. */
 async function installedSerial(of = node): Promise<string | undefined> {

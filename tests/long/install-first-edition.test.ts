@@ -2,30 +2,17 @@ import { execFile } from 'node:child_process';
 import { chmod, copyFile, mkdir, readdir, readlink, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { installScript } from '../../scripts/render.ts';
 import { type Bundle, createChain } from '../ssm-documents/certificates.ts';
-import { createNode, type Environment, type TestNode } from '../ssm-documents/test-node.ts';
+import { ca, first, mode, node, second } from '../ssm-documents/install-set-up.ts';
+import type { Environment } from '../ssm-documents/test-node.ts';
 import { needs } from '../support/needs.ts';
 
 // Nodes that the first edition installed: its script, as 69d6b04 had it, does the work, and this one takes over.
 
 const execute = promisify(execFile);
 const OLD_SCRIPT = new URL('../ssm-documents/first-edition/install-certificate.sh', import.meta.url);
-
-let ca: Awaited<ReturnType<typeof createChain>>;
-let first: Bundle;
-let second: Bundle;
-let node: TestNode;
-
-beforeAll(async () => {
-  ca = await createChain();
-  [first, second] = [await ca.newBundle(), await ca.newBundle()];
-});
-beforeEach(async () => {
-  node = await createNode({ knownAuthority: ca.root.pem });
-});
-afterEach(() => node.remove());
 
 /** Which edition the next runs are of. */
 async function edition(which: 'first' | 'second') {
@@ -89,7 +76,6 @@ test.each(['077', '000', '027'])(
     expect(Outcome).toBe('installed');
     const { result } = await node.install(second, 2);
     expect(result.Outcome).toBe('installed');
-    const mode = async (file: string) => ((await stat(file)).mode & 0o7777).toString(8);
     for (const folder of ['', 'versions', 'current/'])
       expect([folder, await mode(node.base(folder))]).toEqual([folder, '755']);
     expect(await mode(node.path('run/acm-export'))).toBe('700');

@@ -9,7 +9,6 @@ import {
   readlink,
   rename,
   rm,
-  stat,
   symlink,
   writeFile,
 } from 'node:fs/promises';
@@ -27,14 +26,9 @@ import {
   daysFromNow,
   issue,
 } from '../ssm-documents/certificates.ts';
+import { ca, first, mode, node, second } from '../ssm-documents/install-set-up.ts';
 import { DIALOGUES, startStarttlsServer } from '../ssm-documents/starttls-server.ts';
-import {
-  AUTHORITIES,
-  createNode,
-  DEPLOYMENT,
-  type Environment,
-  type TestNode,
-} from '../ssm-documents/test-node.ts';
+import { AUTHORITIES, DEPLOYMENT, type Environment } from '../ssm-documents/test-node.ts';
 import { needs } from '../support/needs.ts';
 import { MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
 
@@ -42,21 +36,6 @@ import { MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
 // folders, private authorities, ports that answer strangely, files that a backup brought back.
 
 const execute = promisify(execFile);
-const mode = async (file: string) => ((await stat(file)).mode & 0o7777).toString(8);
-
-let ca: Awaited<ReturnType<typeof createChain>>;
-let first: Bundle;
-let second: Bundle;
-let node: TestNode;
-
-beforeAll(async () => {
-  ca = await createChain();
-  [first, second] = [await ca.newBundle(), await ca.newBundle()];
-});
-beforeEach(async () => {
-  node = await createNode({ knownAuthority: ca.root.pem });
-});
-afterEach(() => node.remove());
 
 const run = async (bundle: Bundle, rollout: number, environment: Environment = {}) =>
   (await node.run({ ...(await node.offer(bundle, rollout)), ...environment })).result;
@@ -713,31 +692,9 @@ describe('a port', () => {
 });
 
 describe('plain files of another tool', () => {
-  const plain = async (file: string, text: string, mode: number) => writeFile(node.ssl(file), text, { mode });
-  const own = async () => {
-    await plain('certs/web-fullchain.pem', first.value.Certificate + ca.chain, 0o644);
-    await plain('certs/web-chain.pem', ca.chain, 0o644);
-    await writeFile(path.join(node.folder, 'passphrase'), first.value.Passphrase, { mode: 0o600 });
-    await execute('openssl', [
-      'pkey',
-      '-in',
-      await encryptedKeyFile(),
-      '-passin',
-      `file:${path.join(node.folder, 'passphrase')}`,
-      '-out',
-      node.ssl('private/web-privkey.pem'),
-    ]);
-    await chmod(node.ssl('private/web-privkey.pem'), 0o600);
-  };
-  const encryptedKeyFile = async () => {
-    const file = path.join(node.folder, 'key.pem');
-    await writeFile(file, first.value.PrivateKey, { mode: 0o600 });
-    return file;
-  };
-
   test('with a combined file beside them are refused by its name, each time', async () => {
-    await own();
-    await plain('private/web-combined.pem', 'of another tool', 0o600);
+    await plainFiles(await issue(ca.intermediate));
+    await writeFile(node.ssl('private/web-combined.pem'), 'of another tool', { mode: 0o600 });
     const options = { SSM_ExtraFormats: 'combined-pem' };
     for (const rollout of [1, 2]) {
       expect(await run(second, rollout, options)).toMatchObject({

@@ -1,36 +1,20 @@
 // What an install promises, each promise once. What it does in every single case is in tests/long.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chmod, copyFile, mkdir, readlink, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readlink, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { SHIMS, type TlsServer } from 'local-cloud/node';
 import { startTlsServer } from '../../local/tls-server.ts';
 import { needs } from '../support/needs.ts';
 import { MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
 import { until } from '../support/until.ts';
-import { type Bundle, createChain } from './certificates.ts';
-import { createNode, DEPLOYMENT, SECRET, type TestNode } from './test-node.ts';
+import type { Bundle } from './certificates.ts';
+import { ca, first, mode, node, openssl, second } from './install-set-up.ts';
+import { DEPLOYMENT, SECRET } from './test-node.ts';
 
 const execute = promisify(execFile);
-
-const mode = async (file: string) => ((await stat(file)).mode & 0o7777).toString(8);
-const openssl = async (...args: string[]) => (await execute('openssl', args)).stdout;
-
-let ca: Awaited<ReturnType<typeof createChain>>;
-let first: Bundle;
-let second: Bundle;
-let node: TestNode;
-
-beforeAll(async () => {
-  ca = await createChain();
-  [first, second] = [await ca.newBundle(), await ca.newBundle()];
-});
-beforeEach(async () => {
-  node = await createNode({ knownAuthority: ca.root.pem });
-});
-afterEach(() => node.remove());
 
 describe('an install', () => {
   test.each(['RSA-2048', 'P-256', 'P-384'] as const)(
