@@ -4,7 +4,15 @@ import {
   paginateListCommandInvocations,
   type SSMClient,
 } from '@aws-sdk/client-ssm';
-import { type Deployment, executionArnOf, isDryRun } from '../domain/deployment.ts';
+import {
+  type Deployment,
+  executionArnOf,
+  holdsVersion,
+  isDryRun,
+  type NodeResult,
+  timestamp,
+} from '../domain/deployment.ts';
+import { type Earliest, earliestOf } from '../domain/expiry.ts';
 import {
   type CheckInstallationInput,
   FIRST_WAIT_SECONDS,
@@ -12,6 +20,7 @@ import {
   installationOf,
   LONGEST_POLL_SECONDS,
 } from '../domain/installation.ts';
+import type { ManagedNode } from '../domain/nodes.ts';
 import { parseResultLine } from '../domain/result-line.ts';
 import { judge, type Report, resultsOf } from '../domain/verdict.ts';
 import type { Inventory } from '../inventory/inventory.ts';
@@ -89,23 +98,65 @@ async function conclude(
   deps: CheckInstallationDeps,
 ): Promise<Installation> {
   const { DeploymentId } = deployment;
+  const { NodeIds } = running;
   const reports = await reportsOf(ssm, execution);
-  const nodes = await listNodes(ssm, deployment);
-  const { results, HeldNumber } = resultsOf(nodes, reports, input, deps.now());
-  await deps.inventory.nodes.record(DeploymentId, running.RolloutNumber, results, isDryRun(running));
+  const listed = await listNodes(ssm, deployment);
+  const nodes = NodeIds ? listed.filter(({ NodeId }) => NodeIds.includes(NodeId)) : listed;
+  const { results, gone, HeldNumber } = resultsOf(nodes, reports, input, deps.now());
+  const Earliest = await recordResults({ deployment, running }, input, results, listed, deps);
   const verdict = judge(results, {
     status: execution.AutomationExecutionStatus ?? 'unknown',
     message: execution.FailureMessage ?? 'no message',
     timedOut,
+    gone,
   });
   const { ended } = await deps.inventory.end(deployment, running.RolloutNumber, {
     ...verdict,
     ExecutionArn: executionArnOf(deps.stateMachineArn, DeploymentId, running),
     Exported: input.Bundle,
+    Earliest,
     AutomationEnded: !timedOut,
     HeldNumber,
   });
   return installationOf(ended);
+}
+
+/**
+ * Writes what became of the nodes. Of a healing that was in vain the node's record stays as it is, but for the reason.
+ *
+ * @returns what ends first of all that the nodes serve now.
+ */
+async function recordResults(
+  { deployment, running }: OpenRollout,
+  { Bundle }: CheckInstallationInput,
+  results: readonly NodeResult[],
+  listed: readonly ManagedNode[],
+  { inventory, now }: CheckInstallationDeps,
+): Promise<Earliest | undefined> {
+  const { DeploymentId } = deployment;
+  const { nodes } = inventory;
+  const isHealing = running.Cause === 'DRIFT';
+  const told = isHealing ? results.filter(({ Outcome }) => holdsVersion(Outcome)) : results;
+  const { Serial, VersionId, NotBefore, NotAfter } = Bundle;
+  const served = {
+    Serial,
+    VersionId,
+    ...(NotBefore ? { NotBefore } : {}),
+    NotAfter,
+    SeenAt: timestamp(now()),
+  };
+  await nodes.record(DeploymentId, running.RolloutNumber, told, { dryRun: isDryRun(running), served });
+  for (const { NodeId, Outcome, Error: reason = Outcome } of results) {
+    if (isHealing && !holdsVersion(Outcome)) {
+      await nodes.noteFinding(DeploymentId, NodeId, { Error: reason });
+    }
+  }
+  const isListed = new Set(listed.map(({ NodeId }) => NodeId));
+  const records = await nodes.all(DeploymentId);
+  return earliestOf(
+    deployment,
+    records.filter(({ NodeId }) => isListed.has(NodeId)),
+  );
 }
 
 /** What Run Command says of the nodes, in the order of the steps: the canary's own run comes first. */

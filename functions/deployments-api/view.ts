@@ -21,7 +21,18 @@ export function viewOf(
     RestoreBundle: ___,
     ...shown
   } = deployment as Deployment & { Item?: string };
-  const { Running, Observed, LastTrial, Wanted, Unfinished, HeldNumber, RenewalAnswered, ...fields } = shown;
+  const {
+    Running,
+    Observed,
+    LastTrial,
+    LastHealing,
+    Wanted,
+    Unfinished,
+    HeldNumber,
+    RenewalAnswered,
+    ...more
+  } = shown;
+  const { Drift: ____, ...fields } = more;
   const { reason, at } = decide(deployment, undefined, deps);
   const followUp = followUpOf(deployment);
   return {
@@ -32,6 +43,7 @@ export function viewOf(
     ...(Observed ? { LastRollout: lastOf(Observed), Failures: Observed.Failures } : {}),
     ...(Observed?.FailingSince ? { FailingSince: Observed.FailingSince } : {}),
     ...(LastTrial ? { LastDryRun: lastOf(LastTrial) } : {}),
+    ...(LastHealing ? { LastHealing: lastOf(LastHealing) } : {}),
     Reason: REASONS[reason],
     // That a rollout which runs is looked at some time is no attempt.
     ...(at && reason !== 'running' ? { NextAttemptAt: timestamp(at) } : {}),

@@ -4,7 +4,8 @@ import type { Order, Target } from './order.ts';
 export const STATUSES = ['ROLLING_OUT', 'INSTALLED', 'WAITING', 'DEGRADED', 'FAILED', 'DELETING'] as const;
 export type Status = (typeof STATUSES)[number];
 
-export type Cause = 'REQUEST' | 'RENEWAL' | 'RECONCILE' | 'DRY_RUN';
+/** `DRIFT`: a look found that nodes do not serve what was installed there. */
+export type Cause = 'REQUEST' | 'RENEWAL' | 'RECONCILE' | 'DRY_RUN' | 'DRIFT';
 
 /** What should be served. Times are ISO 8601; NotBefore is that of the certificate, empty where it is not known. */
 export interface Wanted {
@@ -34,6 +35,8 @@ export interface Running {
   /** Absent until the start was heard: until then any function may start the execution, which has one name only. */
   StartedAt?: string;
   AutomationExecutionId?: string;
+  /** The only nodes that it may touch, of a rollout that heals; absent: all with the tag. */
+  NodeIds?: string[];
   /** Of a rollout that the first edition began. */
   ExecutionName?: string;
 }
@@ -90,12 +93,21 @@ export interface Deployment extends Order {
   Running?: Running;
   Observed?: Observed;
   LastTrial?: Ended;
+  /** The last rollout that was to heal nodes. It leaves Wanted, Observed and Status as they are: looks say what became of them. */
+  LastHealing?: Ended;
+  /** Healing rollouts in a row, and the last one: they come at growing distance. */
+  Drift?: { Count: number; At: string };
   /** An Automation of a rollout that has ended, which may still run: it ends before the next one starts. */
   Unfinished?: { AutomationExecutionId: string };
-  /** Serial, version and expiry of what the nodes serve. While none serves it, NotAfter is of what is ready. */
+  /** Serial and version that were installed last. */
   Serial?: string;
   VersionId?: string;
+  /** The earliest end of what a node serves. While none serves anything, that of what is ready. */
   NotAfter: string;
+  /** The beginning of that version, where it is known. */
+  NotBefore?: string;
+  /** The node that serves it, where the version that was installed last ends later. */
+  EarliestNodeId?: string;
   LastError?: string;
   /** The last alert, in days before the expiry, for the version that expires at NotAfter. */
   ExpiryAlert?: { NotAfter: string; Days: number };
@@ -141,9 +153,39 @@ export interface NodeResult {
   Error?: string;
   /** What its operator should know although the installation worked. */
   Note?: string;
+  /** Whether the port was proved in this run. */
+  Seen?: Serves['Seen'];
 }
 
-export interface NodeRecord extends Omit<NodeResult, 'Outcome'> {
+/** What a node was last seen to serve. */
+export interface Serves {
+  Serial: string;
+  /** Absent of what this system did not install. */
+  VersionId?: string;
+  NotBefore?: string;
+  NotAfter: string;
+  /** When it was first seen so. A node without a finding was seen again in each complete look at its account. */
+  SeenAt: string;
+  /** `files`: nobody asked a port. */
+  Seen: 'port' | 'files';
+}
+
+/** What a look may find: files of another version, none, damaged; the name in other hands; the port. */
+export const FINDINGS = ['older', 'missing', 'damaged', 'taken', 'foreign', 'silent', 'unseen'] as const;
+export type FindingKind = (typeof FINDINGS)[number];
+
+export interface Finding {
+  Kind: FindingKind;
+  /** A sentence for people. */
+  Text: string;
+  Since: string;
+  /** Why installing it again was in vain. */
+  Error?: string;
+  /** When people were told of it last. */
+  ToldAt?: string;
+}
+
+export interface NodeRecord extends Omit<NodeResult, 'Outcome' | 'Seen'> {
   DeploymentId: string;
   Outcome?: NodeOutcome;
   RolloutNumber?: number;
@@ -152,6 +194,9 @@ export interface NodeRecord extends Omit<NodeResult, 'Outcome'> {
   MissingSince?: string;
   /** The last rollout in which it was the canary. */
   CanaryAt?: number;
+  Serves?: Serves;
+  /** Where it does not serve what was installed. */
+  Finding?: Finding;
   /** What the last dry run found, beside what is installed; a node that has only this has no Outcome. */
   DryRun?: { Outcome: NodeOutcome; Error?: string; Note?: string; At: string; RolloutNumber: number };
 }
@@ -206,6 +251,14 @@ export function parseExecutionName(
 }
 
 export const isDryRun = ({ Cause }: { Cause: Cause }) => Cause === 'DRY_RUN';
+
+/** Whether a rollout leaves Wanted, Observed and Status as they are. */
+export const isAside = ({ Cause }: { Cause: Cause }) => Cause === 'DRY_RUN' || Cause === 'DRIFT';
+
+/** Whether a node with this record holds the version that was stored last, as it said itself. */
+export function isServed(record: NodeRecord | undefined, last: Observed | undefined): boolean {
+  return holdsVersion(record?.Outcome) && record?.VersionId === last?.VersionId;
+}
 
 /** The order of a deployment, without what became of it. */
 export function orderOf(deployment: Order): Order {

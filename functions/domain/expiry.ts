@@ -1,9 +1,13 @@
 import type { Certificate } from './certificate.ts';
-import { type Deployment, timestamp } from './deployment.ts';
+import { type Deployment, type NodeRecord, timestamp } from './deployment.ts';
 import { executionLink, type Notification, placesOf, SUBJECTS } from './notification.ts';
 
-/** Days to expiry at which people are told; 0: it has expired. */
+/**
+ * Days to expiry at which people are told; 0: it has expired. They are those of a lifetime of 198 days, of which ACM renews
+ * with 45 left; of a shorter lifetime each is the same fraction, so that nobody is told before a renewal is due.
+ */
 const EXPIRY_ALERT_DAYS = [30, 14, 7, 1, 0];
+const LIFETIME_DAYS = 198;
 
 const DAY_MS = 86_400_000;
 
@@ -13,20 +17,56 @@ const REQUEST_OR_VALIDATE =
 const earliest = (deployments: readonly Deployment[]) =>
   deployments.toSorted((a, b) => (a.NotAfter < b.NotAfter ? -1 : 1))[0] as Deployment;
 
+/** What ends first of all that the nodes of a deployment serve. */
+export type Earliest = Pick<Deployment, 'NotAfter' | 'NotBefore' | 'EarliestNodeId'>;
+
+/** The fields of a deployment that go where what ends first now does not have them. */
+export const lackingIn = (earliest: Earliest) =>
+  (['NotBefore', 'EarliestNodeId'] as const).filter((name) => earliest[name] === undefined);
+
+/**
+ * What ends first of all that the nodes serve, as far as they are listed; undefined where none is known to serve anything.
+ * Of a node that an older edition recorded, and no look has seen since, the end is not known: it is taken to be the one
+ * that the deployment has.
+ */
+export function earliestOf(deployment: Deployment, records: readonly NodeRecord[]): Earliest | undefined {
+  const served = records.flatMap(({ NodeId, VersionId, Serves, MissingSince }) => {
+    const { NotAfter, NotBefore } = Serves ?? deployment;
+    return MissingSince || !(Serves ?? VersionId) ? [] : [{ NodeId, NotAfter, NotBefore }];
+  });
+  const [first] = served.toSorted((a, b) => (a.NotAfter < b.NotAfter ? -1 : 1));
+  return (
+    first && {
+      NotAfter: first.NotAfter,
+      ...(first.NotBefore ? { NotBefore: first.NotBefore } : {}),
+      ...(served.some(({ NotAfter }) => NotAfter > first.NotAfter) ? { EarliestNodeId: first.NodeId } : {}),
+    }
+  );
+}
+
+/** The last of EXPIRY_ALERT_DAYS that what is served has passed; undefined while there is time. */
+export function stageOf({ NotAfter, NotBefore }: Earliest, now: Date): number | undefined {
+  const end = Date.parse(NotAfter);
+  const lifetime = NotBefore ? (end - Date.parse(NotBefore)) / DAY_MS : LIFETIME_DAYS;
+  const scale = Math.min(1, lifetime / LIFETIME_DAYS);
+  const remaining = (end - now.getTime()) / DAY_MS;
+  return EXPIRY_ALERT_DAYS.filter((threshold) => remaining <= threshold * scale).at(-1);
+}
+
 /** The alert that is due for what the deployment's nodes serve; undefined when it was given already. */
 export function alertDaysOf(deployment: Deployment, now: Date): number | undefined {
   const { NotAfter, ExpiryAlert: given } = deployment;
-  const remaining = (Date.parse(NotAfter) - now.getTime()) / DAY_MS;
-  const days = EXPIRY_ALERT_DAYS.filter((threshold) => remaining <= threshold).at(-1);
+  const days = stageOf(deployment, now);
   const isGiven =
     given !== undefined && given.NotAfter === NotAfter && days !== undefined && given.Days <= days;
   return isGiven ? undefined : days;
 }
 
-/** Whether ACM has a newer version than the one that is served, or is ready for the nodes that will come. */
+/** Whether ACM has a newer version than the one that ends first, or than the one that is ready for the nodes that will come. */
 export function isRenewed(deployment: Deployment, certificate: Certificate | string): boolean {
   const newest = deployment.Status === 'WAITING' ? deployment.Observed?.Serial : deployment.Serial;
-  return typeof certificate !== 'string' && certificate.Serial !== newest;
+  const isBehind = deployment.EarliestNodeId !== undefined;
+  return typeof certificate !== 'string' && (isBehind || certificate.Serial !== newest);
 }
 
 /** The message that what is served comes near its end, or has expired. */
@@ -40,12 +80,15 @@ export function expiryAlert(
   const first = earliest(deployments);
   const days = Math.floor((Date.parse(first.NotAfter) - now.getTime()) / DAY_MS);
   const when = days < 0 ? 'has expired' : days < 1 ? 'expires within a day' : `expires in ${days} days`;
+  const node = first.EarliestNodeId;
+  const who = node ? `What node ${node} serves` : 'What these nodes serve';
+  const where = node ? 'is not there' : 'is not installed';
   const reason = renewed
-    ? 'ACM has renewed it, but the new version is not installed yet.'
+    ? `ACM has renewed it, but the new version ${where} yet.`
     : (problem ?? 'ACM has not renewed it yet.');
   return {
     Subject: SUBJECTS.expiry(first, when, deployments.length - 1),
-    What: `What these nodes serve ${when}, at ${first.NotAfter}. ${reason} ${first.LastError ?? ''} Certificate: ${arn}`,
+    What: `${who} ${when}, at ${first.NotAfter}. ${reason} ${first.LastError ?? ''} Certificate: ${arn}`,
     Where: placesOf(deployments),
     Since: first.Observed?.At ?? first.UpdatedAt,
     WhatToDo: renewed

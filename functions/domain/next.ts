@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import {
   type Deployment,
-  holdsVersion,
-  isDryRun,
+  isAside,
+  isServed,
   type NodeRecord,
   type Observed,
   orderOf,
@@ -10,6 +10,7 @@ import {
   timestamp,
   type Wanted,
 } from './deployment.ts';
+import { isHealed } from './look.ts';
 import { type ManagedNode, obstacleOf } from './nodes.ts';
 import type { Order } from './order.ts';
 
@@ -31,6 +32,8 @@ export const REASONS = {
     'The last rollout failed on a node: it is tried again, first after 15 minutes, then each time twice as late.',
   untouched: 'The last rollout failed before it touched a node: it is tried again every 15 minutes.',
   appeared: 'A node that lacks the current version can be reached.',
+  drifted:
+    'A look found a node that does not serve what was installed: it is installed there again, first at once, then each time twice as late.',
   missed: 'A node that can be reached was not reached: it is tried again after an hour.',
   empty: 'No node carries the tag: the first one that does is served.',
   unreachable: 'Some nodes cannot be served now: they are served when they can be.',
@@ -100,7 +103,12 @@ export function next(
     return { action: 'begin', reason: 'renewed', at: now };
   }
   const known = nodes?.asOf === deployment.RolloutNumber ? nodes : undefined;
-  const due = [...(last.Outcome === 'FAILED' ? [retryOf(last)] : []), ...lackingNodes(last, known)];
+  const drifted = driftedNodes(known).length > 0 ? [healingOf(deployment.Drift, now)] : [];
+  const due = [
+    ...(last.Outcome === 'FAILED' ? [retryOf(last)] : []),
+    ...lackingNodes(last, known),
+    ...drifted,
+  ];
   const [first] = due.sort((a, b) => a.at.getTime() - b.at.getTime());
   if (first) {
     return { action: first.at <= now ? 'begin' : 'nothing', ...first };
@@ -147,7 +155,7 @@ export function followUpOf({
   Running: running,
   Observed: last,
 }: Deployment): Wanted | undefined {
-  const isUnderway = wanted && running && !isDryRun(running) && !isAhead(wanted, running);
+  const isUnderway = wanted && running && !isAside(running) && !isAhead(wanted, running);
   return wanted && isAhead(wanted, last) && !isUnderway ? wanted : undefined;
 }
 
@@ -194,10 +202,31 @@ function lackingNodes(last: Observed, nodes: Nodes | undefined): Due[] {
   });
 }
 
-/** Whether a node with this record serves the version that was stored last. */
-export function isServed(record: NodeRecord | undefined, last: Observed | undefined): boolean {
-  return holdsVersion(record?.Outcome) && record?.VersionId === last?.VersionId;
+/** Nodes that can be reached and where a look found what an installation may mend. */
+export function driftedNodes(nodes: Nodes | undefined): string[] {
+  const found = new Set(nodes?.records.flatMap(({ NodeId, Finding }) => (isHealed(Finding) ? [NodeId] : [])));
+  const listed = nodes?.listed ?? [];
+  return listed.flatMap((node) => (found.has(node.NodeId) && !obstacleOf(node) ? [node.NodeId] : []));
 }
+
+/** Without healing for this long, the next one counts as the first: longer than LAST_RETRY_MS. */
+const CALM_MS = 2 * LAST_RETRY_MS;
+
+/** Healing rollouts in a row until now. */
+const healingsOf = (drift: Deployment['Drift'], now: Date) =>
+  drift && now.getTime() - Date.parse(drift.At) <= CALM_MS ? drift.Count : 0;
+
+function healingOf(drift: Deployment['Drift'], now: Date): Due {
+  const count = healingsOf(drift, now);
+  const distance = Math.min(FIRST_RETRY_MS * 2 ** (count - 1), LAST_RETRY_MS);
+  return { reason: 'drifted', at: drift && count > 0 ? new Date(Date.parse(drift.At) + distance) : now };
+}
+
+/** What is noted when a healing rollout begins. */
+export const driftAfter = (before: Deployment['Drift'], now: Date) => ({
+  Count: healingsOf(before, now) + 1,
+  At: timestamp(now),
+});
 
 /** A version of a certificate, as ACM describes it, and who noticed it. */
 export interface Noticed extends Pick<Wanted, 'Serial' | 'NotBefore' | 'Cause' | 'CorrelationId'> {
@@ -232,7 +261,8 @@ export function wantedAfterRequest(
   const isSame = deployment && isDeepStrictEqual(plain(orderOf(deployment)), plain(orderOf(order)));
   if (isSame && wanted) {
     const isOpen = wanted.Generation > (last?.Generation ?? 0);
-    const isUnderway = running?.Generation === wanted.Generation && running.Serial === Serial;
+    const isUnderway =
+      running?.Generation === wanted.Generation && running.Serial === Serial && !isAside(running);
     if (isOpen || isUnderway) {
       return { ...wanted, Serial, NotBefore };
     }

@@ -50,7 +50,9 @@ function compareVersions(left: string, right: string): number {
 }
 
 /** What went wrong on which nodes, in a line. Names at most five: the inventory has them all. */
-export function summaryOf(results: readonly NodeResult[]): string {
+export function summaryOf(
+  results: readonly (Pick<NodeResult, 'NodeId' | 'Error'> & Partial<NodeResult>)[],
+): string {
   const named = results.slice(0, 5).map((result) => `${result.NodeId}: ${result.Error ?? result.Outcome}`);
   const more = results.length - named.length;
   return `${named.join(' ')}${more > 0 ? ` And ${more} more.` : ''}`.slice(0, 2000);

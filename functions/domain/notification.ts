@@ -27,6 +27,12 @@ export const SUBJECTS = {
   renewal: (of: Named) => subject(`Certificate ${of.CertName} will not be renewed`),
   expiry: (of: Named, when: string, more: number) =>
     subject(`${of.CertName} ${when}: ${tagOf(of)}${more > 0 ? ` and ${more} more` : ''}`),
+  finding: (of: Named, nodeId: string, what: string, more: number) =>
+    subject(`${of.CertName} on ${nodeId} ${what}: ${tagOf(of)}${more > 0 ? ` and ${more} more` : ''}`),
+  endpoint: (nodeId: string, port: number, when: string, more: number) =>
+    subject(`Unregistered certificate on ${nodeId}:${port} ${when}${more > 0 ? ` and ${more} more` : ''}`),
+  refused: (place: string, more: number) =>
+    subject(`No look at servers of ${place}${more > 0 ? ` and ${more} more` : ''}`),
   notice: (of: Named, type: string) => subject(`${type}: ${of.CertName}`),
 };
 

@@ -27,6 +27,8 @@ const ResultLine = z.object({
   Error: z.string().max(400).optional(),
   /** The highest rollout number that the node has seen, where it refuses one. First-edition scripts print none. */
   HeldNumber: z.int().positive().optional().catch(undefined),
+  /** Whether the port was proved in this run. Scripts of older editions do not say it. */
+  Seen: z.enum(['port', 'files']).optional().catch(undefined),
   /** Said beside a result, so that no fault in it may cost the result. First-edition scripts print none. */
   Note: z.string().transform(plainText).optional().catch(undefined),
 });

@@ -1,12 +1,14 @@
 import {
   type Deployment,
   type Ended,
+  isAside,
   isDryRun,
   type Observed,
   type Outcome,
   type Running,
   timestamp,
 } from './deployment.ts';
+import { type Earliest, lackingIn } from './expiry.ts';
 import type { Order } from './order.ts';
 
 /** How a rollout ended, as it is written into the deployment. */
@@ -18,6 +20,8 @@ export interface RolloutResult {
   Exported?: { Serial: string; VersionId: string; NotBefore?: string; NotAfter: string };
   /** Whether nodes serve that version now. */
   Served?: boolean;
+  /** What of all that the nodes serve ends first, where they are known. */
+  Earliest?: Earliest | undefined;
   /** Whether it changed a node, or failed on one. Where that is not known, a node counts once an Automation was started. */
   Touched?: boolean;
   /** Whether its Automation is known to have ended, or there was none. */
@@ -28,7 +32,7 @@ export interface RolloutResult {
 
 /** What a rollout is begun with. */
 export interface Beginning
-  extends Pick<Running, 'Generation' | 'Serial' | 'NotBefore' | 'Cause' | 'CorrelationId'> {
+  extends Pick<Running, 'Generation' | 'Serial' | 'NotBefore' | 'Cause' | 'CorrelationId' | 'NodeIds'> {
   Order: Order;
   /** When it may start; at once by default. */
   slot?: Date | undefined;
@@ -57,8 +61,11 @@ export function runningFrom(deployment: Deployment, beginning: Beginning, now: D
 }
 
 /** The end that is recorded under a rollout's number. */
-export function endOf({ Observed, LastTrial }: Deployment, rolloutNumber: number): Ended | undefined {
-  return [Observed, LastTrial].find((ended) => ended?.RolloutNumber === rolloutNumber);
+export function endOf(
+  { Observed, LastTrial, LastHealing }: Deployment,
+  rolloutNumber: number,
+): Ended | undefined {
+  return [Observed, LastTrial, LastHealing].find((ended) => ended?.RolloutNumber === rolloutNumber);
 }
 
 /** Counted, so that attempts on a node that fails come at growing distance. */
@@ -75,6 +82,11 @@ function failuresAfter(
     FailingSince,
   };
 }
+
+const earliestFrom = ({ NotBefore, NotAfter }: NonNullable<RolloutResult['Exported']>): Earliest => ({
+  NotAfter,
+  ...(NotBefore ? { NotBefore } : {}),
+});
 
 /** What the end of a rollout changes in the record of its deployment. */
 export function changesAtEnd(
@@ -104,8 +116,8 @@ export function changesAtEnd(
     ...(held > 0 ? { HeldNumber: held } : {}),
   };
   const remove = ['Running', ...(Outcome === 'FAILED' ? [] : ['RestoreBundle'])];
-  if (isDryRun(running)) {
-    return { set: { ...common, LastTrial: ended }, remove };
+  if (isAside(running)) {
+    return { set: { ...common, [isDryRun(running) ? 'LastTrial' : 'LastHealing']: ended }, remove };
   }
   const { Observed: before } = deployment;
   const failed = Outcome === 'FAILED';
@@ -129,9 +141,13 @@ export function changesAtEnd(
   const served = Served && Exported ? { Serial: Exported.Serial, VersionId: Exported.VersionId } : {};
   // While no node serves anything, what counts is the version that is ready for them.
   const isIdle = deployment.Serial === undefined || Outcome === 'WAITING';
-  const expiry = Exported && (Served || isIdle) ? { NotAfter: Exported.NotAfter } : {};
+  const earliest = Exported && (Served || isIdle) ? (result.Earliest ?? earliestFrom(Exported)) : undefined;
   return {
-    set: { ...common, ...served, ...expiry, Observed: observed, Status: Outcome, LastError: error },
-    remove: [...remove, ...(error === undefined ? ['LastError'] : [])],
+    set: { ...common, ...served, ...earliest, Observed: observed, Status: Outcome, LastError: error },
+    remove: [
+      ...remove,
+      ...(error === undefined ? ['LastError'] : []),
+      ...(earliest ? lackingIn(earliest) : []),
+    ],
   };
 }

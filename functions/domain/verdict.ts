@@ -21,8 +21,8 @@ type Expected = Pick<StartInstallationInput, 'DeploymentId' | 'RolloutNumber'> &
 const MOST_SECONDS_AHEAD = 82_800;
 
 /**
- * What became of every node that carries the tag now and of every node that reported, and the highest rollout number that
- * one of them holds. Whatever Run Command says, a node is installed only when its own result line says so.
+ * What became of every node that carries the tag now and of every node that reported, which nodes have gone away meanwhile,
+ * and the highest rollout number that one of them holds. Whatever Run Command says, a node is installed only when its own result line says so.
  *
  * @param reports the canary's own run comes first.
  */
@@ -31,13 +31,20 @@ export function resultsOf(
   reports: readonly Report[],
   expected: Expected,
   now: Date,
-): { results: NodeResult[]; HeldNumber: number } {
+): { results: NodeResult[]; gone: string[]; HeldNumber: number } {
+  const listed = new Set(nodes.map(({ NodeId }) => NodeId));
+  const gone: string[] = [];
   const reported = new Map<string, NodeResult>();
   // What a node says is not trusted further than the other nodes would follow it: they refuse a number that is more than a
   // day ahead of their clocks.
   const mostTrusted = Math.floor(now.getTime() / 1000) + MOST_SECONDS_AHEAD;
   let highest = 0;
   for (const report of reports) {
+    // Terminated, stopped or without the tag since, and nothing was heard of it: that is no fault.
+    if (!report.line && !listed.has(report.NodeId)) {
+      gone.push(report.NodeId);
+      continue;
+    }
     const { HeldNumber = 0, ...result } = resultOf(report, expected);
     highest = HeldNumber <= mostTrusted ? Math.max(highest, HeldNumber) : highest;
     // The fleet step finds the canary `unchanged`, or does not come to it; what the canary step did is the news.
@@ -46,7 +53,7 @@ export function resultsOf(
       reported.set(result.NodeId, result);
     }
   }
-  return { results: withUnreached(nodes, reported), HeldNumber: highest };
+  return { results: withUnreached(nodes, reported), gone, HeldNumber: highest };
 }
 
 function resultOf(
@@ -104,6 +111,8 @@ export interface AutomationEnd {
   message: string;
   /** Whether it was stopped at its deadline. */
   timedOut: boolean;
+  /** Nodes that went away while it ran: it may have ended because of them. */
+  gone: readonly string[];
 }
 
 export type Verdict = Pick<RolloutResult, 'Outcome' | 'Error' | 'Served' | 'Touched'>;
@@ -124,7 +133,7 @@ export function judge(results: readonly NodeResult[], automation: AutomationEnd)
 
 function outcomeOf(
   results: readonly NodeResult[],
-  { status, message, timedOut }: AutomationEnd,
+  { status, message, timedOut, gone }: AutomationEnd,
 ): Pick<Verdict, 'Outcome' | 'Error'> {
   const withOutcome = (...outcomes: NodeOutcome[]) =>
     results.filter((node) => outcomes.includes(node.Outcome));
@@ -140,7 +149,7 @@ function outcomeOf(
   if (failed.length > 0) {
     return { Outcome: 'FAILED', Error: summaryOf(failed) };
   }
-  if (status !== 'Success' && (results.length === 0 || notReached.length > 0)) {
+  if (status !== 'Success' && gone.length === 0 && (results.length === 0 || notReached.length > 0)) {
     return {
       Outcome: 'FAILED',
       Error: `The Automation ended as ${status}: ${message} ${summaryOf(unreached)}`.trim(),

@@ -2,17 +2,22 @@ import type { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import {
   type Deployment,
   type Ended,
+  isAside,
   isDryRun,
   type Running,
   timestamp,
   type Wanted,
 } from '../domain/deployment.ts';
 import { RetryLater, RolloutSuperseded } from '../domain/errors.ts';
+import { type Earliest, lackingIn } from '../domain/expiry.ts';
+import { driftAfter } from '../domain/next.ts';
 import type { Order } from '../domain/order.ts';
 import { type Beginning, changesAtEnd, endOf, type RolloutResult, runningFrom } from '../domain/rollout.ts';
+import { Endpoints } from './endpoints.ts';
 import { asRead, type Change } from './expressions.ts';
 import { FIRST_EDITION_MARKS, FIRST_EDITION_NAMES, readItem } from './first-edition.ts';
 import { Fleet } from './fleet.ts';
+import { Looks } from './looks.ts';
 import { NodeRecords } from './node-records.ts';
 import { Slots } from './slots.ts';
 import { Table } from './table.ts';
@@ -27,7 +32,8 @@ const notRunning = 'attribute_not_exists(Running) AND attribute_not_exists(Rollo
 
 /**
  * The inventory: one item a deployment (`Item` = deployment), which this class writes, and one a node (`node#<id>`). Only
- * deployment items carry the keys of the indexes. The table also holds the slots of rollouts (`line#<quota>`). Every write
+ * deployment items carry the keys of the indexes. The table also holds the slots of rollouts (`line#<quota>`), the
+ * looks at each account (`look#<account>/<Region>`), and what they found that nobody registered (`endpoint#…`). Every write
  * is conditional, so that what is older never overwrites what is newer. `want`, `begin`, `end` and `note` are the only
  * writes of a rollout's life. A deleted deployment leaves its RolloutNumber, which nodes and execution names rely on.
  */
@@ -35,6 +41,8 @@ export class Inventory {
   readonly fleet: Fleet;
   readonly nodes: NodeRecords;
   readonly slots: Slots;
+  readonly looks: Looks;
+  readonly endpoints: Endpoints;
   private readonly table: Table;
 
   constructor(client: DynamoDBDocumentClient, table: string, now: () => Date) {
@@ -42,6 +50,8 @@ export class Inventory {
     this.fleet = new Fleet(this.table);
     this.nodes = new NodeRecords(this.table);
     this.slots = new Slots(this.table);
+    this.looks = new Looks(this.table);
+    this.endpoints = new Endpoints(this.table);
   }
 
   /** Reads a deployment, strongly consistent; undefined when there is none or it was deleted. */
@@ -132,7 +142,8 @@ export class Inventory {
         Running: running,
         RolloutNumber,
         UpdatedAt: BeganAt,
-        ...(trial ? {} : { Status: 'ROLLING_OUT' }),
+        ...(isAside(running) ? {} : { Status: 'ROLLING_OUT' }),
+        ...(running.Cause === 'DRIFT' ? { Drift: driftAfter(deployment.Drift, this.table.now()) } : {}),
       },
       condition: `${isLive} AND ${notRunning} AND ${seen.condition}${trial ? '' : ` AND ${notPaused}`}`,
       values: { ':deleting': 'DELETING', ...seen.values },
@@ -215,6 +226,16 @@ export class Inventory {
       set: { 'Observed.ToldOf': causes },
       condition: `${isDeployment} AND Observed.Outcome = :failed AND Observed.RolloutNumber >= :number`,
       values: { ':failed': 'FAILED', ':number': rolloutNumber },
+    });
+  }
+
+  /** Notes what of all that the nodes serve ends first, unless a rollout has ended since the deployment was read. */
+  async noteEarliest(deployment: Deployment, earliest: Earliest): Promise<void> {
+    await this.update(deployment.DeploymentId, {
+      set: { ...earliest },
+      remove: lackingIn(earliest),
+      condition: `${isDeployment} AND NotAfter = :expiry AND RolloutNumber = :number`,
+      values: { ':expiry': deployment.NotAfter, ':number': deployment.RolloutNumber },
     });
   }
 

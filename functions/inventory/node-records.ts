@@ -1,4 +1,12 @@
-import { holdsVersion, type NodeRecord, type NodeResult, timestamp } from '../domain/deployment.ts';
+import {
+  type Finding,
+  holdsVersion,
+  type NodeRecord,
+  type NodeResult,
+  type Serves,
+  timestamp,
+} from '../domain/deployment.ts';
+import type { Sight } from '../domain/look.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
 import { decodeToken, nextToken, type Page, pages } from './pages.ts';
 import type { Table } from './table.ts';
@@ -36,16 +44,22 @@ export class NodeRecords {
     return all.flat();
   }
 
-  /** Writes what nodes reported, unless a newer rollout has written already. Keeps the serial of a failed one. */
+  /**
+   * Writes what nodes reported, unless a newer rollout has written already. Keeps what a failed one serves.
+   *
+   * @param how.served the version that was installed, as nodes serve it that hold it now.
+   */
   async record(
     deploymentId: string,
     rolloutNumber: number,
     results: readonly NodeResult[],
-    dryRun = false,
+    { dryRun = false, served }: { dryRun?: boolean; served?: Omit<Serves, 'Seen'> } = {},
   ): Promise<void> {
     const now = timestamp(this.table.now());
     await inParallel(results, WRITES_AT_ONCE, async (result) => {
-      const { NodeId, Outcome, Error: error, ExitCode, Step, Serial, VersionId } = result;
+      const { NodeId, Outcome, Error: error, ExitCode, Step, Serial, VersionId, Seen = 'files' } = result;
+      // Files alone say nothing of a port at which a look found something else.
+      const proved = Outcome === 'installed' || Seen === 'port' ? ['Finding'] : [];
       const note = result.Note ? { Note: result.Note } : {};
       // A dry run says nothing about what a node serves: what it found is kept apart.
       const set = dryRun
@@ -62,7 +76,9 @@ export class NodeRecords {
             Outcome,
             At: now,
             RolloutNumber: rolloutNumber,
-            ...(holdsVersion(Outcome) ? { Serial, VersionId } : {}),
+            ...(holdsVersion(Outcome)
+              ? { Serial, VersionId, ...(served ? { Serves: { ...served, Seen } } : {}) }
+              : {}),
             ...(error === undefined ? {} : { Error: error, ExitCode, Step }),
             ...note,
           };
@@ -71,12 +87,40 @@ export class NodeRecords {
       );
       await this.table.change(keyOf(deploymentId, NodeId), {
         set: { NodeId, ...set },
-        remove: dryRun ? [] : [...lacking, 'MissingSince'],
+        remove: dryRun ? [] : [...lacking, ...proved, 'MissingSince'],
         condition: dryRun
           ? 'attribute_not_exists(DryRun) OR DryRun.RolloutNumber <= :number'
           : 'attribute_not_exists(RolloutNumber) OR RolloutNumber <= :number',
         values: { ':number': rolloutNumber },
       });
+    });
+  }
+
+  /**
+   * Writes what a look showed, unless a rollout has written since the record was read.
+   *
+   * @returns the record as it is now; as it was read, where a rollout was faster.
+   */
+  async noteSight(record: NodeRecord, { Serves, Finding }: Sight): Promise<NodeRecord> {
+    const { DeploymentId, NodeId, RolloutNumber = 0 } = record;
+    const item = await this.table.change(keyOf(DeploymentId, NodeId), {
+      set: { NodeId, Serves, ...(Finding ? { Finding } : {}) },
+      remove: Finding === null ? ['Finding'] : [],
+      condition: 'attribute_exists(NodeId) AND RolloutNumber = :number',
+      values: { ':number': RolloutNumber },
+    });
+    return (item as unknown as NodeRecord | undefined) ?? record;
+  }
+
+  /** Changes the finding of a node, if it still has one. */
+  async noteFinding(
+    deploymentId: string,
+    nodeId: string,
+    changed: Partial<Pick<Finding, 'Error' | 'ToldAt'>>,
+  ): Promise<void> {
+    await this.table.change(keyOf(deploymentId, nodeId), {
+      set: Object.fromEntries(Object.entries(changed).map(([name, value]) => [`Finding.${name}`, value])),
+      condition: 'attribute_exists(Finding)',
     });
   }
 

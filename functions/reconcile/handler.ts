@@ -16,7 +16,7 @@ import {
 import type { Clock } from '../runtime/clock.ts';
 import { type Environment, readEnvironment } from '../runtime/environment.ts';
 import { inLambda } from '../runtime/in-lambda.ts';
-import { count } from '../runtime/observability.ts';
+import { count, gauge } from '../runtime/observability.ts';
 import { connectTargetFrom, TARGET_VARIABLES } from '../target-account/session.ts';
 import { showHealth } from './fleet-health.ts';
 import { ReconcileEvent, reconcile } from './reconcile.ts';
@@ -29,7 +29,15 @@ type OwnClients = Pick<
 /** Repairs what events missed, and shows how the fleet is. */
 export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
   const env = readEnvironment(
-    [...ADVANCE_VARIABLES, ...TARGET_VARIABLES, ...NOTIFIER_VARIABLES, 'NODE_RETENTION_DAYS'],
+    [
+      ...ADVANCE_VARIABLES,
+      ...TARGET_VARIABLES,
+      ...NOTIFIER_VARIABLES,
+      'NODE_RETENTION_DAYS',
+      'LOOK_INTERVAL_MINUTES',
+      'HYBRID_LOOK_INTERVAL_MINUTES',
+      'DISCOVER_ENDPOINTS',
+    ],
     environment,
   );
   const target = { functionName: 'reconcile' };
@@ -44,6 +52,12 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     prefix: env.PREFIX,
     partition: env.PARTITION,
     nodeRetentionDays: Number(env.NODE_RETENTION_DAYS),
+    lookMinutes: {
+      ec2: Number(env.LOOK_INTERVAL_MINUTES),
+      hybrid: Number(env.HYBRID_LOOK_INTERVAL_MINUTES),
+    },
+    discover: env.DISCOVER_ENDPOINTS !== 'no',
+    tellOfEndpoints: env.DISCOVER_ENDPOINTS === 'tell',
   };
   const notifier = notifierFrom(env, clients);
   return async (event: object, context: Context) => {
@@ -61,6 +75,10 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     count('ReconcileFailed', pass.Errors);
     if (Task === 'certificates' && pass.Errors === 0) {
       count('CertificatesCompared');
+    }
+    if (Task === 'nodes') {
+      gauge('DriftedNodes', pass.Drifted);
+      gauge('UnseenNodes', pass.Unseen);
     }
     if (pass.Health) {
       showHealth(pass.Health);

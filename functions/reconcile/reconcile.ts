@@ -1,12 +1,12 @@
 import type { ACMClient } from '@aws-sdk/client-acm';
 import { DescribeExecutionCommand } from '@aws-sdk/client-sfn';
-import type { SSMClient } from '@aws-sdk/client-ssm';
 import * as z from 'zod';
 import { describeDeployable } from '../certificates/describe-certificate.ts';
 import type { Certificate } from '../domain/certificate.ts';
 import {
   type Deployment,
   executionArnOf,
+  isServed,
   type NodeRecord,
   type NodeResult,
   type Running,
@@ -14,32 +14,45 @@ import {
   timestamp,
 } from '../domain/deployment.ts';
 import { CertificateNotDeployable, isNamed } from '../domain/errors.ts';
-import { alertDaysOf, expiryAlert, isRenewed, renewalAlert, renewalProblem } from '../domain/expiry.ts';
+import {
+  alertDaysOf,
+  earliestOf,
+  expiryAlert,
+  isRenewed,
+  renewalAlert,
+  renewalProblem,
+} from '../domain/expiry.ts';
 import { lostText } from '../domain/failure.ts';
-import { isServed, type Nodes, next, type Reason, wantedAfterRenewal } from '../domain/next.ts';
+import { type Nodes, next, type Reason, wantedAfterRenewal } from '../domain/next.ts';
 import { type ManagedNode, obstacleOf, summaryOf } from '../domain/nodes.ts';
 import { placeOf, SUBJECTS } from '../domain/notification.ts';
-import type { Notify } from '../notifications/notifier.ts';
 import { type AdvanceDeps, advance, decide } from '../rollouts/advance.ts';
 import { type RemovalDeps, removeDeployment } from '../rollouts/removal.ts';
 import { tellFailure } from '../rollouts/tell-failure.ts';
 import { allOf, inParallel } from '../runtime/in-parallel.ts';
 import { LOGGED, logger } from '../runtime/observability.ts';
 import { type RateLimitDeps, rateLimit } from '../runtime/rate-limit.ts';
+import { lookStatements } from '../target-account/look.ts';
 import { listNodes } from '../target-account/nodes.ts';
 import { type ConnectTarget, inTarget } from '../target-account/session.ts';
 import { type FleetHealth, healthOf } from './fleet-health.ts';
+import {
+  driftOf,
+  type Found,
+  type LookDeps,
+  LookRound,
+  tellOfFindings,
+  tellOfRefusals,
+} from './look-round.ts';
 
 /** What the two schedules send. */
 export const ReconcileEvent = z.object({ Task: z.enum(['nodes', 'certificates']) });
 
-export interface ReconcileDeps extends AdvanceDeps, RemovalDeps, RateLimitDeps {
+export interface ReconcileDeps extends AdvanceDeps, RemovalDeps, RateLimitDeps, LookDeps {
   acm: ACMClient;
   connectTarget: ConnectTarget<'ssm' | 'secretsManager'>;
   nodeRetentionDays: number;
   correlationId: string;
-  /** Idempotent within a day. */
-  notify: Notify;
 }
 
 /** What a pass did; a healthy fleet shows zeros but for Examined. */
@@ -50,6 +63,9 @@ export interface Pass {
   Dropped: number;
   Notified: number;
   Errors: number;
+  /** Nodes on which a look found something else than what was installed, and nodes that it did not reach. */
+  Drifted: number;
+  Unseen: number;
   /** As it was before the pass changed anything; absent where a part of the fleet could not be read. */
   Health?: FleetHealth;
 }
@@ -78,7 +94,16 @@ const CUT_OFF_MINUTES = 15;
 
 /** Makes the promise true where events were lost, rollouts died or nodes changed. */
 export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileDeps): Promise<Pass> {
-  const pass: Pass = { Examined: 0, Started: 0, Repaired: 0, Dropped: 0, Notified: 0, Errors: 0 };
+  const pass: Pass = {
+    Examined: 0,
+    Started: 0,
+    Repaired: 0,
+    Dropped: 0,
+    Notified: 0,
+    Errors: 0,
+    Drifted: 0,
+    Unseen: 0,
+  };
   // By id: while the statuses are read one after the other, a deployment may change from one to the next.
   const found = new Map<string, Deployment>();
   for (const Status of STATUSES) {
@@ -99,7 +124,7 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
     guarded(pass, deployment.DeploymentId, () => tend(deployment, pass, deps)),
   );
   if (task === 'nodes') {
-    const onNodes = registered.filter((d) => !d.PausedAt && d.Delivery !== 'secret');
+    const onNodes = registered.filter((d) => d.Delivery !== 'secret');
     await reconcileNodes(onNodes, pass, deps);
     return pass;
   }
@@ -112,8 +137,12 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
   return pass;
 }
 
-/** One part that fails (an account that refuses us, a query that is throttled) does not hold up the others. */
-async function guarded(pass: Pass, what: string, work: () => Promise<void>): Promise<void> {
+/**
+ * One part that fails (an account that refuses us, a query that is throttled) does not hold up the others.
+ *
+ * @returns whether it did not fail.
+ */
+async function guarded(pass: Pass, what: string, work: () => Promise<void>): Promise<boolean> {
   try {
     await work();
   } catch (error) {
@@ -121,8 +150,10 @@ async function guarded(pass: Pass, what: string, work: () => Promise<void>): Pro
     if (!isNamed(error, 'RolloutSuperseded')) {
       pass.Errors += 1;
       logger.error(`${LOGGED.reconcileFailed} ${what}`, error as Error);
+      return false;
     }
   }
+  return true;
 }
 
 // --- rollouts --------------------------------------------------------------------------------------------------
@@ -230,70 +261,129 @@ async function finishDeletion(deployment: Deployment, pass: Pass, deps: Reconcil
 
 // --- nodes -----------------------------------------------------------------------------------------------------
 
-/** One sweep for each account, Region and tag, for all deployments there. */
+/** What a sweep over nodes gathers for people. */
+interface Gathered {
+  found: Found[];
+  /** Places that refused the look, and what AWS said. */
+  refused: [string, string][];
+}
+
+/** One sweep for each account, Region and tag, for all deployments there; looks at the nodes where that is due. */
 async function reconcileNodes(fleet: Deployment[], pass: Pass, deps: ReconcileDeps): Promise<void> {
+  const gathered: Gathered = { found: [], refused: [] };
+  const registered = new Set(fleet.flatMap(({ Serial, Observed }) => [Serial ?? '', Observed?.Serial ?? '']));
   const targets = Map.groupBy(fleet, (d) => `${d.TargetAccount}/${d.TargetRegion}`);
-  await inParallel(targets, TARGETS_AT_ONCE, ([target, deployments]) =>
-    guarded(pass, `the nodes in ${target}`, async () => {
+  await inParallel(targets, TARGETS_AT_ONCE, ([name, deployments]) =>
+    guarded(pass, `the nodes in ${name}`, async () => {
       // One session, which lasts 15 minutes, as this function does.
       const { ssm } = await deps.connectTarget(deployments[0] as Deployment, [
         // DescribeInstanceInformation has no resource level.
         { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
+        ...lookStatements(deps, deployments[0] as Deployment),
       ]);
       const limit = rateLimit(NODE_PAGES_PER_SECOND, deps);
+      const round = new LookRound({ name, deployments, ssm, limit }, deps);
+      await guarded(pass, `the look at ${name}`, () => round.collect());
       // Keys and values may hold every character that could stand between them.
       const tags = Map.groupBy(deployments, (d) => JSON.stringify([d.TargetTagKey, d.TargetTagValue]));
+      let isWhole = true;
       for (const [tag, sharing] of tags) {
-        await guarded(pass, `the nodes tagged ${tag} in ${target}`, () =>
-          sweep(sharing, ssm, limit, pass, deps),
-        );
+        const swept = await guarded(pass, `the nodes tagged ${tag} in ${name}`, async () => {
+          const nodes = await inTarget(sharing[0] as Deployment, () =>
+            listNodes(ssm, sharing[0] as Deployment, limit),
+          );
+          for (const deployment of sharing) {
+            const done = await guarded(pass, deployment.DeploymentId, () =>
+              reconcileNodesOf(deployment, nodes, round, gathered, pass, deps),
+            );
+            isWhole &&= done;
+          }
+        });
+        isWhole &&= swept;
       }
+      await guarded(pass, `the look at ${name}`, async () => {
+        // Else the next sweep notes it once more.
+        if (isWhole) {
+          await round.close(registered);
+        }
+        const refused = await round.send();
+        if (refused) {
+          gathered.refused.push([name, refused]);
+        }
+      });
     }),
   );
-}
-
-async function sweep(
-  sharing: Deployment[],
-  ssm: SSMClient,
-  limit: () => Promise<void>,
-  pass: Pass,
-  deps: ReconcileDeps,
-): Promise<void> {
-  const [first] = sharing as [Deployment];
-  const nodes = await inTarget(first, () => listNodes(ssm, first, limit));
-  for (const deployment of sharing) {
-    await guarded(pass, deployment.DeploymentId, () => reconcileNodesOf(deployment, nodes, pass, deps));
-  }
+  await guarded(pass, 'what people are told of looks', async () => {
+    pass.Notified += await tellOfFindings(gathered.found, deps);
+    pass.Notified += await tellOfRefusals(gathered.refused, deps);
+  });
 }
 
 async function reconcileNodesOf(
   deployment: Deployment,
   listed: ManagedNode[],
+  round: LookRound,
+  { found }: Gathered,
   pass: Pass,
   deps: ReconcileDeps,
 ): Promise<void> {
   const known = await deps.inventory.nodes.all(deployment.DeploymentId);
-  const records = await followDepartures(deployment, listed, known, pass, deps);
+  const remembered = await followDepartures(deployment, listed, known, pass, deps);
   if (deployment.Running) {
     return;
+  }
+  const records = await round.apply(deployment, remembered, listed);
+  await noteEarliest(deployment, records, listed, deps);
+  const drifted = driftOf(records, listed);
+  pass.Drifted += drifted.length;
+  pass.Unseen += records.filter(({ Finding }) => Finding?.Kind === 'unseen').length;
+  if (drifted.length > 0 && deployment.Status === 'INSTALLED') {
+    await deps.inventory.settle(deployment, 'DEGRADED', summaryOf(drifted.map(resultOfFinding)));
+    pass.Repaired += 1;
   }
   const nodes = { asOf: deployment.RolloutNumber, listed, records };
   if (decide(deployment, nodes, deps).action === 'begin') {
     await tend(deployment, pass, deps, nodes);
     return;
   }
+  // What an installation mends is told only where none begins, or where one was in vain.
+  found.push(...drifted.map((record) => ({ deployment, record })));
+  if (deployment.PausedAt) {
+    return;
+  }
   const byId = new Map(records.map((record) => [record.NodeId, record]));
   const strangers = listed.filter((node) => obstacleOf(node) && !byId.has(node.NodeId));
   const isWhole =
+    drifted.length === 0 &&
     listed.every(({ NodeId }) => byId.has(NodeId)) &&
     records.every((record) => isServed(record, deployment.Observed));
   if (strangers.length > 0) {
     await nameStrangers(deployment, strangers, deps);
     pass.Repaired += 1;
   } else if (deployment.Status === 'DEGRADED' && isWhole) {
-    // The nodes that made it so have gone for good.
+    // The nodes that made it so have gone for good, or serve again what they should.
     await deps.inventory.settle(deployment, records.length > 0 ? 'INSTALLED' : 'WAITING');
     pass.Repaired += 1;
+  }
+}
+
+const resultOfFinding = ({ NodeId, Finding }: NodeRecord) => ({ NodeId, Error: Finding?.Text ?? '' });
+
+/** Keeps what the deployment says of the earliest end, as nodes come, go, and are seen. */
+async function noteEarliest(
+  deployment: Deployment,
+  records: readonly NodeRecord[],
+  listed: readonly ManagedNode[],
+  { inventory }: ReconcileDeps,
+): Promise<void> {
+  const isListed = new Set(listed.map(({ NodeId }) => NodeId));
+  const earliest = earliestOf(
+    deployment,
+    records.filter(({ NodeId }) => isListed.has(NodeId)),
+  );
+  const { NotAfter, EarliestNodeId } = deployment;
+  if (earliest && (earliest.NotAfter !== NotAfter || earliest.EarliestNodeId !== EarliestNodeId)) {
+    await inventory.noteEarliest(deployment, earliest);
   }
 }
 

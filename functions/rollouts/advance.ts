@@ -10,7 +10,7 @@ import {
   type Wanted,
 } from '../domain/deployment.ts';
 import { isNamed, RetryLater } from '../domain/errors.ts';
-import { type Decision, type Nodes, next, REASONS } from '../domain/next.ts';
+import { type Decision, driftedNodes, type Nodes, next, REASONS } from '../domain/next.ts';
 import type { Order } from '../domain/order.ts';
 import { Inventory, ROUNDS } from '../inventory/inventory.ts';
 import type { ClientConfig, Clients } from '../runtime/clients.ts';
@@ -95,12 +95,14 @@ export async function advance(
     }
     const { Generation, Serial, NotBefore, Cause, CorrelationId } = deployment.Wanted as Wanted;
     const isWanted = decision.reason === 'asked' || decision.reason === 'renewed';
+    const repair = { Cause: 'RECONCILE' as const, CorrelationId: how.correlationId };
+    const healing = { ...repair, Cause: 'DRIFT' as const, ...healedNodes(how.nodes) };
     const begun: Deployment | undefined = await deps.inventory.begin(deployment, {
       Generation,
       Order: orderOf(deployment),
       Serial,
       NotBefore,
-      ...(isWanted ? { Cause, CorrelationId } : { Cause: 'RECONCILE', CorrelationId: how.correlationId }),
+      ...(isWanted ? { Cause, CorrelationId } : decision.reason === 'drifted' ? healing : repair),
       slot: how.slot,
     });
     logger.info(begun ? 'Rollout begun' : 'Another caller was faster', { Reason: REASONS[decision.reason] });
@@ -111,6 +113,14 @@ export async function advance(
     throw new RetryLater(`Other rollouts of ${deploymentId} begin and end too fast.`);
   }
   return { deployment, began };
+}
+
+/** Run Command takes at most 50 nodes by their ids (SSM API reference, Target): more are reached by their tag. */
+const MOST_BY_ID = 50;
+
+function healedNodes(nodes: Nodes | undefined): { NodeIds?: string[] } {
+  const NodeIds = driftedNodes(nodes);
+  return NodeIds.length <= MOST_BY_ID ? { NodeIds } : {};
 }
 
 /**

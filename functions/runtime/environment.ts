@@ -16,6 +16,9 @@ const VARIABLES = {
   TARGET_TAG_KEYS: 'comma-separated tag keys that deployments may target',
   REQUIRE_CERTIFICATE_TAG: 'true: the tag CertName of a certificate must allow the name',
   NODE_RETENTION_DAYS: 'days after which a node that is gone is dropped from the record',
+  LOOK_INTERVAL_MINUTES: 'minutes from one look at EC2 nodes to the next; 0: none',
+  HYBRID_LOOK_INTERVAL_MINUTES: 'minutes from one look at hybrid nodes to the next; 0: none',
+  DISCOVER_ENDPOINTS: 'whether looks list ports that serve what nobody registered: no, list, tell',
   INSTALLATION_TIMEOUT_MINUTES: 'minutes after which an installation that still runs is stopped',
 } as const;
 

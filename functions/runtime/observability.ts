@@ -63,6 +63,9 @@ export const METRICS = {
     'FailedDeployments',
     'OldestOpenFailureAge',
     'DaysToExpiry',
+    'NearExpiryDeployments',
+    'DriftedNodes',
+    'UnseenNodes',
   ],
 } as const;
 

@@ -10,6 +10,7 @@ import {
   executionNameOf,
   isDryRun,
   isFault,
+  type NodeRecord,
   type NodeResult,
   timestamp,
 } from '../domain/deployment.ts';
@@ -20,6 +21,7 @@ import {
   installationOf,
   type StartInstallationInput,
 } from '../domain/installation.ts';
+import { isDrift } from '../domain/look.ts';
 import { type ManagedNode, obstacleOf, summaryOf } from '../domain/nodes.ts';
 import type { InstallOptions } from '../domain/order.ts';
 import type { Inventory } from '../inventory/inventory.ts';
@@ -70,13 +72,18 @@ export async function startInstallation(
   const { ssm } = await deps.connectTarget(deployment, sessionStatements(open, deps));
   return inTarget(deployment, async () => {
     await endUnfinished(open, ssm);
-    const nodes = await listNodes(ssm, deployment);
+    const listed = await listNodes(ssm, deployment);
+    const { NodeIds } = running;
+    const nodes = NodeIds ? listed.filter(({ NodeId }) => NodeIds.includes(NodeId)) : listed;
     const ready = nodes.filter((node) => !obstacleOf(node));
     if (ready.length === 0) {
       return endWithoutNodes(open, input, nodes, deps);
     }
-    const canary = await chooseCanary(ready, open, deps.inventory);
-    const AutomationExecutionId = await startAutomation(ssm, open, input, canary, deps);
+    const known = await deps.inventory.nodes.all(deployment.DeploymentId);
+    const canary = await chooseCanary(ready, known, open, deps.inventory);
+    // Of a node where a look found something else, files that are unchanged prove nothing: it asks the port.
+    const heals = !isDryRun(running) && known.some(({ Finding }) => isDrift(Finding));
+    const AutomationExecutionId = await startAutomation(ssm, open, input, [canary, ...ready], heals, deps);
     const current = await deps.inventory
       .note(deployment, running.RolloutNumber, { AutomationExecutionId })
       .catch((error: Error) => {
@@ -196,11 +203,11 @@ function inProgress(AutomationExecutionId: string, deps: StartInstallationDeps):
  */
 async function chooseCanary(
   ready: ManagedNode[],
+  known: readonly NodeRecord[],
   { deployment, running }: OpenRollout,
   inventory: Inventory,
 ): Promise<ManagedNode> {
   const { DeploymentId } = deployment;
-  const known = await inventory.nodes.all(DeploymentId);
   const records = new Map(known.map((record) => [record.NodeId, record]));
   const canaryAt = ({ NodeId }: ManagedNode) => records.get(NodeId)?.CanaryAt ?? 0;
   const chosen = ready.find((node) => canaryAt(node) === running.RolloutNumber);
@@ -225,7 +232,12 @@ async function endWithoutNodes(
   const results = nodes.map(
     (node): NodeResult => ({ NodeId: node.NodeId, ...obstacleOf(node) }) as NodeResult,
   );
-  await deps.inventory.nodes.record(DeploymentId, running.RolloutNumber, results, isDryRun(running));
+  // Of nodes that were to be healed their records say more.
+  if (running.Cause !== 'DRIFT') {
+    await deps.inventory.nodes.record(DeploymentId, running.RolloutNumber, results, {
+      dryRun: isDryRun(running),
+    });
+  }
   const { ended } = await deps.inventory.end(deployment, running.RolloutNumber, {
     Outcome: nodes.length === 0 ? 'WAITING' : 'DEGRADED',
     ExecutionArn: executionArnOf(deps.stateMachineArn, DeploymentId, running),
@@ -244,7 +256,8 @@ async function startAutomation(
   ssm: SSMClient,
   { deployment, running }: OpenRollout,
   input: StartInstallationInput,
-  canary: ManagedNode,
+  nodes: readonly ManagedNode[],
+  heals: boolean,
   deps: StartInstallationDeps,
 ): Promise<string> {
   const start = async (clientToken: string) => {
@@ -252,7 +265,7 @@ async function startAutomation(
       new StartAutomationExecutionCommand({
         DocumentName: targetArns(deps, deployment).fleetDocumentName,
         ClientToken: clientToken,
-        Parameters: documentParameters({ deployment, running }, input, canary),
+        Parameters: documentParameters({ deployment, running }, input, nodes, heals),
       }),
     );
     return AutomationExecutionId;
@@ -268,17 +281,21 @@ async function startAutomation(
 }
 
 /**
- * An empty value is left out: SSM takes 1 to 512 characters, and the document's default is empty. So a member stack
- * that is one edition older gets no parameter that it does not know, unless the order asks for it.
+ * The parameters of the fleet document. An empty value is left out: SSM takes 1 to 512 characters, and the document's
+ * default is empty. So a member stack that is one edition older gets no parameter that it does not know, unless the order
+ * asks for it; nor does it look, so that nothing is healed there.
+ *
+ * @param nodes the canary first; the others count where the rollout may touch only some nodes.
  */
 function documentParameters(
   { deployment, running }: OpenRollout,
   { Bundle }: StartInstallationInput,
-  canary: ManagedNode,
+  nodes: readonly ManagedNode[],
+  heals: boolean,
 ): Record<string, string[]> {
   const { Options: options, MaxConcurrency, MaxErrors } = running.Order;
   const values: Record<string, string> = {
-    CanaryNodeId: canary.NodeId,
+    CanaryNodeId: nodes[0]?.NodeId ?? '',
     TargetTagKey: deployment.TargetTagKey,
     TargetTagValue: deployment.TargetTagValue,
     MaxConcurrency,
@@ -291,9 +308,14 @@ function documentParameters(
     CorrelationId: running.CorrelationId,
     ...Object.fromEntries(Object.entries(options).map(([name, value]) => [name, parameterOf(value)])),
     DryRun: String(isDryRun(running)),
+    ...(heals ? { Heal: 'true' } : {}),
   };
   const given = Object.entries(values).filter(([, value]) => value !== '');
-  return Object.fromEntries(given.map(([name, value]) => [name, [value]]));
+  const chosen = { Scope: ['nodes'], NodeIds: [...new Set(nodes.map(({ NodeId }) => NodeId))] };
+  return {
+    ...Object.fromEntries(given.map(([name, value]) => [name, [value]])),
+    ...(running.NodeIds ? chosen : {}),
+  };
 }
 
 /** An option as the install script reads it. */

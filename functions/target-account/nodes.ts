@@ -1,5 +1,6 @@
 import {
   type InstanceInformation,
+  type InstanceInformationStringFilter,
   paginateDescribeInstanceInformation,
   type SSMClient,
 } from '@aws-sdk/client-ssm';
@@ -13,15 +14,29 @@ import type { Target } from '../domain/order.ts';
  *
  * @param beforePage awaited before each call.
  */
-export async function listNodes(
+export function listNodes(
   ssm: SSMClient,
-  target: Target,
+  { TargetTagKey, TargetTagValue }: Target,
+  beforePage?: () => Promise<void>,
+): Promise<ManagedNode[]> {
+  return listBy({ Key: `tag:${TargetTagKey}`, Values: [TargetTagValue] }, ssm, beforePage);
+}
+
+/** Every managed node that carries one of the tag keys, whatever its value. */
+export function listNodesByKey(
+  ssm: SSMClient,
+  tagKeys: string[],
+  beforePage?: () => Promise<void>,
+): Promise<ManagedNode[]> {
+  return listBy({ Key: 'tag-key', Values: tagKeys }, ssm, beforePage);
+}
+
+async function listBy(
+  filter: InstanceInformationStringFilter,
+  ssm: SSMClient,
   beforePage: () => Promise<void> = async () => {},
 ): Promise<ManagedNode[]> {
-  const pages = paginateDescribeInstanceInformation(
-    { client: ssm, pageSize: 50 },
-    { Filters: [{ Key: `tag:${target.TargetTagKey}`, Values: [target.TargetTagValue] }] },
-  );
+  const pages = paginateDescribeInstanceInformation({ client: ssm, pageSize: 50 }, { Filters: [filter] });
   const nodes: ManagedNode[] = [];
   await beforePage();
   for await (const page of pages) {

@@ -60,6 +60,12 @@ export function targetArns(config: { prefix: string; partition: string }, target
     fleetDocumentName: `${prefix}-install-on-fleet`,
     fleetDocument: `arn:${partition}:ssm:${region}:${account}:document/${prefix}-install-on-fleet`,
     fleetDocumentDefinition: `arn:${partition}:ssm:${region}:${account}:automation-definition/${prefix}-install-on-fleet:*`,
+    lookDocumentName: `${prefix}-look-at-node`,
+    lookDocument: `arn:${partition}:ssm:${region}:${account}:document/${prefix}-look-at-node`,
+    nodes: [
+      `arn:${partition}:ec2:${region}:${account}:instance/*`,
+      `arn:${partition}:ssm:${region}:${account}:managed-instance/*`,
+    ],
     eventBus: `arn:${partition}:events:${region}:${account}:event-bus/default`,
     automationExecutions: `arn:${partition}:ssm:${region}:${account}:automation-execution/*`,
     /** Secrets Manager adds six characters of its own; an open end also fits the name before it exists. */
