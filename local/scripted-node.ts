@@ -6,9 +6,32 @@ export interface Installed {
   DeploymentId: string;
   VersionId: string;
   Serial: string;
+  NotAfter: string;
   RolloutNumber: number;
+  VerifyPort: string;
   options: string;
 }
+
+/** How a node came to differ from what was installed: in its files, or in what its port serves. */
+export type Drift = 'older' | 'missing' | 'damaged' | 'foreign' | PortFault;
+type PortFault = 'silent' | 'closed' | 'no-tls';
+
+/** A port that serves a certificate which nobody registered. */
+export interface ServedEndpoint {
+  Port: number;
+  Serial: string;
+  NotAfter: string;
+  Issuer: string;
+  Subject: string;
+}
+
+/** Certificates that no test issues: of a version before, and of another tool. */
+const OLDER = { Serial: '0a', NotAfter: '2026-01-01T00:00:00Z' };
+const FOREIGN = { Serial: '0f', NotAfter: '2030-01-01T00:00:00Z' };
+const NONE = { Serial: '-', NotAfter: '-' };
+
+const isOfPort = (drift: Drift | undefined): boolean =>
+  drift !== undefined && ['foreign', 'silent', 'closed', 'no-tls'].includes(drift);
 
 interface Scripted {
   tags?: Record<string, string>;
@@ -21,16 +44,24 @@ interface Scripted {
   note?: string;
 }
 
-/** A managed node whose install script is this class: it does what the test says. */
+/** A managed node whose scripts are this class: it does what the test says. */
 export class ScriptedNode {
   readonly NodeId: string;
   /** What an install does here; `silent` prints no result line. */
   behaviour: NonNullable<Scripted['behaviour']>;
   /** What the script says with every result. */
   note: string | undefined;
+  /** The last install. */
   installed: Installed | undefined;
-  /** Says something else than the script would. */
+  /** Says something else than the install script would. */
   says: ((parameters: Record<string, string>) => AgentAnswer) | undefined;
+  /** Says something else than the look script would: forged, cut, huge. */
+  saysOnLook: ((parameters: Record<string, string>) => AgentAnswer) | undefined;
+  /** By CertName. An install mends files, and with Heal the port too. */
+  readonly drift = new Map<string, Drift>();
+  /** What a look discovers beside the certificates. */
+  endpoints: ServedEndpoint[] = [];
+  readonly #certificates = new Map<string, Installed>();
   readonly #cloud: Cloud;
   readonly #node: CloudNode;
 
@@ -51,11 +82,13 @@ export class ScriptedNode {
     mayAnswer: () => Promise<void>,
   ): Promise<ScriptedNode> {
     let created: ScriptedNode | undefined;
-    const agent: NodeAgent = async ({ parameters }) => {
+    const agent: NodeAgent = async ({ document, parameters: lists }) => {
       await mayAnswer();
-      return (created as ScriptedNode).#run(
-        Object.fromEntries(Object.entries(parameters).map(([name, values]) => [name, values.join(',')])),
+      const parameters = Object.fromEntries(
+        Object.entries(lists).map(([name, values]) => [name, values.join(',')]),
       );
+      const node = created as ScriptedNode;
+      return document.endsWith('-look-at-node') ? node.#look(parameters) : node.#install(parameters);
     };
     const { tags = { 'acm-export': 'web' }, online, platform, agent: agentVersion } = options;
     const node = await cloud.createNode(place.account, place.region, {
@@ -90,9 +123,10 @@ export class ScriptedNode {
   }
 
   /** The install script in a few lines: it reads the bundle as the node's role, and reports in one line. */
-  async #run(parameters: Record<string, string>): Promise<AgentAnswer> {
+  async #install(parameters: Record<string, string>): Promise<AgentAnswer> {
     if (this.says) return this.says(parameters);
-    const { VersionId = '', DeploymentId = '', RolloutNumber = '0', SecretArn } = parameters;
+    const { CertName = '', VersionId = '', DeploymentId = '', RolloutNumber = '0', SecretArn } = parameters;
+    const { VerifyPort = '0', Heal } = parameters;
     const number = Number(RolloutNumber);
     const { account: _, region } = this.#node;
     const secrets = this.#cloud.client(SecretsManagerClient, {
@@ -103,31 +137,70 @@ export class ScriptedNode {
     const bundle = await secrets
       .send(new GetSecretValueCommand({ SecretId: SecretArn, VersionId }))
       .catch(() => undefined);
-    const { Serial } = JSON.parse(bundle?.SecretString ?? '{}');
+    const { Serial, NotAfter } = JSON.parse(bundle?.SecretString ?? '{}');
     const options = Object.keys(INSTALL_OPTIONS)
       .flatMap((name) => (parameters[name] ? [`${name}=${parameters[name]}`] : []))
       .join(' ');
-    const before = this.installed?.DeploymentId === DeploymentId ? this.installed : undefined;
+    const last = this.#certificates.get(CertName);
+    const before = last?.DeploymentId === DeploymentId ? last : undefined;
     const isOld = number < (before?.RolloutNumber ?? 0);
-    const same = before?.VersionId === VersionId && before.options === options;
+    const drift = this.drift.get(CertName);
+    const mends = drift !== undefined && (!isOfPort(drift) || Heal === 'true');
+    const same = before?.VersionId === VersionId && before.options === options && !mends;
     const failure = !bundle ? 'failed' : this.behaviour === 'installs' ? undefined : this.behaviour;
     const Outcome = failure ?? (isOld ? 'failed' : same ? 'unchanged' : 'installed');
     const succeeded = Outcome === 'installed' || Outcome === 'unchanged';
     const dryRun = parameters.DryRun === 'true';
     if (succeeded && !dryRun) {
-      this.installed = { DeploymentId, VersionId, Serial, RolloutNumber: number, options };
+      this.installed = {
+        DeploymentId,
+        VersionId,
+        Serial,
+        NotAfter,
+        RolloutNumber: number,
+        VerifyPort,
+        options,
+      };
+      this.#certificates.set(CertName, this.installed);
+      if (Outcome === 'installed') this.drift.delete(CertName);
     }
+    const asksPort = VerifyPort !== '0' && (Outcome === 'installed' || Heal === 'true');
     const line = {
       Outcome: dryRun && succeeded ? 'dry-run-passed' : Outcome,
       ExitCode: succeeded ? 0 : 14,
       DeploymentId,
       RolloutNumber: number,
-      ...(succeeded ? { Serial, VersionId } : { Step: 'verify-pair', Error: `${this.NodeId} is broken` }),
+      ...(succeeded
+        ? { Serial, VersionId, Seen: asksPort ? 'port' : 'files' }
+        : { Step: 'verify-pair', Error: `${this.NodeId} is broken` }),
       ...(this.note ? { Note: this.note } : {}),
     };
     return {
       stdout: Outcome === 'silent' ? '' : `${JSON.stringify(line)}\n`,
       exitCode: succeeded ? 0 : 1,
     };
+  }
+
+  /** The look script in a few lines. */
+  #look(parameters: Record<string, string>): AgentAnswer {
+    if (this.saysOnLook) return this.saysOnLook(parameters);
+    const certificates = [...this.#certificates.keys()].sort().map((name) => this.#certificateLine(name));
+    const endpoints = (parameters.Discover === 'false' ? [] : this.endpoints).map(
+      ({ Port, Serial, NotAfter, Issuer, Subject }) => ['endpoint', Port, Serial, NotAfter, Issuer, Subject],
+    );
+    const lines = [...certificates, ...endpoints, ['end', certificates.length, endpoints.length]];
+    return { stdout: lines.map((fields) => `${fields.join('\t')}\n`).join(''), exitCode: 0 };
+  }
+
+  #certificateLine(name: string): (string | number)[] {
+    const installed = this.#certificates.get(name) as Installed;
+    const { DeploymentId, RolloutNumber, VerifyPort } = installed;
+    const drift = this.drift.get(name);
+    const files = drift === 'older' ? OLDER : drift === 'missing' ? NONE : installed;
+    const state = drift === 'missing' ? drift : drift === 'damaged' ? 'damaged:sums' : 'ok';
+    const served = drift === 'older' ? OLDER : drift === 'foreign' ? FOREIGN : installed;
+    const says = drift !== 'foreign' && isOfPort(drift) ? drift : `${served.Serial}=${served.NotAfter}`;
+    const port = VerifyPort === '0' ? '-' : `${VerifyPort}=${says}`;
+    return ['certificate', name, DeploymentId, RolloutNumber, files.Serial, files.NotAfter, state, port];
   }
 }

@@ -60,6 +60,7 @@ OPERATIONS = {
     "ssm": [
         "DescribeInstanceInformation",
         "GetAutomationExecution",
+        "GetCommandInvocation",
         "ListCommandInvocations",
         "ListCommands",
         "SendCommand",
@@ -76,6 +77,8 @@ OPERATIONS = {
 AMENDMENTS = {
     # "BEGIN ENCRYPTED PRIVATE KEY" in the user guide's example, "Export a public certificate".
     ("acm", "PrivateKey"): {"pattern": None},
+    # "PT0.091S" of ExecutionElapsedTime in the AWS CLI reference's example, and the empty string of the API reference.
+    ("ssm", "StringDateTime"): {"pattern": None},
     # As secret as the key that it comes with.
     ("sts", "tokenType"): {"sensitive": True},
 }

@@ -326,6 +326,7 @@ const ssmRows: OperationRow[] = [
   withoutResourceLevel('DescribeInstanceInformation'),
   withoutResourceLevel('ListCommands'),
   withoutResourceLevel('ListCommandInvocations'),
+  withoutResourceLevel('GetCommandInvocation'),
   onAutomationExecution('GetAutomationExecution'),
   onAutomationExecution('StopAutomationExecution'),
   {

@@ -146,8 +146,8 @@ export async function runCommandDocument(
   }
   return {
     ...invocation,
-    stdout: keepPrefix(invocation.stdout, KEPT_CHARACTERS.stdout),
-    stderr: keepPrefix(invocation.stderr, KEPT_CHARACTERS.stderr),
+    stdout: kept('stdout', invocation.stdout),
+    stderr: kept('stderr', invocation.stderr),
   };
 }
 
@@ -290,7 +290,9 @@ async function defaultHostManagement(node: NodeSpec, options: RunCommandOptions)
   return { AWS_SHARED_CREDENTIALS_FILE: file };
 }
 
-function keepPrefix(text: string, characters: number): string {
+/** What is kept of a stream. */
+export function kept(stream: keyof typeof KEPT_CHARACTERS, text: string): string {
+  const characters = KEPT_CHARACTERS[stream];
   return text.length <= characters
     ? text
     : text.slice(0, characters - TRUNCATED_SUFFIX.length) + TRUNCATED_SUFFIX;

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { AutomationExecutionState } from '../iam/operations.ts';
+import { resolveParameterLists } from '../node/document-parameters.ts';
 import type { RunCommand } from './run-command.ts';
 import { type Caller, type Kernel, type Operations, Regional, ServiceError } from './service.ts';
 import {
+  type Choice,
   type DocumentStep,
   isKnownVersion,
   isTooLarge,
@@ -36,6 +38,8 @@ export interface Execution {
   region: string;
   document: SsmDocument;
   parameters: Record<string, string[]>;
+  /** The parameters with their defaults. */
+  values: Record<string, string[]>;
   tags: Record<string, string>;
   clientToken?: string;
   executedBy: string;
@@ -50,12 +54,14 @@ export interface Execution {
 }
 
 /**
- * SSM Automation: runs runbooks of schema 0.3 that consist of aws:runCommand steps, with the identity of their
- * assumeRole. Sources: API reference (service model of botocore 1.43); user guide, "Automation actions
- * reference" and "Understanding automation statuses"; quotas: AWS General Reference.
+ * SSM Automation: runs runbooks of schema 0.3 that consist of aws:runCommand and aws:branch steps, with the identity of
+ * their assumeRole. Sources: API reference (service model of botocore 1.43); user guide, "Automation actions
+ * reference", "Using conditional statements in runbooks" and "Understanding automation statuses"; quotas: AWS General
+ * Reference.
  *
- * Not modelled: other actions, targets and rate control, other accounts, approvals, alarms, step retries,
- * runbooks without assumeRole (which would act as the caller).
+ * Not modelled: other actions, operations of aws:branch other than StringEquals, jumps to an earlier step, targets and
+ * rate control, other accounts, approvals, alarms, step retries, runbooks without assumeRole (which would act as the
+ * caller). UNCONFIRMED: that a step that no branch leads to stays Pending.
  */
 export class Automation {
   readonly operations: Operations = {
@@ -166,6 +172,7 @@ export class Automation {
       region,
       document,
       parameters,
+      values: resolveParameterLists(document.content.parameters ?? {}, parameters),
       tags: Object.fromEntries(tags.map(({ Key, Value }) => [Key, Value])),
       executedBy: caller.principal.sessionArn ?? caller.principal.arn,
       startedAt: this.#kernel.clock.now(),
@@ -214,8 +221,11 @@ export class Automation {
     let next: StepExecution | undefined = execution.steps[0];
     while (next && !stop.signal.aborted && !execution.completeRequested) {
       const current: StepExecution = next;
-      await this.#runStep(execution, current, caller);
-      next = this.#following(execution, current);
+      const chosen: string | undefined =
+        current.step.action === 'aws:branch'
+          ? this.#branch(execution, current)
+          : await this.#runStep(execution, current, caller);
+      next = this.#following(execution, current, chosen);
     }
     const failed = execution.steps.find(({ status }) => status === 'Failed' || status === 'TimedOut');
     if (stop.signal.aborted) execution.status = 'Cancelled';
@@ -238,7 +248,7 @@ export class Automation {
    * the step's outputs have no Output for targets by tag. What it may call besides SendCommand is not listed on
    * its page; AWS's own runbooks ask for ListCommands and ListCommandInvocations.
    */
-  async #runStep(execution: Execution, stepExecution: StepExecution, caller: Caller): Promise<void> {
+  async #runStep(execution: Execution, stepExecution: StepExecution, caller: Caller): Promise<undefined> {
     const { stop, account, region } = execution;
     const { step } = stepExecution;
     const { clock } = this.#kernel;
@@ -289,15 +299,33 @@ export class Automation {
     stepExecution.endedAt = clock.now();
   }
 
-  /** nextStep, isEnd and onFailure decide; without them the steps follow one another. */
-  #following({ steps }: Execution, { step, status }: StepExecution): StepExecution | undefined {
+  /** aws:branch: the step of the first choice that holds, else the default, if there is one. */
+  #branch(execution: Execution, stepExecution: StepExecution): string | undefined {
+    const { Choices, Default } = stepExecution.step.inputs;
+    stepExecution.startedAt = stepExecution.endedAt = this.#kernel.clock.now();
+    stepExecution.status = 'Success';
+    const holds = ({ Variable, StringEquals }: Choice) => substitute(Variable, execution) === StringEquals;
+    return Choices.find(holds)?.NextStep ?? Default;
+  }
+
+  /**
+   * A branch's choice, isEnd, nextStep and onFailure decide; without them the steps follow one another. isEnd: "end
+   * automation no matter whether the step succeeds or fails" (API reference, StepExecution); of a branch, where no
+   * choice holds.
+   */
+  #following(
+    { steps }: Execution,
+    { step, status }: StepExecution,
+    chosen: string | undefined,
+  ): StepExecution | undefined {
     const named = (name: string) => steps.find((candidate) => candidate.step.name === name);
+    if (chosen !== undefined) return named(chosen);
+    if (status === 'Cancelled' || step.isEnd) return undefined;
     if (status === 'Failed' || status === 'TimedOut') {
       const onFailure = step.onFailure ?? 'Abort'; // The documented default.
       if (onFailure === 'Abort') return undefined;
       if (onFailure.startsWith('step:')) return named(onFailure.slice('step:'.length));
     }
-    if (status === 'Cancelled' || step.isEnd) return undefined;
     if (step.nextStep) return named(step.nextStep);
     return steps[steps.findIndex((candidate) => candidate.step === step) + 1];
   }
@@ -341,7 +369,11 @@ function commandInput({ Parameters = {}, TimeoutSeconds, ...inputs }: DocumentSt
   };
 }
 
-/** `{{ Name }}` becomes a parameter's value, `{{ Step.Output }}` that of a step before; both as text. */
+/**
+ * `{{ Name }}` becomes a parameter's value, `{{ Step.Output }}` that of a step before; both as text. A StringList takes
+ * the place of a text that is nothing but its name, as in many public runbooks (`InstanceIds: '{{ InstanceIds }}'`).
+ * UNCONFIRMED: that the Values of a target take one, too.
+ */
 function substitute<T>(value: T, execution: Execution): T {
   if (Array.isArray(value)) return value.map((item) => substitute(item, execution)) as T;
   if (typeof value === 'object' && value !== null) {
@@ -350,15 +382,19 @@ function substitute<T>(value: T, execution: Execution): T {
     ) as T;
   }
   if (typeof value !== 'string') return value;
+  const [, whole = ''] = /^\{\{\s*(\w+)\s*\}\}$/.exec(value) ?? [];
+  if (typeOf(whole, execution) === 'StringList') return execution.values[whole] as T;
   return value.replace(/\{\{\s*([\w.:-]+)\s*\}\}/g, (_match, name: string) =>
     valueNamed(name, execution),
   ) as T;
 }
 
-function valueNamed(name: string, { document, parameters, steps, id }: Execution): string {
+const typeOf = (name: string, { document }: Execution) => document.content.parameters?.[name]?.type;
+
+function valueNamed(name: string, execution: Execution): string {
+  const { document, steps, id, values } = execution;
   if (name === 'automation:EXECUTION_ID') return id;
-  const declared = document.content.parameters?.[name];
-  if (declared) return (parameters[name] ?? [declared.default ?? '']).join(',');
+  if (typeOf(name, execution) === 'String') return values[name]?.[0] ?? '';
   const [stepName, output] = name.split('.');
   const found = steps.find(({ step }) => step.name === stepName)?.outputs?.[output ?? ''];
   if (!found) throw new Error(`runbook ${document.name} refers to {{ ${name} }}, which is not modelled`);

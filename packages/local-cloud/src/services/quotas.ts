@@ -12,8 +12,8 @@ interface Quota {
  *
  * Sources: ACM user guide "Quotas"; AWS General Reference, Systems Manager endpoints and quotas; Secrets
  * Manager user guide "Quotas"; Step Functions developer guide "Service quotas" (the values of us-east-1,
- * us-west-2 and eu-west-1; other Regions have 800 and 150 for StartExecution). For DescribeInstanceInformation none is
- * published: it is taken to be that of GetAutomationExecution.
+ * us-west-2 and eu-west-1; other Regions have 800 and 150 for StartExecution). For DescribeInstanceInformation and
+ * GetCommandInvocation none is published: it is taken to be that of GetAutomationExecution.
  */
 export const quotas: Record<string, Quota> = {
   'CertificateManager.ExportCertificate': { perSecond: 10 },
@@ -24,6 +24,7 @@ export const quotas: Record<string, Quota> = {
   'AmazonSSM.StartAutomationExecution': { perSecond: 1 },
   'AmazonSSM.GetAutomationExecution': { perSecond: 3 },
   'AmazonSSM.DescribeInstanceInformation': { perSecond: 3 },
+  'AmazonSSM.GetCommandInvocation': { perSecond: 3 },
   'secretsmanager.CreateSecret': { perSecond: 50 },
   'secretsmanager.PutSecretValue': { perSecond: 50 },
   'secretsmanager.PutResourcePolicy': { perSecond: 50 },

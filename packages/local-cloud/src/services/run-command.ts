@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { runCommandDocument } from '../node/agent.ts';
+import { NotModelled } from '../iam/not-modelled.ts';
+import { kept, runCommandDocument } from '../node/agent.ts';
 import type { CommandInvocation } from '../node/types.ts';
 import { binFolderOf, type ManagedNode, type ManagedNodes } from './managed-nodes.ts';
 import { type Caller, type Kernel, type Operations, page, Regional, ServiceError } from './service.ts';
@@ -30,7 +31,11 @@ interface Invocation {
   status: InvocationStatus;
   statusDetails: string;
   responseCode: number;
+  /** As ListCommandInvocations shows it. */
   output: string;
+  /** As GetCommandInvocation shows them. */
+  stdout: string;
+  stderr: string;
   startedAt?: Date;
   endedAt?: Date;
 }
@@ -55,11 +60,13 @@ export interface Command {
 }
 
 /**
- * SSM Run Command. Sources: API reference (service model of botocore 1.43); user guide, "Using targets and rate
+ * SSM Run Command. Sources: API reference (service model of botocore 1.44); user guide, "Using targets and rate
  * controls to send commands to a fleet" and "Understanding command statuses".
  *
  * Not modelled: S3 and CloudWatch output, notifications, resource groups, the agent's own limit of commands at
- * a time, GetCommandInvocation.
+ * a time, GetCommandInvocation of documents with several steps, filters of lists but those of FILTERS. No command is
+ * ever forgotten, where AWS keeps them for 30 days. UNCONFIRMED: that an empty list of InstanceIds in Targets is a
+ * command to no node.
  */
 export class RunCommand {
   readonly operations: Operations = {
@@ -67,6 +74,8 @@ export class RunCommand {
     'AmazonSSM.ListCommands': (input, { account, region }) => this.#listCommands(input, account, region),
     'AmazonSSM.ListCommandInvocations': (input, { account, region }) =>
       this.#listCommandInvocations(input, account, region),
+    'AmazonSSM.GetCommandInvocation': (input, { account, region }) =>
+      this.#getCommandInvocation(input, account, region),
   };
   readonly #kernel: Kernel;
   readonly #nodes: ManagedNodes;
@@ -139,6 +148,8 @@ export class RunCommand {
         statusDetails: 'Pending',
         responseCode: -1,
         output: '',
+        stdout: '',
+        stderr: '',
       })),
       status: 'Pending',
       statusDetails: 'Pending',
@@ -242,6 +253,8 @@ export class RunCommand {
     invocation.statusDetails = result.statusDetails.replaceAll(' ', '');
     invocation.responseCode = result.responseCode;
     invocation.output = pluginOutput(result.stdout, result.stderr);
+    invocation.stdout = result.stdout;
+    invocation.stderr = result.stderr;
     const source = `node ${node.spec.id}`;
     this.#kernel.record.emit('ssm-output', source, result.stdout);
     if (result.stderr !== '') this.#kernel.record.emit('ssm-output', source, result.stderr);
@@ -259,7 +272,13 @@ export class RunCommand {
         parameters: command.parameters,
         signal: command.cancel.signal,
       });
-      return { status, statusDetails: status, responseCode: exitCode, stdout, stderr: '' };
+      return {
+        status,
+        statusDetails: status,
+        responseCode: exitCode,
+        stdout: kept('stdout', stdout),
+        stderr: '',
+      };
     }
     return runCommandDocument(command.document.content, command.parameters, node.spec, {
       binFolder: binFolderOf(this.#kernel.folder),
@@ -282,11 +301,11 @@ export class RunCommand {
 
   // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
   #listCommands(input: any, account: string, region: string) {
-    if (input.Filters)
-      throw new ServiceError('InvalidFilterKey', 'The local cloud lists commands by id only.');
+    const filters = (input.Filters ?? []).map(filterOf);
     const found = this.#find(input.CommandId, account, region).filter(
-      ({ invocations }) =>
-        !input.InstanceId || invocations.some(({ node }) => node.spec.id === input.InstanceId),
+      (command) =>
+        (!input.InstanceId || command.invocations.some(({ node }) => node.spec.id === input.InstanceId)) &&
+        filters.every((fits: (command: Command) => boolean) => fits(command)),
     );
     const { items, nextToken } = page(
       found,
@@ -326,6 +345,57 @@ export class RunCommand {
       NextToken: nextToken ?? '',
     };
   }
+
+  // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
+  #getCommandInvocation({ CommandId, InstanceId, PluginName }: any, account: string, region: string) {
+    const command = this.command(account, region, CommandId);
+    const invocation = command?.invocations.find(({ node }) => node.spec.id === InstanceId);
+    // "The command ID and managed node ID you specified didn't match any invocations."
+    if (!command || !invocation) throw new ServiceError('InvocationDoesNotExist', '');
+    const [step, another] = command.document.content.mainSteps;
+    if (another) throw new NotModelled('GetCommandInvocation of a document with several steps');
+    if (PluginName !== undefined && PluginName !== step?.name)
+      throw new ServiceError('InvalidPluginName', `There is no plugin ${PluginName}.`);
+    const { startedAt, endedAt, status } = invocation;
+    return {
+      CommandId,
+      InstanceId,
+      Comment: command.comment,
+      DocumentName: command.document.name,
+      DocumentVersion: '1',
+      PluginName: step?.name,
+      ResponseCode: invocation.responseCode,
+      // "If the plugin hasn't started to run, the string is empty."
+      ExecutionStartDateTime: startedAt?.toISOString() ?? '',
+      ExecutionElapsedTime:
+        startedAt && endedAt ? `PT${(endedAt.getTime() - startedAt.getTime()) / 1000}S` : '',
+      ExecutionEndDateTime: endedAt?.toISOString() ?? '',
+      Status: status,
+      StatusDetails: invocation.statusDetails,
+      // "If ExecutionStatus is neither Succeeded nor Failed, then this string is empty."
+      StandardOutputContent: status === 'Success' || status === 'Failed' ? invocation.stdout : '',
+      StandardOutputUrl: '',
+      StandardErrorContent: invocation.stderr,
+      StandardErrorUrl: '',
+    };
+  }
+}
+
+/** Filters of ListCommands. InvokedAfter takes a timestamp: commands sent then "and later" (API reference, CommandFilter). */
+const FILTERS: Record<string, (value: string) => (command: Command) => boolean> = {
+  DocumentName: (value) => (command) => command.document.name === value,
+  InvokedAfter: (value) => {
+    const since = Date.parse(value);
+    // The error's name is UNCONFIRMED.
+    if (Number.isNaN(since)) throw new ServiceError('ValidationException', `${value} is no timestamp.`);
+    return ({ requestedAt }) => requestedAt.getTime() >= since;
+  },
+};
+
+function filterOf({ key, value }: { key: string; value: string }): (command: Command) => boolean {
+  const filter = FILTERS[key];
+  if (!filter) throw new NotModelled(`ListCommands with the filter ${key}`);
+  return filter(value);
 }
 
 function plugin(command: Command, invocation: Invocation) {

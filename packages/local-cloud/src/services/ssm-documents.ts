@@ -1,6 +1,11 @@
 import { NotModelled } from '../iam/not-modelled.ts';
 import type { DocumentState } from '../iam/operations.ts';
-import { type CommandParameter, InvalidParameters, resolveParameters } from '../node/document-parameters.ts';
+import {
+  type CommandParameter,
+  checkAreStrings,
+  InvalidParameters,
+  resolveParameterLists,
+} from '../node/document-parameters.ts';
 import { type Kernel, parseArn, Regional } from './service.ts';
 
 /** "64 KB, including parameter values at run time" (user guide, "Creating SSM document content"). */
@@ -37,20 +42,30 @@ export interface DocumentStep {
   inputs: Record<string, any>;
 }
 
+/** One choice of an aws:branch step. */
+export interface Choice {
+  NextStep: string;
+  Variable: string;
+  StringEquals: string;
+}
+
 /** What of a step Automation is known to do here. Anything else in a document is refused when it is created. */
-const knownStepFields = [
-  'name',
-  'action',
-  'description',
-  'onFailure',
-  'onCancel',
-  'isCritical',
-  'isEnd',
-  'nextStep',
-  'timeoutSeconds',
-  'maxAttempts',
-  'inputs',
-];
+const knownStepFields: Record<string, string[]> = {
+  'aws:runCommand': [
+    'name',
+    'action',
+    'description',
+    'onFailure',
+    'onCancel',
+    'isCritical',
+    'isEnd',
+    'nextStep',
+    'timeoutSeconds',
+    'maxAttempts',
+    'inputs',
+  ],
+  'aws:branch': ['name', 'action', 'description', 'isEnd', 'inputs'],
+};
 
 /** SSM documents of an account and Region; one version of each. */
 export class SsmDocuments {
@@ -77,6 +92,7 @@ export class SsmDocuments {
     if (document.type === 'Automation') checkAutomation(content);
     else if (content.schemaVersion !== '2.2')
       throw new NotModelled(`Command document schema ${content.schemaVersion}`);
+    else checkAreStrings(content.parameters ?? {});
     const created: SsmDocument = {
       ...document,
       content,
@@ -123,7 +139,7 @@ export function parameterFault(
   parameters: Record<string, string[]>,
 ): string | undefined {
   try {
-    resolveParameters(content.parameters ?? {}, parameters);
+    resolveParameterLists(content.parameters ?? {}, parameters);
     return undefined;
   } catch (error) {
     if (error instanceof InvalidParameters) return error.message;
@@ -135,19 +151,42 @@ function checkAutomation(content: DocumentContent): void {
   if (content.schemaVersion !== '0.3') throw new NotModelled(`Automation schema ${content.schemaVersion}`);
   // Without it the runbook would act as the principal that started it; as a parameter any of them could choose it.
   if (!content.assumeRole?.startsWith('arn:')) throw new NotModelled(`assumeRole ${content.assumeRole}`);
-  for (const step of content.mainSteps) {
-    if (step.action !== 'aws:runCommand') throw new NotModelled(`Automation action ${step.action}`);
-    const unknown = Object.keys(step).find((field) => !knownStepFields.includes(field));
+  for (const [index, step] of content.mainSteps.entries()) {
+    const known = knownStepFields[step.action];
+    if (!known) throw new NotModelled(`Automation action ${step.action}`);
+    const unknown = Object.keys(step).find((field) => !known.includes(field));
     if (unknown) throw new NotModelled(`field ${unknown} of an Automation step`);
     if (step.maxAttempts !== undefined && step.maxAttempts !== 1) throw new NotModelled('maxAttempts');
-    const targets = [step.nextStep, /^step:(.+)$/.exec(step.onFailure ?? '')?.[1]].filter(
-      (name) => name !== undefined,
-    );
-    const missing = targets.find((name) => !content.mainSteps.some((other) => other.name === name));
-    if (missing) throw new NotModelled(`step ${missing} does not exist`);
+    const targets = [
+      step.nextStep,
+      /^step:(.+)$/.exec(step.onFailure ?? '')?.[1],
+      ...(step.action === 'aws:branch' ? checkedBranch(step, content) : []),
+    ].filter((name) => name !== undefined);
+    // Automation refuses loops; what goes back without one is refused with them.
+    const followers = content.mainSteps.slice(index + 1);
+    const missing = targets.find((name) => !followers.some((other) => other.name === name));
+    if (missing) throw new NotModelled(`no step ${missing} follows ${step.name}`);
     if (step.onFailure && !/^(Abort|Continue|step:.+)$/.test(step.onFailure))
       throw new NotModelled(`onFailure ${step.onFailure}`);
     if (step.onCancel !== undefined && step.onCancel !== 'Abort')
       throw new NotModelled(`onCancel ${step.onCancel}`);
   }
+}
+
+/** Checks an aws:branch step, and gives the names of the steps to which it may jump. */
+function checkedBranch({ inputs }: DocumentStep, { parameters = {}, mainSteps }: DocumentContent): string[] {
+  const { Choices, Default, ...others } = inputs;
+  const [unknown] = Object.keys(others);
+  if (unknown) throw new NotModelled(`input ${unknown} of aws:branch`);
+  if (!Array.isArray(Choices) || Choices.length === 0) throw new NotModelled('aws:branch without Choices');
+  for (const choice of Choices) {
+    if (Object.keys(choice).sort().join() !== 'NextStep,StringEquals,Variable')
+      throw new NotModelled(`choice of aws:branch with ${Object.keys(choice).join(', ')}`);
+    const [, parameter = '', output] = /^\{\{\s*(\w+)(\.\w+)?\s*\}\}$/.exec(choice.Variable) ?? [];
+    const isKnown = output
+      ? mainSteps.some(({ name }) => name === parameter)
+      : parameters[parameter]?.type === 'String';
+    if (!isKnown) throw new NotModelled(`Variable ${choice.Variable} of aws:branch`);
+  }
+  return [...Choices.map(({ NextStep }: Choice) => NextStep), ...(Default === undefined ? [] : [Default])];
 }

@@ -355,6 +355,7 @@ const cases: Record<string, Case> = {
   'AmazonSSM.DescribeInstanceInformation': everything('ssm:DescribeInstanceInformation'),
   'AmazonSSM.ListCommands': everything('ssm:ListCommands'),
   'AmazonSSM.ListCommandInvocations': everything('ssm:ListCommandInvocations'),
+  'AmazonSSM.GetCommandInvocation': everything('ssm:GetCommandInvocation'),
   'AmazonSSM.GetAutomationExecution': onExecution('GetAutomationExecution'),
   'AmazonSSM.StopAutomationExecution': onExecution('StopAutomationExecution'),
   'AmazonSSM.StartAutomationExecution': {

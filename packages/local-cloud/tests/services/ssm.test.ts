@@ -1,6 +1,7 @@
 import {
   DescribeInstanceInformationCommand,
   GetAutomationExecutionCommand,
+  GetCommandInvocationCommand,
   ListCommandInvocationsCommand,
   ListCommandsCommand,
   SendCommandCommand,
@@ -12,7 +13,7 @@ import {
 } from '@aws-sdk/client-ssm';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import type { PolicyDocument } from '../../src/iam/evaluate.ts';
-import type { CloudNode } from '../../src/services/node-fleet.ts';
+import type { CloudNode, NodeOptions } from '../../src/services/node-fleet.ts';
 import { ACCOUNT, allow, OTHER_ACCOUNT, REGION, testCloud, trust, until } from './test-cloud.ts';
 
 const cloud = testCloud();
@@ -36,7 +37,7 @@ const runScript = (...runCommand: string[]) => ({
 let groups = 0;
 async function nodes(
   count: number,
-  options: { online?: boolean; platform?: 'Linux' | 'Windows' } = {},
+  options: Pick<NodeOptions, 'online' | 'platform' | 'agent'> = {},
 ): Promise<[string, CloudNode[]]> {
   groups += 1;
   const tags = { group: `group-${groups}` };
@@ -94,6 +95,9 @@ describe('DescribeInstanceInformation', () => {
     expect(second.NextToken).toBe('');
     const all = [first, second].flatMap(({ InstanceInformationList = [] }) => InstanceInformationList);
     expect(all.map(({ InstanceId }) => InstanceId).sort()).toEqual(made.map(({ id }) => id).sort());
+    const byKey = { Filters: [{ Key: 'tag-key', Values: ['group'] }], MaxResults: 50 };
+    const { InstanceInformationList } = await ssm.send(new DescribeInstanceInformationCommand(byKey));
+    expect(InstanceInformationList?.length).toBeGreaterThanOrEqual(made.length);
     const stranger = new SSMClient(cloud().clientConfig(cloud.administrator(OTHER_ACCOUNT), REGION));
     expect(await stranger.send(new DescribeInstanceInformationCommand({}))).toMatchObject({
       InstanceInformationList: [],
@@ -145,6 +149,63 @@ describe('a command', () => {
     const output = CommandPlugins[0]?.Output ?? '';
     expect(output).toHaveLength(2400);
     expect(output).toMatch(/^o+\n---Output truncated---\n----------ERROR-------\ne{300}$/);
+  });
+
+  test('shows 24,000 characters of a node’s output to who asks for that node, once it has ended', async () => {
+    const gate = Promise.withResolvers<void>();
+    const agent = async () => {
+      await gate.promise;
+      return { stdout: `${'x'.repeat(24_000)}end`, exitCode: 3 };
+    };
+    const [, [node]] = await nodes(1, { agent });
+    const InstanceId = node?.id ?? '';
+    const CommandId = await send({ InstanceIds: [InstanceId], Comment: 'a look' });
+    const get = (input: object = {}) =>
+      ssm.send(new GetCommandInvocationCommand({ CommandId, InstanceId, ...input }));
+    expect(await get()).toMatchObject({ Status: 'InProgress', ResponseCode: -1, StandardOutputContent: '' });
+    gate.resolve();
+    await ended(CommandId);
+    const invocation = await get({ PluginName: 'RunScript' });
+    expect(invocation).toMatchObject({ Status: 'Failed', ResponseCode: 3, Comment: 'a look' });
+    expect(invocation.StandardOutputContent).toMatch(/^x+--output truncated--$/);
+    expect(invocation.StandardOutputContent).toHaveLength(24_000);
+    const [{ CommandPlugins = [] } = {}] = await invocations(CommandId);
+    expect(CommandPlugins[0]?.Output).toHaveLength(2400);
+
+    const [, [other]] = await nodes(1);
+    for (const [input, name] of [
+      [{ InstanceId: other?.id }, 'InvocationDoesNotExist'],
+      [{ CommandId: '00000000-0000-0000-0000-000000000000' }, 'InvocationDoesNotExist'],
+      [{ PluginName: 'aws:runShellScript' }, 'InvalidPluginName'],
+    ] as const)
+      await expect(get(input)).rejects.toMatchObject({ name });
+  });
+
+  test('is found again by its document and time, page by page', async () => {
+    const [, [node]] = await nodes(1);
+    const InstanceIds = [node?.id ?? ''];
+    cloud().services.ssmDocuments.create(ACCOUNT, REGION, {
+      name: 'look',
+      type: 'Command',
+      content: runScript('true'),
+    });
+    const DocumentName = 'look';
+    const early = await send({ InstanceIds, DocumentName });
+    cloud().clock.advance(60_000);
+    const since = cloud().clock.now().toISOString();
+    const late = [await send({ InstanceIds, DocumentName }), await send({ InstanceIds, DocumentName })];
+    await send({ InstanceIds });
+    const Filters = [{ key: 'DocumentName', value: DocumentName } as const];
+    const list = async (input: object) => {
+      const { Commands = [], NextToken } = await ssm.send(new ListCommandsCommand(input));
+      return { ids: Commands.map(({ CommandId }) => CommandId), NextToken };
+    };
+    const { ids } = await list({ Filters: [...Filters, { key: 'InvokedAfter', value: since }] });
+    expect(ids).toEqual(late.toReversed());
+    const first = await list({ Filters, MaxResults: 2 });
+    const second = await list({ Filters, MaxResults: 2, NextToken: first.NextToken });
+    expect([...first.ids, ...second.ids]).toEqual([...ids, early]);
+    expect(second.NextToken).toBe('');
   });
 
   test('for a tag that no node carries is a success', async () => {
@@ -229,6 +290,7 @@ describe('a command', () => {
       [{ InstanceIds, MaxConcurrency: '0' }, 'ValidationException'],
       [{ InstanceIds, MaxErrors: '101%' }, 'ValidationException'],
       [{ InstanceIds, TimeoutSeconds: 29 }, 'ValidationException'],
+      [{ InstanceIds: Array(51).fill(node?.id) }, 'ValidationException'],
     ];
     for (const [input, name] of refusals) await expect(send(input)).rejects.toMatchObject({ name });
   });
@@ -429,8 +491,54 @@ describe('an automation', () => {
     });
   });
 
-  test('with actions that are not modelled cannot even be created', () => {
-    const unknown = { name: 'Script', action: 'aws:executeScript', inputs: {} };
-    expect(() => create('scripted', runbook([unknown]))).toThrow('aws:executeScript');
+  test('branches on a parameter, to nodes of a list or to those of a tag', async () => {
+    const choice = { NextStep: 'Named', Variable: '{{ Word }}', StringEquals: 'named' };
+    const branch = { name: 'Which', action: 'aws:branch', inputs: { Choices: [choice], Default: 'Tagged' } };
+    const Values = '{{ Nodes }}';
+    const named = step(
+      'Named',
+      { Targets: [{ Key: 'InstanceIds', Values }], MaxErrors: '0' },
+      { isEnd: true },
+    );
+    const tagged = step('Tagged', { Targets: [{ Key: 'tag:group', Values: ['{{ Group }}'] }] });
+    const content = runbook([branch, named, tagged]);
+    const Nodes = { type: 'StringList', default: [], allowedPattern: '^i-[0-9a-f]{17}$' };
+    create('branching', { ...content, parameters: { ...content.parameters, Nodes } });
+    const [group, [canary, second, third]] = await nodes(3);
+    const run = async (more: Record<string, string[]>) => {
+      const given = { ...parameters(canary, group), ...more };
+      const found = await finished(await start({ DocumentName: 'branching', Parameters: given }));
+      expect(found.AutomationExecutionStatus).toBe('Success');
+      const [which, ...others] = found.StepExecutions ?? [];
+      expect(which).toMatchObject({ Action: 'aws:branch', StepStatus: 'Success' });
+      const reached = others.map(async ({ Outputs }) =>
+        Outputs ? (await invocations(Outputs.CommandId?.[0] ?? '')).map(({ InstanceId }) => InstanceId) : [],
+      );
+      return Promise.all(reached);
+    };
+    const two = [second?.id ?? '', third?.id ?? ''];
+    expect(await run({ Word: ['named'], Nodes: two })).toEqual([two, []]);
+    expect(await run({ Word: ['other'] })).toEqual([[], [canary?.id, ...two]]);
+    const forged = { ...parameters(canary, group), Nodes: [...two, 'i-1; reboot'] };
+    await expect(start({ DocumentName: 'branching', Parameters: forged })).rejects.toMatchObject({
+      name: 'InvalidAutomationExecutionParametersException',
+    });
+  });
+
+  const branchWith = (inputs: object, more: object = {}) => [
+    { name: 'Which', action: 'aws:branch', inputs, ...more },
+    ...steps,
+  ];
+  const choice = { NextStep: 'Fleet', Variable: '{{ Word }}', StringEquals: 'x' };
+  test.each<[string, object[]]>([
+    ['aws:executeScript', [{ name: 'Script', action: 'aws:executeScript', inputs: {} }]],
+    ['Contains', branchWith({ Choices: [{ ...choice, StringEquals: undefined, Contains: 'x' }] })],
+    ['Choices', branchWith({ Choices: [] })],
+    ['{{ Other }}', branchWith({ Choices: [{ ...choice, Variable: '{{ Other }}' }] })],
+    ['no step Nowhere', branchWith({ Choices: [choice], Default: 'Nowhere' })],
+    ['no step Which', branchWith({ Choices: [{ ...choice, NextStep: 'Which' }] })],
+    ['nextStep', branchWith({ Choices: [choice] }, { nextStep: 'Fleet' })],
+  ])('with %s, which is not modelled, cannot even be created', (text, mainSteps) => {
+    expect(() => create('unknown', runbook(mainSteps))).toThrow(text);
   });
 });
