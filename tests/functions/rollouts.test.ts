@@ -208,13 +208,13 @@ describe('an older rollout', () => {
       id,
       later,
       [{ NodeId: 'i-00000001', Outcome: 'dry-run-passed' }],
-      true,
+      { dryRun: true },
     );
     await system.inventory.nodes.record(
       id,
       number,
       [{ NodeId: 'i-00000001', Outcome: 'failed', Error: 'old' }],
-      true,
+      { dryRun: true },
     );
     expect(await system.inventory.note(newer, number, { AutomationExecutionId: 'old' })).toBeUndefined();
     // Its own end is there already. One that was never recorded is superseded.
