@@ -27,6 +27,8 @@ const TAG_KEY = 'acm-export';
 /** A node with the TLS server that runs on it. */
 export interface ServingNode {
   node: CloudNode;
+  /** Under which name it gets its certificate. */
+  certName: string;
   server: TlsServer;
   host: string;
   port: number;
@@ -116,7 +118,7 @@ export async function addNode(
     host,
   });
   const server = await startTlsServer('node', { root: node.spec.root, certName, host, port: fleet.port });
-  const serving = { node, server, host, port: fleet.port, tag: `${TAG_KEY}=${tag}` };
+  const serving = { node, certName, server, host, port: fleet.port, tag: `${TAG_KEY}=${tag}` };
   fleet.nodes.push(serving);
   return serving;
 }

@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ACMClient, RenewCertificateCommand } from '@aws-sdk/client-acm';
 import type { CloudNode, Identity } from 'local-cloud';
+import type { TlsServer } from 'local-cloud/node';
 import { startCloud } from './cloud.ts';
+import { driftFiles, driftPort, mendPort, startForeign } from './drift.ts';
 import {
   addNode,
   CENTRAL,
@@ -14,6 +16,7 @@ import {
   type Fleet,
   MEMBER,
   requestCertificate,
+  type ServingNode,
   served,
 } from './example-fleet.ts';
 
@@ -30,6 +33,8 @@ const cloud = await startCloud({
 });
 
 let certificateArn = '';
+/** Servers of the command `foreign`. */
+const foreign: TlsServer[] = [];
 
 const commands: Record<
   string,
@@ -75,7 +80,33 @@ const commands: Record<
       await writeFile(hook, '#!/bin/sh\nexit 1\n', { mode: 0o755 });
     },
   },
-  mend: { usage: 'mend <node>', does: 'the hook is gone', run: (_, id) => rm(hookOf(node(id))) },
+  drift: {
+    usage: 'drift <node> [files|port]',
+    does: 'by hand, the node gets older or changed files, or its server another certificate',
+    run: async (fleet, id, what = 'files') => {
+      const drifts = { files: driftFiles, port: driftPort };
+      if (!Object.hasOwn(drifts, what)) throw new Error('files or port, please');
+      console.log(await drifts[what as keyof typeof drifts](serving(fleet, id)));
+    },
+  },
+  foreign: {
+    usage: 'foreign <node> [port]',
+    does: 'one more TLS server on the node, with a certificate that nobody registered',
+    run: async (fleet, id, port = '0') => {
+      if (!/^\d{1,5}$/.test(port)) throw new Error('a port, please');
+      const { server, subject } = await startForeign(serving(fleet, id), Number(port));
+      foreign.push(server);
+      console.log(`${server.host}:${server.port} serves a certificate of ${subject}`);
+    },
+  },
+  mend: {
+    usage: 'mend <node>',
+    does: 'the hook is gone, and the server is configured with what was installed',
+    run: async (fleet, id) => {
+      await rm(hookOf(node(id)), { force: true });
+      await mendPort(serving(fleet, id));
+    },
+  },
   offline: {
     usage: 'offline <node>',
     does: 'its agent cannot be reached',
@@ -132,6 +163,11 @@ function node(id: string | undefined): CloudNode {
   const found = cloud.nodes().find((candidate) => candidate.id === id);
   if (!found) throw new Error(`no node ${id}: see status`);
   return found;
+}
+
+function serving(fleet: Fleet, id: string | undefined): ServingNode {
+  const found = node(id);
+  return fleet.nodes.find((candidate) => candidate.node === found) as ServingNode;
 }
 
 const hookOf = ({ spec }: CloudNode) => join(spec.root, 'etc/acm-export/hooks-for-all-names.d/broken');
@@ -273,7 +309,9 @@ try {
     // A signal ends it then.
     if (isAlone) await new Promise(() => setInterval(() => {}, HOUR_MS));
   } finally {
-    await Promise.all(fleet.nodes.map(({ server }) => server.stop()));
+    await Promise.all(
+      [...fleet.nodes.map(({ server }) => server), ...foreign].map((server) => server.stop()),
+    );
   }
 } finally {
   input.close();

@@ -41,6 +41,29 @@ test('a deployment is registered, and openssl sees the new certificate', async (
   expect(await servedSerial()).toBe(Serial);
 });
 
+test('commands break a node by hand: another certificate, a server that nobody registered, changed files', async () => {
+  const { type, until, output, shell } = session();
+  const served = await servedSerial();
+  const [, node] = /^(i-\w+) .*111122223333/m.exec(output()) as string[];
+  type(`drift ${node} port`);
+  await until('another certificate', async () => {
+    const serial = await servedSerial().catch(() => undefined);
+    return serial && serial !== served;
+  });
+  type(`mend ${node}`);
+  await until('the installed certificate', async () => (await servedSerial().catch(() => '')) === served);
+  type(`foreign ${node}`);
+  const [, address, subject] = (await until('a foreign server', () =>
+    /^(127\S+) serves a certificate of CN=(\S+)$/m.exec(output()),
+  )) as string[];
+  expect(await shell(`openssl s_client -connect ${address} </dev/null 2>/dev/null`)).toContain(subject);
+  type(`drift ${node} files`);
+  const [, file] = (await until('a changed file', () =>
+    /^(\/.*) has one more line$/m.exec(output()),
+  )) as string[];
+  await expect(shell(`cd '${dirname(file ?? '')}' && sha256sum --status -c .sha256`)).rejects.toThrow();
+});
+
 test('commands go beyond the API: lose an event, renew, add a node, break one', async () => {
   const { type, until, output } = session();
   const first = await servedSerial();
@@ -60,6 +83,12 @@ test('commands go beyond the API: lose an event, renew, add a node, break one', 
     if (lines.length === 0) type('status');
     return lines.length > 0;
   });
+
+  const [, old] = /^(i-\w+) .*111122223333/m.exec(output()) as string[];
+  type(`drift ${old} files`);
+  await until('older files', () =>
+    new RegExp(`/${second}-\\d+ has the files of ${first}-\\d+ again`).test(output()),
+  );
 
   type(`break ${added}`);
   for (const [, id] of output().matchAll(/^(m?i-\w+) .*111122223333/gm)) {

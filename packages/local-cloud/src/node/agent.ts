@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { appendFileSync } from 'node:fs';
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { isIPv4 } from 'node:net';
+import { endianness } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
@@ -119,6 +121,7 @@ export async function runCommandDocument(
       ...node.environment,
       ...variables,
     };
+    await showOwnPorts(node.root, environment.LOCAL_NODE_HOST);
     const result = await runScript({
       lines: step.inputs.runCommand.map((line) => interpolate(line, values)),
       orchestrationFolder,
@@ -271,6 +274,39 @@ function timeoutSeconds(text: string): number {
   const seconds = Number.parseInt(text, 10);
   const usable = seconds >= TIMEOUT_RANGE_SECONDS.min && seconds <= TIMEOUT_RANGE_SECONDS.max;
   return usable ? seconds : DEFAULT_TIMEOUT_SECONDS;
+}
+
+/**
+ * `/proc/net` below the node's root: of the machine's TCP listeners those at the address that stands for the node, as if
+ * they were at its localhost. A node without an address of its own has none that could be told from the machine's. A
+ * listener at every address of the machine belongs to no node.
+ */
+async function showOwnPorts(root: string, host: string | undefined): Promise<void> {
+  const [heading = '', ...lines] = (await readFile('/proc/net/tcp', 'utf8')).split('\n');
+  const own = host && isIPv4(host) ? kernelForm(host) : undefined;
+  const listeners = lines.flatMap((line) => {
+    const [number, local = '', remote, state, ...others] = line.trim().split(/ +/);
+    const [address, port] = local.split(':');
+    return address === own && state === '0A'
+      ? [[number, `${kernelForm('127.0.0.1')}:${port}`, remote, state, ...others].join(' ')]
+      : [];
+  });
+  const folder = join(root, 'proc/net');
+  await mkdir(folder, { recursive: true });
+  // By rename: the script of another command may read it at this moment.
+  const write = async (name: string, rows: string[]) => {
+    const draft = join(folder, `${name}.${randomUUID()}`);
+    await writeFile(draft, `${rows.join('\n')}\n`);
+    await rename(draft, join(folder, name));
+  };
+  await write('tcp', [heading, ...listeners]);
+  await write('tcp6', [heading]); // Nobody listens at [::1], as for s_client.
+}
+
+/** An address as the kernel writes it: the number in hexadecimal, in the machine's order of bytes. */
+function kernelForm(address: string): string {
+  const bytes = address.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0').toUpperCase());
+  return (endianness() === 'LE' ? bytes.reverse() : bytes).join('');
 }
 
 /** The file that the agent refreshes under Default Host Management, and the variable that points to it. */

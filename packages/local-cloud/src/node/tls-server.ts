@@ -250,10 +250,13 @@ const IN_FOREGROUND: Record<Configured, (root: string, file: string, pidFile: st
 };
 
 /** Writes a self-signed certificate, as an administrator puts one so that a server starts at all. */
-export async function writeSelfSigned({ fullchain, key, combined }: CertificateFiles): Promise<void> {
+export async function writeSelfSigned(
+  { fullchain, key, combined }: CertificateFiles,
+  commonName = 'placeholder',
+): Promise<void> {
   for (const file of [fullchain, key, combined]) await mkdir(dirname(file), { recursive: true });
   const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-  const subject = ['-subj', '/CN=placeholder', '-days', '30'];
+  const subject = ['-subj', `/CN=${commonName}`, '-days', '30'];
   await run('openssl', ['req', '-x509', ...curve, ...subject, '-keyout', key, '-out', fullchain]);
   await chmod(key, 0o600);
   const both = (await readFile(fullchain, 'utf8')) + (await readFile(key, 'utf8'));

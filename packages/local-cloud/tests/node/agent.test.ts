@@ -1,6 +1,8 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
@@ -69,6 +71,28 @@ async function expectEnded(id: number): Promise<void> {
   }
   expect(await commandLine()).toBe('');
 }
+
+test('a script finds the listeners of its own node in /proc/net, at its localhost', async () => {
+  const listening = async (host: string) => {
+    const server = createServer();
+    await once(server.listen(0, host), 'listening');
+    return server;
+  };
+  const [own, other] = await Promise.all([listening('127.0.0.77'), listening('127.0.0.78')]);
+  const portOf = ({ port }: AddressInfo) => port.toString(16).padStart(4, '0').toUpperCase();
+  const [here, elsewhere] = [own, other].map((server) => portOf(server.address() as AddressInfo));
+  try {
+    const document = documentOf('cat "$LOCAL_NODE_ROOT/proc/net/tcp" "$LOCAL_NODE_ROOT/proc/net/tcp6"');
+    const { stdout } = await run(document, {}, node({ environment: { LOCAL_NODE_HOST: '127.0.0.77' } }));
+    expect(stdout.match(/\w{8}:\w{4} 00000000:0000 0A/g)).toEqual([`0100007F:${here} 00000000:0000 0A`]);
+    const { stdout: ofNone } = await run(document);
+    expect(ofNone).toMatch(/local_address/);
+    for (const port of [here, elsewhere]) expect(ofNone).not.toContain(`:${port} `);
+  } finally {
+    own.close();
+    other.close();
+  }
+});
 
 describe('parameters', () => {
   test('reach a script as variables, never as its text', async () => {
