@@ -339,7 +339,6 @@ async function reconcileNodesOf(
   pass.Unseen += records.filter(({ Finding }) => Finding?.Kind === 'unseen').length;
   if (drifted.length > 0 && deployment.Status === 'INSTALLED') {
     await deps.inventory.settle(deployment, 'DEGRADED', summaryOf(drifted.map(resultOfFinding)));
-    pass.Repaired += 1;
   }
   const nodes = { asOf: deployment.RolloutNumber, listed, records };
   if (decide(deployment, nodes, deps).action === 'begin') {

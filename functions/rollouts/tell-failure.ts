@@ -1,5 +1,6 @@
 import type { Deployment } from '../domain/deployment.ts';
 import { causeOf, type Failure, failureMessage } from '../domain/failure.ts';
+import { endOf } from '../domain/rollout.ts';
 import type { Inventory } from '../inventory/inventory.ts';
 import type { Notify } from '../notifications/notifier.ts';
 
@@ -16,7 +17,8 @@ export async function tellFailure(
   failure: Failure,
   deps: { notify: Notify; inventory: Inventory },
 ): Promise<boolean> {
-  const cause = causeOf(failure.text);
+  // Of a rollout that a sweep closed as lost, an event may come later, in other words.
+  const cause = causeOf(endOf(deployment, failure.rolloutNumber)?.Error ?? failure.text);
   const told = deployment.Observed?.ToldOf ?? [];
   if (told.includes(cause)) {
     return false;

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
+import { stageOf } from '../../functions/domain/expiry.ts';
 import { System } from './support/system.ts';
 
 let system: System;
@@ -191,5 +192,99 @@ describe('a certificate that was renewed', () => {
     await system.runAll();
     system.advance({ days: 160 });
     expect(await until(0)).toEqual([29, 13, 6, 0, -1]);
+  });
+});
+
+describe('a node that misses a renewal', () => {
+  test('is named at 30, 14, 7 and 1 days and after, in the list of what expires, and counted near its end', async () => {
+    await system.target().addNode('i-00000002');
+    const id = await installed();
+    const end = expiry();
+    system.advance({ days: 153 });
+    const [stays, dead] = system.target().nodes as [{ NodeId: string }, { NodeId: string; online: boolean }];
+    dead.online = false;
+    const serial = await system.acm.renew(arn);
+    await system.renewal(arn);
+    await system.runAll();
+    const told: number[] = [];
+    while (system.clock.now().getTime() < end + DAY_MS) {
+      system.advance({ hours: 8 });
+      const before = system.messages().length;
+      await system.reconcile('nodes');
+      const { Health } = await system.reconcile('certificates');
+      const left = (end - system.clock.now().getTime()) / DAY_MS;
+      expect(Health?.NearExpiry).toBe(left <= 14 ? 1 : 0);
+      expect(Health?.DaysToExpiry).toBe(Math.floor(left));
+      told.push(
+        ...system
+          .messages()
+          .slice(before)
+          .map(() => Math.floor(left)),
+      );
+    }
+    expect(told).toEqual([29, 13, 6, 0, -1]);
+    const { Message = '' } = system.messages()[0] ?? {};
+    expect(Message).toContain(`What: What node ${dead.NodeId} serves expires in 29 days`);
+    expect(Message).toContain('ACM has renewed it, but the new version is not there yet.');
+    expect(Message).not.toContain(stays.NodeId);
+    const { body } = await system.api('GET', '/deployments', { query: { ExpiresWithinDays: '1' } });
+    expect(body.Deployments).toMatchObject([
+      { DeploymentId: id, Serial: serial, EarliestNodeId: dead.NodeId },
+    ]);
+    // It is back, and is served; nothing is near its end then.
+    dead.online = true;
+    await system.reconcile('nodes');
+    await system.runAll();
+    await system.reconcile('nodes');
+    expect(await system.deployment(id)).not.toHaveProperty('EarliestNodeId');
+    expect((await system.reconcile('certificates')).Health).toMatchObject({ NearExpiry: 0 });
+  });
+
+  test('and goes away for good, wakes nobody', async () => {
+    await system.target().addNode('i-00000002');
+    await installed();
+    system.advance({ days: 153 });
+    const dead = system.target().nodes[1] as { online: boolean; listed: boolean };
+    dead.online = false;
+    await system.acm.renew(arn);
+    await system.renewal(arn);
+    await system.runAll();
+    dead.listed = false;
+    for (let day = 0; day < 50; day += 1) {
+      system.advance({ days: 1 });
+      await system.reconcile('nodes');
+      await system.reconcile('certificates');
+    }
+    expect(system.messages()).toEqual([]);
+  });
+});
+
+describe('the days at which people are told', () => {
+  const stagesOf = (lifetime: number) => {
+    const NotAfter = '2028-01-01T00:00:00Z';
+    const NotBefore = new Date(Date.parse(NotAfter) - lifetime * DAY_MS).toISOString();
+    const stageAt = (days: number) =>
+      stageOf({ NotAfter, NotBefore }, new Date(Date.parse(NotAfter) - days * DAY_MS));
+    return { stageAt };
+  };
+
+  test.each([
+    [398, [30, 14, 7, 1]],
+    [198, [30, 14, 7, 1]],
+    [100, [15.15, 7.07, 3.53, 0.505]],
+    [47, [7.12, 3.32, 1.66, 0.237]],
+  ])('are those of 198 days, or the same fractions of a shorter lifetime (%d days)', (lifetime, days) => {
+    const { stageAt } = stagesOf(lifetime);
+    for (const [index, day] of days.entries()) {
+      const stage = [30, 14, 7, 1][index];
+      expect([stageAt(day * 1.01), stageAt(day * 0.99)]).toEqual([[undefined, 30, 14, 7][index], stage]);
+    }
+    expect([stageAt(0.0001), stageAt(0), stageAt(-5)]).toEqual([1, 0, 0]);
+  });
+
+  test('come only once a renewal is due: ACM renews with 45 of 198 days left', () => {
+    for (const lifetime of [198, 100, 47, 20]) {
+      expect(stagesOf(lifetime).stageAt((lifetime * 45) / 198)).toBeUndefined();
+    }
   });
 });

@@ -16,6 +16,7 @@ test('an empty fleet has no failure and nothing that expires', async () => {
     Degraded: 0,
     Waiting: 0,
     Failed: 0,
+    NearExpiry: 0,
     OldestFailureSeconds: 0,
   });
 });

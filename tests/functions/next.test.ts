@@ -1,6 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import type { Deployment, NodeRecord, Observed, Running, Wanted } from '../../functions/domain/deployment.ts';
+import type {
+  Deployment,
+  FindingKind,
+  NodeRecord,
+  Observed,
+  Running,
+  Wanted,
+} from '../../functions/domain/deployment.ts';
 import {
   type ExecutionState,
   followUpOf,
@@ -134,6 +141,10 @@ const broken = record('i-2', { Outcome: 'failed' });
 const besideBroken = nodes([node('i-1'), node('i-2')], [broken]);
 const missed = (minutesAgo: number) => one({}, { Outcome: 'not-reached', At: before(minutesAgo) });
 
+const drifted = (Kind: FindingKind, fields: object = {}) =>
+  one(fields, { Finding: { Kind, Text: 'x', Since: before(5) } });
+const healedOnce = (minutesAgo: number, Count = 1) => ({ Drift: { Count, At: before(minutesAgo) } });
+
 /** What is different from `settled`, what is known beside it, and: action, reason, minutes from now. */
 type Row = [Partial<Deployment>, Nodes | ExecutionState | undefined, string];
 
@@ -255,6 +266,22 @@ const ROWS: Record<string, Row> = {
   'a node that went away during a request': [{}, wentAway(1), 'begin appeared'],
   'a node that went away during a repair that failed': [failedRepair, wentAway(14), 'nothing appeared 1'],
   'a node that a request missed': [{}, missed(1), 'begin appeared'],
+  'a node that a look found drifted': [{}, drifted('foreign'), 'begin drifted 0'],
+  'a node that a look found drifted, and is away': [{}, drifted('older', away), 'nothing done'],
+  'that, healed once 14 minutes ago': [healedOnce(14), drifted('missing'), 'nothing drifted 1'],
+  'that, healed once 15 minutes ago': [healedOnce(15), drifted('damaged'), 'begin drifted 0'],
+  'that, healed five times three hours ago': [healedOnce(180, 5), drifted('older'), 'nothing drifted 60'],
+  'that, healed a hundred times a day ago': [healedOnce(1440, 100), drifted('older'), 'begin drifted 0'],
+  'that, healed a hundred times, and two days of calm': [
+    healedOnce(2881, 100),
+    drifted('older'),
+    'begin drifted 0',
+  ],
+  'that, paused': [{ PausedAt: before(1) }, drifted('older'), 'nothing paused'],
+  'that, beside a failure that waits': [failed(1), drifted('older'), 'begin drifted 0'],
+  'a node whose server is down': [{}, drifted('silent'), 'nothing done'],
+  'a node whose name is in other hands': [{}, drifted('taken'), 'nothing done'],
+  'a node that no look reached': [{}, drifted('unseen'), 'nothing done'],
   'no node': [{ Status: 'WAITING' }, empty, 'nothing empty'],
   'no node, not asked': [{ Status: 'WAITING' }, undefined, 'nothing empty'],
   'a node that serves it, back after a rollout that found none': [foundNone, one({}, {}), 'begin appeared'],
@@ -313,7 +340,7 @@ describe('whatever a deployment is like', () => {
           version,
           BeganAt: time,
           StartedAt: fc.option(time, { nil: undefined }),
-          Cause: fc.constantFrom<Running['Cause']>('REQUEST', 'DRY_RUN'),
+          Cause: fc.constantFrom<Running['Cause']>('REQUEST', 'DRY_RUN', 'DRIFT'),
         }),
         { nil: undefined },
       ),

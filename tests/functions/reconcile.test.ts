@@ -59,6 +59,12 @@ describe('when all is well', () => {
     }
     await system.runAll();
     system.advance({ days: 100 });
+    // Looks come once an hour, and are measured elsewhere.
+    for (let sweep = 0; sweep < 2; sweep += 1) {
+      await system.reconcile('nodes');
+      await system.letNodesAnswer();
+      system.advance({ minutes: 5 });
+    }
     const services = [
       system.acm,
       system.sfn,
@@ -81,8 +87,8 @@ describe('when all is well', () => {
       ...Array(2).fill('AssumeRole'),
       ...Array(4).fill('DescribeInstanceInformation'),
     ]);
-    // One query a status, and one a deployment for its nodes.
-    expect(databaseCalls()).toEqual(Array(6 + 12).fill('Query'));
+    // One query a status, and one a deployment for its nodes. Of each account, when its EC2 and hybrid nodes were looked at.
+    expect(databaseCalls().sort()).toEqual([...Array(4).fill('GetItem'), ...Array(6 + 12).fill('Query')]);
   });
 
   test('stays within half of the quotas of ACM and within those of SSM, however quick they answer', async () => {
@@ -105,8 +111,8 @@ describe('when all is well', () => {
     await system.reconcile('certificates');
     expect(calls(system.acm, 'DescribeCertificate')).toEqual([12, 5]);
     await system.reconcile('nodes');
-    // 120 nodes of one tag are three pages.
-    expect(calls(target.ssm, 'DescribeInstanceInformation')).toEqual([14, 2]);
+    // 120 nodes of one tag are three pages, and three more for the look at all of them.
+    expect(calls(target.ssm, 'DescribeInstanceInformation')).toEqual([17, 2]);
   });
 });
 
@@ -604,6 +610,10 @@ describe('a rollout', () => {
       expect(system.messages()).toEqual([
         expect.objectContaining({ Message: expect.stringContaining(`details/${body.ExecutionArn}`) }),
       ]);
+      // Its event comes late: people know of it.
+      const ended = system.sfn.executions.get(body.ExecutionArn);
+      await (ended && system.report(system.executionEvent(ended, { name: 'Other', message: 'words' })));
+      expect(system.messages()).toHaveLength(1);
       await letTimePass(1);
       expect(await system.deployment(body.DeploymentId)).toMatchObject({
         Status: 'INSTALLED',

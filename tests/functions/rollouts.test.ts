@@ -204,12 +204,9 @@ describe('an older rollout', () => {
     await system.inventory.nodes.record(id, number, [
       { NodeId: 'i-00000001', Outcome: 'installed', Serial: '01' },
     ]);
-    await system.inventory.nodes.record(
-      id,
-      later,
-      [{ NodeId: 'i-00000001', Outcome: 'dry-run-passed' }],
-      { dryRun: true },
-    );
+    await system.inventory.nodes.record(id, later, [{ NodeId: 'i-00000001', Outcome: 'dry-run-passed' }], {
+      dryRun: true,
+    });
     await system.inventory.nodes.record(
       id,
       number,
