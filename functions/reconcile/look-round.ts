@@ -148,7 +148,8 @@ export class LookRound {
     const nodes = await this.listAll();
     for (const kind of due) {
       const own = nodes.filter(({ NodeId }) => kindOf(NodeId) === kind);
-      const refused = own.length > 0 && (await this.sendTo(own, kind));
+      // Also to none: it is noted when there were none.
+      const refused = await this.sendTo(own, kind);
       if (refused) {
         return refused;
       }
