@@ -47,7 +47,7 @@ const OF_ROLLOUT: NodeParameter[] = [
 ];
 
 /** What a single run does, whatever its order says. */
-const OF_RUN: NodeParameter[] = ['DryRun'].map((name) => ({
+const OF_RUN: NodeParameter[] = ['DryRun', 'Heal'].map((name) => ({
   name,
   pattern: '(true|false)',
   default: 'false',

@@ -24,7 +24,7 @@ HOOKS_FOR_ALL=$ROOT/etc/acm-export/hooks-for-all-names.d
 declare -r VERSION_NAME='^[0-9a-f]+-[0-9]+(\.again)*$'
 
 CorrelationId='' CertName='' DeploymentId='' RolloutNumber=0 VersionId='' DryRun=''
-outcome='' fault='' error='' notes='' current_step=start line_of_fault='' result_serial=''
+outcome='' fault='' error='' notes='' current_step=start line_of_fault='' result_serial='' seen=files
 
 # How far the run has come: nothing, staged, switched, loaded, completed. It is set before the act that it names:
 # so a signal at any moment takes the way back that is due, which may do things twice.

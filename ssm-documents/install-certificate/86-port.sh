@@ -1,8 +1,9 @@
 # ---- what the port serves ----
 
 verify_port() {
-  ((VerifyPort == 0)) || port_comes_to_serve "$leaf" ||
-    fail not-served "port $VerifyPort does not serve serial $serial: $came_back"
+  ((VerifyPort != 0)) || return 0
+  port_comes_to_serve "$leaf" || fail not-served "port $VerifyPort does not serve serial $serial: $came_back"
+  seen=port
 }
 
 # A reload may take ten seconds, 30 with the time that answers take. Twice in a row: old and new processes of nginx
@@ -44,4 +45,19 @@ note_what_is_served() {
   ask_port "${asked[0]}"
   case $came_back in 'openssl knows no'*) fail missing-tool "this $came_back: update it" ;; esac
   served_before=$served
+}
+
+# Unchanged files prove nothing of a server that has not loaded them, or is configured otherwise. Slow answers are waited
+# for, as after a reload: a server that serves is left alone.
+is_to_heal() {
+  [[ $Heal == true && $VerifyPort != 0 ]] || return 1
+  split_certificates "$(<"$base/current/cert.pem")"
+  leaf=${CERTIFICATES[0]-} serial=$result_serial
+  read_certificate
+  choose_names
+  if port_comes_to_serve "$leaf"; then
+    seen=port
+    return 1
+  fi
+  say "port $VerifyPort does not serve what is installed: $came_back"
 }

@@ -193,8 +193,10 @@ test('each exit code has one fault, says what it means, and is none that the she
     expect([means, todo]).toEqual([expect.stringMatching(/../), expect.stringMatching(/../)]);
 });
 
-test('the parameters are those of a rollout, the options and DryRun, each once', () => {
+test('the parameters are those of a rollout, the options, DryRun and Heal, each once', () => {
   const names = nodeParameters().map(({ name }) => name);
   expect(new Set(names).size).toBe(names.length);
-  expect(names).toEqual(expect.arrayContaining(['SecretArn', ...Object.keys(INSTALL_OPTIONS), 'DryRun']));
+  expect(names).toEqual(
+    expect.arrayContaining(['SecretArn', ...Object.keys(INSTALL_OPTIONS), 'DryRun', 'Heal']),
+  );
 });

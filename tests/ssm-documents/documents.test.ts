@@ -145,13 +145,37 @@ test.each([installOnNode, lookAtNode])(
   },
 );
 
-test('the fleet document hands every parameter on to both of its steps, the canary first', () => {
+test('the fleet document hands every parameter on to each step that sends, the canary first', () => {
   const names = Object.keys(installOnNode.parameters);
-  expect(installOnFleet.mainSteps.map(({ name }) => name)).toEqual(['InstallOnCanary', 'InstallOnFleet']);
-  for (const step of installOnFleet.mainSteps) {
+  const sending = installOnFleet.mainSteps.filter(({ action }) => action === 'aws:runCommand');
+  expect(sending.map(({ name }) => name)).toEqual(['InstallOnCanary', 'InstallOnNodes', 'InstallOnFleet']);
+  for (const step of sending) {
     expect(step.inputs.Parameters).toEqual(Object.fromEntries(names.map((name) => [name, `{{ ${name} }}`])));
     expect(step.onFailure).toBe('Abort');
   }
+});
+
+test('after the canary, the fleet document goes to all with the tag, or with Heal to the nodes that are named, and ends', () => {
+  const [, branch, onNodes, onFleet] = installOnFleet.mainSteps;
+  expect(branch).toEqual({
+    name: 'IsHealing',
+    action: 'aws:branch',
+    inputs: {
+      Choices: [{ NextStep: 'InstallOnNodes', Variable: '{{ Heal }}', StringEquals: 'true' }],
+      Default: 'InstallOnFleet',
+    },
+  });
+  const { Targets: named, ...inputs } = onNodes?.inputs ?? {};
+  const { Targets: tagged, ...others } = onFleet?.inputs ?? {};
+  expect(named).toEqual([{ Key: 'InstanceIds', Values: '{{ NodeIds }}' }]);
+  expect(tagged).toEqual([{ Key: 'tag:{{ TargetTagKey }}', Values: ['{{ TargetTagValue }}'] }]);
+  expect(inputs).toEqual(others);
+  expect([onNodes?.isEnd, onFleet?.isEnd]).toEqual([true, true]);
+});
+
+test('a central stack of an earlier edition, which names neither Heal nor nodes, installs on all with the tag', () => {
+  const { Heal, NodeIds } = installOnFleet.parameters;
+  expect([Heal?.default, NodeIds?.default]).toEqual(['false', []]);
 });
 
 test('a look ends before the time-out of its document', () => {
