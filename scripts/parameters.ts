@@ -59,6 +59,9 @@ const REPORTED = ['CorrelationId', 'CertName', 'DeploymentId', 'RolloutNumber', 
 /** Options that the first edition knew, in the order in which it noted them on nodes. */
 const OF_FIRST_EDITION = ['ReloadServices', 'VerifyPort', 'KeyFormat', 'ExtraFormats', 'KeyMode', 'KeyGroup'];
 
+/** Options that change nothing of what is installed: without them the same files are unchanged. */
+const NOT_NOTED = ['TakeOver'];
+
 export function schemaOf(type: z.ZodType): OptionSchema {
   return z.toJSONSchema(type, { io: 'input' }) as OptionSchema;
 }
@@ -147,7 +150,7 @@ export const exitCodes: ExitCode[] = parse(readFileSync(EXIT_CODES_FILE, 'utf8')
 export function scriptPart(parameters = nodeParameters(), codes = exitCodes): string {
   const later = parameters
     .map(({ name }) => name)
-    .filter((name) => name in INSTALL_OPTIONS && !OF_FIRST_EDITION.includes(name));
+    .filter((name) => name in INSTALL_OPTIONS && ![...OF_FIRST_EDITION, ...NOT_NOTED].includes(name));
   return `# \`make render\` writes this part, from exit-codes.yaml and functions/domain/order.ts.
 declare -rA EXIT_CODE=(
 ${codes.map(({ fault, code }) => `  [${fault}]=${code}`).join('\n')}

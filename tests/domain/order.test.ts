@@ -181,6 +181,8 @@ describe('an option of the schema becomes a parameter', () => {
       'options="$ReloadServices|$VerifyPort|$KeyFormat|$ExtraFormats|$KeyMode|$KeyGroup"',
     );
     expect(scriptPart()).toContain('${VerifyName:+|VerifyName=$VerifyName}');
+    // What decides once leaves what is installed as it is.
+    expect(scriptPart()).not.toMatch(/\|TakeOver/);
   });
 });
 

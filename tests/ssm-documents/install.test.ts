@@ -137,7 +137,24 @@ describe('what was not there before', () => {
   test('a name that another deployment owns is refused, also for the same certificate', async () => {
     await node.install(first);
     const { result } = await node.run({ ...(await node.offer(first, 2)), SSM_DeploymentId: 'f'.repeat(24) });
-    expect(result).toMatchObject({ ExitCode: 31, Error: expect.stringContaining(DEPLOYMENT) });
+    expect(result).toMatchObject({
+      ExitCode: 31,
+      Error: expect.stringMatching(`${DEPLOYMENT} here; .* TakeOver`),
+    });
+  });
+
+  test('a name that another deployment owns is taken over where the order says so, and kept from then on', async () => {
+    await node.install(first, 9);
+    const [other, takeOver] = [{ SSM_DeploymentId: 'f'.repeat(24) }, { SSM_TakeOver: 'true' }];
+    const { result } = await node.install(second, 2, { ...other, ...takeOver });
+    expect(result).toMatchObject({ Outcome: 'installed', Note: expect.stringContaining(DEPLOYMENT) });
+    expect(await node.servedFiles()).toBe(second.value.Serial);
+    expect((await node.run(await node.offer(first, 10))).result.ExitCode).toBe(31);
+    // Nothing of it is noted: the option may be taken away again, and the numbers count as ever.
+    expect((await node.install(second, 3, other)).result).toMatchObject({ Outcome: 'unchanged' });
+    expect((await node.run({ ...(await node.offer(first, 1)), ...other, ...takeOver })).result.ExitCode).toBe(
+      30,
+    );
   });
 });
 
