@@ -7,7 +7,7 @@ import aslValidator from 'asl-validator';
 import { resolveTemplate } from 'local-cloud/templates';
 import { parse } from 'yaml';
 import { audit, dependencyFaults } from './dependencies.ts';
-import { installScript, RENDERED, rendered } from './render.ts';
+import { installScript, lookScript, RENDERED, rendered } from './render.ts';
 
 const root = path.dirname(import.meta.dirname);
 const read = (file: string) => readFileSync(path.join(root, file), 'utf8');
@@ -23,23 +23,23 @@ function filesOf(folder: string): string[] {
 
 const IGNORED = new Set(['.git', ...read('.gitignore').split(/\/?\n/)]);
 
-/** Every file that bash runs, known by name or by its first line. The install script is checked when it is joined. */
+/** Every file that bash runs, known by name or by its first line. Those of parts are checked when they are joined. */
 function shellScripts(): string[] {
   return filesOf('').filter(
     (file) =>
-      !file.startsWith('ssm-documents/install-certificate/') &&
+      !file.startsWith('ssm-documents/') &&
       (file.endsWith('.sh') || (path.extname(file) === '' && /^#!.*\bbash\b/.test(read(file)))),
   );
 }
 
 function checkShell(): string[] {
-  const scripts = shellScripts();
-  const { error, status, stdout } = spawnSync('shellcheck', ['--severity=style', ...scripts, '-'], {
-    cwd: root,
-    encoding: 'utf8',
-    input: installScript(),
-  });
-  if (error) {
+  const runs = [
+    { scripts: ['-'], input: installScript() },
+    { scripts: [...shellScripts(), '-'], input: lookScript() },
+  ].map(({ scripts, input }) =>
+    spawnSync('shellcheck', ['--severity=style', ...scripts], { cwd: root, encoding: 'utf8', input }),
+  );
+  if (runs.some(({ error }) => error)) {
     const message = 'shellcheck is not installed: the shell scripts were NOT checked';
     if (process.env.CI) {
       return [message];
@@ -47,7 +47,7 @@ function checkShell(): string[] {
     console.warn(message);
     return [];
   }
-  return status === 0 ? [] : [stdout];
+  return runs.flatMap(({ status, stdout }) => (status === 0 ? [] : [stdout]));
 }
 
 /** Tests that ask the machine themselves, and leave something out where nobody is told. */

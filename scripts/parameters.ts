@@ -46,11 +46,21 @@ const OF_ROLLOUT: NodeParameter[] = [
   { name: 'CorrelationId', pattern: PATTERNS.CorrelationId },
 ];
 
-/** What the result line says, also where no parameter was taken yet: 00-head.sh sets these. */
+/** What a single run does, whatever its order says. */
+const OF_RUN: NodeParameter[] = ['DryRun', 'Heal'].map((name) => ({
+  name,
+  pattern: '(true|false)',
+  default: 'false',
+}));
+
+/** What the result line says, also where no parameter was taken yet: 03-state.sh sets these. */
 const REPORTED = ['CorrelationId', 'CertName', 'DeploymentId', 'RolloutNumber', 'VersionId', 'DryRun'];
 
 /** Options that the first edition knew, in the order in which it noted them on nodes. */
 const OF_FIRST_EDITION = ['ReloadServices', 'VerifyPort', 'KeyFormat', 'ExtraFormats', 'KeyMode', 'KeyGroup'];
+
+/** Options that change nothing of what is installed: without them the same files are unchanged. */
+const NOT_NOTED = ['TakeOver'];
 
 export function schemaOf(type: z.ZodType): OptionSchema {
   return z.toJSONSchema(type, { io: 'input' }) as OptionSchema;
@@ -61,7 +71,7 @@ export function parameterOf(name: string, schema: OptionSchema): NodeParameter {
   const { default: standard, maximum: most } = schema;
   const pattern = formOf(name, schema);
   const isEmpty = standard === undefined || (Array.isArray(standard) && standard.length === 0);
-  if (!isEmpty && !OF_FIRST_EDITION.includes(name) && name !== 'DryRun') {
+  if (!isEmpty && !OF_FIRST_EDITION.includes(name)) {
     throw new Error(`${name} has a default: a member stack that is one edition older would refuse it`);
   }
   return {
@@ -112,7 +122,7 @@ export function nodeParameters(options: Record<string, z.ZodType> = INSTALL_OPTI
   return [
     ...OF_ROLLOUT,
     ...Object.entries(options).map(([name, option]) => parameterOf(name, schemaOf(option))),
-    parameterOf('DryRun', schemaOf(z.boolean().default(false))),
+    ...OF_RUN,
   ];
 }
 
@@ -140,7 +150,7 @@ export const exitCodes: ExitCode[] = parse(readFileSync(EXIT_CODES_FILE, 'utf8')
 export function scriptPart(parameters = nodeParameters(), codes = exitCodes): string {
   const later = parameters
     .map(({ name }) => name)
-    .filter((name) => name in INSTALL_OPTIONS && !OF_FIRST_EDITION.includes(name));
+    .filter((name) => name in INSTALL_OPTIONS && ![...OF_FIRST_EDITION, ...NOT_NOTED].includes(name));
   return `# \`make render\` writes this part, from exit-codes.yaml and functions/domain/order.ts.
 declare -rA EXIT_CODE=(
 ${codes.map(({ fault, code }) => `  [${fault}]=${code}`).join('\n')}
@@ -158,6 +168,20 @@ ${parameters.flatMap(linesOf).join('\n')}
 note_options() {
   options="${OF_FIRST_EDITION.map((name) => `$${name}`).join('|')}${later.map((name) => `\${${name}:+|${name}=$${name}}`).join('')}"
 }
+`;
+}
+
+/** The part of the look script that is written from functions/domain. */
+export function lookPart(): string {
+  const forms = {
+    CERT_NAME: PATTERNS.CertName,
+    VERIFY_NAME: PATTERNS.DnsName,
+    VERIFY_PROTOCOL: formOf('VerifyProtocol', schemaOf(INSTALL_OPTIONS.VerifyProtocol)),
+  };
+  return `# \`make render\` writes this part, from functions/domain.
+${Object.entries(forms)
+  .map(([name, form]) => `declare -r ${name}='^${form}$'`)
+  .join('\n')}
 `;
 }
 

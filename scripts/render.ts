@@ -8,7 +8,7 @@ import { Document, isScalar, parse, visit } from 'yaml';
 import { PATTERNS } from '../functions/domain/patterns.ts';
 import { exitCodeTable, fieldTable } from './doc-tables.ts';
 import { exampleOfAll, openApiBlocks } from './openapi.ts';
-import { exitCodes, nodeParameters, scriptPart } from './parameters.ts';
+import { exitCodes, lookPart, nodeParameters, scriptPart } from './parameters.ts';
 
 const root = path.dirname(import.meta.dirname);
 
@@ -19,38 +19,63 @@ interface Parameter {
   type: string;
   description?: string;
   allowedPattern: string;
-  default?: string;
+  default?: string | string[];
   interpolationType?: string;
 }
 
 export interface SsmDocument {
   schemaVersion: string;
   parameters: Record<string, Parameter>;
-  mainSteps: { name: string; action: string; onFailure?: string; inputs: Record<string, unknown> }[];
+  mainSteps: {
+    name: string;
+    action: string;
+    onFailure?: string;
+    isEnd?: boolean;
+    inputs: Record<string, unknown>;
+  }[];
   [field: string]: unknown;
 }
 
-const INSTALL_SCRIPT = path.join(root, 'ssm-documents', 'install-certificate');
+const DOCUMENTS = path.join(root, 'ssm-documents');
+/** Parts of both scripts: none of these writes. */
+const SHARED = path.join(DOCUMENTS, 'shared');
 
 /**
- * The install script as it is deployed and as tests run it: its parts, in the byte order of their names. Indentation and
- * the headings of the parts are left out: an SSM document has 64 KB, and comments say more.
+ * A script as it is deployed and as tests run it: the parts of its folders, in the byte order of their names. Indentation
+ * and the headings of the parts are left out: an SSM document has 64 KB, and comments say more.
  */
-export function installScript(folder = INSTALL_SCRIPT): string {
-  const names = readdirSync(folder).filter((name) => name.endsWith('.sh'));
-  const parts = names.sort().map((name) => readFileSync(path.join(folder, name), 'utf8').trimEnd());
+export function joinParts(...folders: string[]): string {
+  const files = folders.flatMap((folder) =>
+    readdirSync(folder).flatMap((name) => (name.endsWith('.sh') ? [path.join(folder, name)] : [])),
+  );
+  const order = (file: string) => path.basename(file);
+  const parts = files
+    .sort((a, b) => (order(a) < order(b) ? -1 : 1))
+    .map((file) => readFileSync(file, 'utf8').trimEnd());
   return `${parts.join('\n\n')}\n`.replace(/^ +|^# ---- .*\n\n/gm, '');
 }
 
-/** The two documents as they are deployed: parameters and script in their places. */
-export function loadDocuments(): { installOnNode: SsmDocument; installOnFleet: SsmDocument } {
-  const read = (name: string): SsmDocument =>
-    parse(readFileSync(path.join(root, 'ssm-documents', name), 'utf8'));
-  const node = read('install-on-node.yaml');
-  const step = node.mainSteps[0] as SsmDocument['mainSteps'][number];
-  const inputs = { ...step.inputs, runCommand: [installScript()] };
-  const installOnNode = { ...node, parameters: commandParameters(), mainSteps: [{ ...step, inputs }] };
-  return { installOnNode, installOnFleet: handParametersOn(read('install-on-fleet.yaml')) };
+export const installScript = () => joinParts(SHARED, path.join(DOCUMENTS, 'install-certificate'));
+export const lookScript = () => joinParts(SHARED, path.join(DOCUMENTS, 'look-at-node'));
+
+/** The documents as they are deployed: parameters and scripts in their places. */
+export function loadDocuments(): Record<'installOnNode' | 'installOnFleet' | 'lookAtNode', SsmDocument> {
+  const read = (name: string): SsmDocument => parse(readFileSync(path.join(DOCUMENTS, name), 'utf8'));
+  const withScript = (document: SsmDocument, script: string): SsmDocument => ({
+    ...document,
+    mainSteps: document.mainSteps.map((step) => ({
+      ...step,
+      inputs: { ...step.inputs, runCommand: [script] },
+    })),
+  });
+  return {
+    installOnNode: {
+      ...withScript(read('install-on-node.yaml'), installScript()),
+      parameters: commandParameters(),
+    },
+    installOnFleet: handParametersOn(read('install-on-fleet.yaml')),
+    lookAtNode: withScript(read('look-at-node.yaml'), lookScript()),
+  };
 }
 
 /** No value is ever pasted into shell text: the agent hands each one over as a variable. */
@@ -68,7 +93,7 @@ function commandParameters(): Record<string, Parameter> {
   );
 }
 
-/** Gives the Automation document the parameters of the Command document, and passes them in each of its steps. */
+/** Gives the Automation document the parameters of the Command document, and passes them wherever it sends that. */
 function handParametersOn(fleet: SsmDocument): SsmDocument {
   const own = Object.entries(fleet.parameters).map(([name, parameter]) => [
     name,
@@ -83,7 +108,9 @@ function handParametersOn(fleet: SsmDocument): SsmDocument {
   return {
     ...fleet,
     parameters: Object.fromEntries([...own, ...handedOn]),
-    mainSteps: fleet.mainSteps.map((step) => ({ ...step, inputs: { ...step.inputs, Parameters: passed } })),
+    mainSteps: fleet.mainSteps.map((step) =>
+      step.action === 'aws:runCommand' ? { ...step, inputs: { ...step.inputs, Parameters: passed } } : step,
+    ),
   };
 }
 
@@ -91,9 +118,14 @@ function handParametersOn(fleet: SsmDocument): SsmDocument {
 export const RENDERED: Record<string, (text: string) => string> = {
   // First, as the documents hold it.
   'ssm-documents/install-certificate/05-exit-codes-and-parameters.sh': () => scriptPart(),
+  'ssm-documents/look-at-node/05-forms.sh': () => lookPart(),
   'member-account.yaml': (text) => {
-    const { installOnNode, installOnFleet } = loadDocuments();
-    const blocks = { 'install-on-fleet.yaml': installOnFleet, 'install-on-node.yaml': installOnNode };
+    const { installOnNode, installOnFleet, lookAtNode } = loadDocuments();
+    const blocks = {
+      'install-on-fleet.yaml': installOnFleet,
+      'install-on-node.yaml': installOnNode,
+      'look-at-node.yaml': lookAtNode,
+    };
     return Object.entries(blocks).reduce(
       (template, [name, document]) =>
         replaceBetweenMarks(template, `# rendered from ssm-documents/${name}`, toYaml(document)),

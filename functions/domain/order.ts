@@ -116,6 +116,12 @@ export const INSTALL_OPTIONS = {
     'Unix group of the file with the key: any name that useradd takes.',
     'as found, else `root`',
   ),
+  TakeOver: said(
+    z.boolean().optional(),
+    true,
+    'Takes the name over on nodes where it belongs to another deployment, for example one that is gone.',
+    'refused there',
+  ),
 };
 
 export const InstallOptions = z.strictObject(INSTALL_OPTIONS);

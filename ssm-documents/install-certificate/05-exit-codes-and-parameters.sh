@@ -34,7 +34,7 @@ declare -rA EXIT_CODE=(
   [interrupted]=71
 )
 
-declare SecretArn ReloadServices RestartServices VerifyPort VerifyName VerifyProtocol KeyFormat ExtraFormats KeyMode KeyGroup
+declare SecretArn ReloadServices RestartServices VerifyPort VerifyName VerifyProtocol KeyFormat ExtraFormats KeyMode KeyGroup TakeOver Heal
 take_parameters() {
   take SecretArn 'arn:aws[a-z-]{0,20}:secretsmanager:[a-z0-9-]{1,30}:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,200}'
   take VersionId '[0-9a-f]{64}'
@@ -55,7 +55,9 @@ take_parameters() {
   take KeyMode '(0400|0440|0600|0640)?' ''
   take KeyGroup '([A-Za-z0-9_.][A-Za-z0-9_.-]{0,30}[A-Za-z0-9_.$-]?)?' ''
   never KeyGroup '([0-9]+|[.][.]?)'
+  take TakeOver '(true|false)?' ''
   take DryRun '(true|false)' 'false'
+  take Heal '(true|false)' 'false'
 }
 
 # As the first edition noted them: what it installed stays unchanged. Later options follow where they are asked for.

@@ -61,6 +61,7 @@ report() { # exit code
   printf -v result '{"Outcome":"%s","ExitCode":%d,"RolloutNumber":%d' "$outcome" "$1" "$RolloutNumber"
   add Serial "$result_serial"
   for name in VersionId DeploymentId CertName CorrelationId; do add "$name" "${!name}"; done
+  case $outcome in installed | unchanged) add Seen "$seen" ;; esac
   [[ -z $fault ]] || { add Step "$current_step"; add Error "$error"; }
   [[ $fault != rollout-superseded ]] || result+=",\"HeldNumber\":$recorded_number"
   [[ -z $notes ]] || add Note "$notes"

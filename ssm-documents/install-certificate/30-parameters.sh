@@ -28,10 +28,7 @@ read_parameters() {
   base=$SSL/acm-export/$CertName
   versions=$base/versions
   own_folders=("$SSL/acm-export" "$base" "$versions")
-  links=("$SSL/certs/$CertName-fullchain.pem" "$SSL/certs/$CertName-chain.pem" "$SSL/private/$CertName-privkey.pem")
-  files=(fullchain.pem chain.pem privkey.pem) # links[i] leads to current/files[i]
-  [[ $ExtraFormats != *combined-pem* ]] || { links+=("$SSL/private/$CertName-combined.pem") files+=(combined.pem); }
-  [[ $ExtraFormats != *pkcs12* ]] || { links+=("$SSL/private/$CertName.p12") files+=(bundle.p12); }
+  list_links
 }
 
 check_units_once() {

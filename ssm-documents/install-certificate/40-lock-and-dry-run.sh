@@ -1,9 +1,5 @@
 # ---- one installation at a time ----
 
-is_there() { # path
-  [[ -e $1 || -L $1 ]]
-}
-
 only_roots() { # paths: root (in tests the caller) owns them, and alone can write to them
   local facts owner_and_mode
   facts=$(exec_quick stat -L -c %u-%a "$@") || return 1

@@ -155,8 +155,11 @@ is_sound() { # version
 }
 
 check_owner() {
-  [[ -z $recorded_owner || $recorded_owner == "$DeploymentId" ]] || fail owned-by-another \
-    "$CertName belongs to deployment $recorded_owner here; if that is gone for good, remove $base/record"
+  [[ -n $recorded_owner && $recorded_owner != "$DeploymentId" ]] || return 0
+  [[ $TakeOver == true ]] || fail owned-by-another \
+    "$CertName belongs to deployment $recorded_owner here; if that is gone or gives it up, start a rollout with TakeOver"
+  note "$CertName is taken over from deployment $recorded_owner"
+  recorded_number=0 # counts for the rollouts of that one
 }
 
 # A number is at least the second at which its rollout began: one far ahead would keep out all that follow.

@@ -94,19 +94,3 @@ take_field() { # name: sets FIELD
   FIELD=${FIELD//$'\2'/\"}
   FIELD=${FIELD//$'\1'/\\}
 }
-
-# Keeps the certificates and drops the text around them: not every server reads past it.
-split_certificates() { # text: sets CERTIFICATES
-  local line block='' IFS=$'\n'
-  CERTIFICATES=()
-  set -f
-  for line in $1; do
-    line=${line%$'\r'}
-    case $line in
-      '-----BEGIN CERTIFICATE-----') block=$line$'\n' ;;
-      '-----END CERTIFICATE-----') [[ -z $block ]] || CERTIFICATES+=("$block$line"); block='' ;;
-      *) [[ -z $block ]] || block+=$line$'\n' ;;
-    esac
-  done
-  set +f
-}

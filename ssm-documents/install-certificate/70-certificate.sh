@@ -1,7 +1,7 @@
 # ---- checking it ----
 
 read_certificate() {
-  local text found name IFS=', '
+  local text found
   text=$(exec_openssl x509 -noout -serial -text -in <(lines "$leaf") 2>/dev/null) ||
     fail certificate-invalid 'openssl cannot read the certificate'
   found=${text#*serial=}
@@ -11,14 +11,7 @@ read_certificate() {
     fail certificate-invalid "the certificate has serial $found, not $serial as the bundle says"
   public_key_of "${text%%X509v3 extensions:*}"
   leaf_key=$public_key
-  names=()
-  text=${text##*Subject Alternative Name:}
-  text=${text#*$'\n'} # the names are on the next line
-  set -f # a wildcard name is no pattern for files
-  for name in ${text%%$'\n'*}; do
-    [[ ! $name =~ ^DNS:((\*\.)?[A-Za-z0-9._-]+)$ ]] || names+=("${BASH_REMATCH[1]}")
-  done
-  set +f
+  names_in "$text"
   ((${#names[@]} > 0)) || fail certificate-invalid 'the certificate is for no DNS name'
 }
 

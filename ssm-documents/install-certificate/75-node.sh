@@ -1,18 +1,5 @@
 # ---- checking this node ----
 
-# SLES keeps /etc/ssl/certs elsewhere, Arch fills it from /etc/ca-certificates/extracted. Each update of the authorities
-# makes it anew, and removes other files.
-trust_folder_is_generated() {
-  [[ -d $ROOT/etc/ca-certificates/extracted ]] || [[ -d $ROOT/var/lib/ca-certificates/pem && -L $SSL/certs ]]
-}
-
-# No link is made in the trust folder where it would vanish or make an authority trusted. That of an earlier edition
-# stays: a server may read it.
-is_wanted() { # index of a link
-  [[ ${links[$1]} != "$SSL/certs/"* ]] || is_there "${links[$1]}" ||
-    { [[ $authority == public ]] && ! trust_folder_is_generated; }
-}
-
 check_trust_folder() {
   local link found='' file=$base/current/fullchain.pem
   for link in "${links[@]:0:2}"; do

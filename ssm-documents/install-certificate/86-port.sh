@@ -1,13 +1,9 @@
 # ---- what the port serves ----
 
 verify_port() {
-  ((VerifyPort == 0)) || port_comes_to_serve "$leaf" ||
-    fail not-served "port $VerifyPort does not serve serial $serial: $came_back"
-}
-
-begin_asking() { # sets asking_ends
-  read_clock
-  asking_ends=$((clock + LIMIT[all-of-port]))
+  ((VerifyPort != 0)) || return 0
+  port_comes_to_serve "$leaf" || fail not-served "port $VerifyPort does not serve serial $serial: $came_back"
+  seen=port
 }
 
 # A reload may take ten seconds, 30 with the time that answers take. Twice in a row: old and new processes of nginx
@@ -42,51 +38,26 @@ port_serves() { # certificates: any will do
   return 1
 }
 
-ask_port() { # name: sets served to the certificate that the port serves, and came_back to its answer in words
-  local address answer status
-  for address in 127.0.0.1 '[::1]'; do
-    status=0
-    answer=$(
-      ((deadline < asking_ends)) || deadline=$asking_ends
-      SSL_CERT_FILE=/dev/null exec_for port openssl s_client -connect "$address:$VerifyPort" \
-        -servername "$1" ${VerifyProtocol:+-starttls "$VerifyProtocol"} </dev/null 2>&1
-    ) || status=$?
-    split_certificates "$answer"
-    served=${CERTIFICATES[0]-}
-    describe_answer "$status" "$answer"
-    [[ $came_back == *'nobody listens'* ]] || return 0
-  done
-}
-
-describe_answer() { # exit status of s_client, what it printed
-  case $2 in
-    *'BEGIN CERTIFICATE'*)
-      came_back=$(exec_openssl x509 -noout -serial -in <(lines "$served") 2>/dev/null) || true
-      came_back=${came_back#serial=}
-      came_back="it serves serial ${came_back,,}" ;;
-    *'onnection refused'* | *errno=111* | *nreachable* | *'annot assign'* | *'not supported by protocol'* | *ervbyname* | *errno=9[79]*)
-      came_back='nobody listens on 127.0.0.1 or [::1]' ;;
-    *'alue must be one of'* | *'usage: s_client'*) came_back="openssl knows no STARTTLS of $VerifyProtocol" ;;
-    *'wrong version number'* | *'unknown protocol'* | *'record layer'* | *'packet length too long'*)
-      came_back='it does not speak TLS at once (it may want STARTTLS, see VerifyProtocol, or the PROXY protocol)'
-      [[ -z $VerifyProtocol ]] || came_back="it does not speak TLS after STARTTLS of $VerifyProtocol" ;;
-    *' alert '*)
-      answer=${2#*alert }
-      came_back="it refuses the handshake with the alert ${answer%%:*}" ;;
-    *)
-      came_back='it closes the connection'
-      case $1 in 124 | 137) came_back="it accepts a connection and says nothing for ${LIMIT[port]} s" ;; esac ;;
-  esac
-}
-
-# One name is enough: the server decides which ones get this certificate. A wildcard stands for names that only the
-# server knows: www is the likeliest. VerifyName, if given, is the only one.
 note_what_is_served() {
   ((VerifyPort != 0)) || return 0
-  asked=("${names[@]/#\*./www.}")
-  [[ -z $VerifyName ]] || asked=("$VerifyName")
+  choose_names
   begin_asking
   ask_port "${asked[0]}"
   case $came_back in 'openssl knows no'*) fail missing-tool "this $came_back: update it" ;; esac
   served_before=$served
+}
+
+# Unchanged files prove nothing of a server that has not loaded them, or is configured otherwise. Slow answers are waited
+# for, as after a reload: a server that serves is left alone.
+is_to_heal() {
+  [[ $Heal == true && $VerifyPort != 0 ]] || return 1
+  split_certificates "$(<"$base/current/cert.pem")"
+  leaf=${CERTIFICATES[0]-} serial=$result_serial
+  read_certificate
+  choose_names
+  if port_comes_to_serve "$leaf"; then
+    seen=port
+    return 1
+  fi
+  say "port $VerifyPort does not serve what is installed: $came_back"
 }

@@ -61,6 +61,7 @@ conclude() { # marker for the version that is switched on
 # is no longer asked for. Folders that are no versions belong to the administrator.
 remove_old_versions() {
   local name number newest='' newest_number=-1
+  [[ -n $staged ]] || return 0 # nothing new came
   list_versions
   for name in $listed; do
     [[ $name != "$version" && $name != "$previous" && -e $versions/$name/.completed ]] || continue

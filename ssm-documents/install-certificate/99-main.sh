@@ -21,19 +21,19 @@ main() {
   if is_unchanged; then
     result_serial=${current%-*} outcome=unchanged
     record_rollout
-    return 0
+    is_to_heal || return 0
+  else
+    step read-bundle
+    read_bundle
+    parse_bundle
+    step verify-certificate
+    read_certificate
+    step verify-pair
+    check_key
+    step verify-chain
+    check_chain
+    find_out_authority
   fi
-
-  step read-bundle
-  read_bundle
-  parse_bundle
-  step verify-certificate
-  read_certificate
-  step verify-pair
-  check_key
-  step verify-chain
-  check_chain
-  find_out_authority
 
   step check-node
   refuse_dry_run_on_disk
@@ -44,11 +44,15 @@ main() {
   check_services
   note_what_is_served
 
-  step stage
-  stage_version
-  begin_phase use
-  step switch
-  switch_to_version
+  if [[ $outcome == unchanged ]]; then
+    begin_phase use
+  else
+    step stage
+    stage_version
+    begin_phase use
+    step switch
+    switch_to_version
+  fi
   step test-config
   test_configurations
   if [[ $DryRun == true ]]; then

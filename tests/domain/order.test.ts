@@ -29,6 +29,7 @@ function valuesAround({
   maxItems = 1,
   items,
 }: OptionSchema): unknown[] {
+  if (type === 'boolean') return [true, false, 'yes', 1, 'truetrue', 'TRUE'];
   if (values) return [...values, '', 'x', `${values[0]}x`, `${values[0]}\n`, values.join(' ')];
   if (type === 'integer')
     return [minimum - 1, minimum, minimum + 1, maximum - 1, maximum, maximum + 1, maximum * 10];
@@ -63,8 +64,7 @@ function valuesAround({
 /** As StartInstallation writes it into a parameter. */
 const asParameter = (value: unknown) => (Array.isArray(value) ? value.join(' ') : String(value));
 
-const part = (name: string) =>
-  readFileSync(new URL(`../../ssm-documents/install-certificate/${name}`, import.meta.url), 'utf8');
+const part = (name: string) => readFileSync(new URL(`../../ssm-documents/${name}`, import.meta.url), 'utf8');
 
 /** Which parameters the install script takes, each beside what is needed. */
 function scriptTakes(cases: { name: string; value: unknown }[]): boolean[] {
@@ -79,7 +79,8 @@ function scriptTakes(cases: { name: string; value: unknown }[]): boolean[] {
   const script = `set -euo pipefail
     SSL=/nowhere
     fail() { exit 3; }
-    ${part('30-parameters.sh')}
+    ${part('shared/13-links.sh')}
+    ${part('install-certificate/30-parameters.sh')}
     ${scriptPart()}
     while IFS= read -r -d '' name && IFS= read -r -d '' value; do
       status=0
@@ -180,6 +181,8 @@ describe('an option of the schema becomes a parameter', () => {
       'options="$ReloadServices|$VerifyPort|$KeyFormat|$ExtraFormats|$KeyMode|$KeyGroup"',
     );
     expect(scriptPart()).toContain('${VerifyName:+|VerifyName=$VerifyName}');
+    // What decides once leaves what is installed as it is.
+    expect(scriptPart()).not.toMatch(/\|TakeOver/);
   });
 });
 
@@ -192,8 +195,10 @@ test('each exit code has one fault, says what it means, and is none that the she
     expect([means, todo]).toEqual([expect.stringMatching(/../), expect.stringMatching(/../)]);
 });
 
-test('the parameters are those of a rollout, the options and DryRun, each once', () => {
+test('the parameters are those of a rollout, the options, DryRun and Heal, each once', () => {
   const names = nodeParameters().map(({ name }) => name);
   expect(new Set(names).size).toBe(names.length);
-  expect(names).toEqual(expect.arrayContaining(['SecretArn', ...Object.keys(INSTALL_OPTIONS), 'DryRun']));
+  expect(names).toEqual(
+    expect.arrayContaining(['SecretArn', ...Object.keys(INSTALL_OPTIONS), 'DryRun', 'Heal']),
+  );
 });

@@ -71,14 +71,20 @@ export async function createAuthority(
 
 export async function issue(
   authority: Authority,
-  options: { names?: string[]; algorithm?: Algorithm; notBefore?: Date; notAfter?: Date } = {},
+  options: {
+    names?: string[];
+    subject?: string | x509.JsonName;
+    algorithm?: Algorithm;
+    notBefore?: Date;
+    notAfter?: Date;
+  } = {},
 ): Promise<Issued> {
   const { names = ['www.example.com', '*.example.com'], algorithm = 'P-256' } = options;
   const keys = await newKeys(algorithm);
   const serial = newSerial();
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: serial,
-    subject: 'CN=www.example.com',
+    subject: options.subject ?? 'CN=www.example.com',
     issuer: `CN=${authority.name}`,
     notBefore: options.notBefore ?? daysFromNow(-1),
     notAfter: options.notAfter ?? daysFromNow(20),

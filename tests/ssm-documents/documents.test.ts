@@ -1,9 +1,17 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { installScript, loadDocuments, RENDERED, rendered, TEMPLATE_LIMIT } from '../../scripts/render.ts';
+import {
+  installScript,
+  joinParts,
+  loadDocuments,
+  lookScript,
+  RENDERED,
+  rendered,
+  TEMPLATE_LIMIT,
+} from '../../scripts/render.ts';
 import { memberStack, resourceOf } from '../templates/stacks.ts';
 
 /** SSM: a document and the values of its parameters together, in bytes. */
@@ -12,8 +20,14 @@ const DOCUMENT_LIMIT = 64 * 1024;
 const PARAMETER_VALUE_LIMIT = 512;
 
 const template = await readFile(new URL('../../member-account.yaml', import.meta.url), 'utf8');
-const { installOnNode, installOnFleet } = loadDocuments();
-const documents = { 'install-on-node': installOnNode, 'install-on-fleet': installOnFleet };
+const { installOnNode, installOnFleet, lookAtNode } = loadDocuments();
+const documents = {
+  'install-on-node': installOnNode,
+  'install-on-fleet': installOnFleet,
+  'look-at-node': lookAtNode,
+};
+/** AutomationParameterValueList, in values. */
+const VALUES_LIMIT = 50;
 
 /**
  * A longest text that a pattern matches, of those that documents have: literals, classes, groups, alternatives and
@@ -70,7 +84,7 @@ function longestValue({ allowedPattern }: { allowedPattern: string }): string {
 function sizeAtRunTime(document: (typeof documents)[keyof typeof documents]): number {
   const values = Object.entries(document.parameters).map(([name, parameter]) => ({
     name,
-    value: longestValue(parameter),
+    value: longestValue(parameter).repeat(parameter.type === 'StringList' ? VALUES_LIMIT : 1),
   }));
   const filledIn = values.reduce(
     (text, { name, value }) => text.replaceAll(`{{ ${name} }}`, value),
@@ -83,7 +97,8 @@ describe.each(Object.entries(documents))('%s', (_, document) => {
   test.each(Object.entries(document.parameters))(
     '%s takes only what its anchored pattern allows',
     (_, parameter) => {
-      expect(parameter.type).toBe('String');
+      // Only Automation documents make lists of lists: in a command they would become text.
+      expect(['String', ...(document === installOnFleet ? ['StringList'] : [])]).toContain(parameter.type);
       expect(parameter.allowedPattern).toMatch(/^\^.*\$$/s);
       // What Java knows and RE2 does not, or the other way round.
       expect(parameter.allowedPattern).not.toMatch(/\(\?|\\[a-zA-Z1-9]|[+*?}]\+|&&/);
@@ -96,7 +111,7 @@ describe.each(Object.entries(documents))('%s', (_, document) => {
       for (const hostile of ['$(id)', '`id`', "x'; id #", 'x\nid', 'x;id', '{{ ssm:x }}', 'x\0']) {
         expect(hostile).not.toMatch(pattern);
       }
-      if (parameter.default !== undefined) expect(parameter.default).toMatch(pattern);
+      for (const value of [parameter.default ?? []].flat()) expect(value).toMatch(pattern);
     },
   );
 
@@ -120,20 +135,68 @@ test('the longest match is found through alternatives, groups and repeats', () =
   expect(() => longestMatch('a.b', 0)).toThrow();
 });
 
-test('every parameter reaches the script as an environment variable and never as text', () => {
-  for (const parameter of Object.values(installOnNode.parameters)) {
-    expect(parameter.interpolationType).toBe('ENV_VAR');
-  }
-  expect(JSON.stringify(installOnNode.mainSteps)).not.toContain('{{');
-});
+test.each([installOnNode, lookAtNode])(
+  'every parameter reaches the script as an environment variable and never as text',
+  (document) => {
+    for (const parameter of Object.values(document.parameters)) {
+      expect(parameter.interpolationType).toBe('ENV_VAR');
+    }
+    expect(JSON.stringify(document.mainSteps)).not.toContain('{{');
+  },
+);
 
-test('the fleet document hands every parameter on to both of its steps, the canary first', () => {
+test('the fleet document hands every parameter on to each step that sends, the canary first', () => {
   const names = Object.keys(installOnNode.parameters);
-  expect(installOnFleet.mainSteps.map(({ name }) => name)).toEqual(['InstallOnCanary', 'InstallOnFleet']);
-  for (const step of installOnFleet.mainSteps) {
+  const sending = installOnFleet.mainSteps.filter(({ action }) => action === 'aws:runCommand');
+  expect(sending.map(({ name }) => name)).toEqual(['InstallOnCanary', 'InstallOnNodes', 'InstallOnFleet']);
+  for (const step of sending) {
     expect(step.inputs.Parameters).toEqual(Object.fromEntries(names.map((name) => [name, `{{ ${name} }}`])));
     expect(step.onFailure).toBe('Abort');
   }
+});
+
+test('after the canary, the fleet document goes to all with the tag, or with Heal to the nodes that are named, and ends', () => {
+  const [, branch, onNodes, onFleet] = installOnFleet.mainSteps;
+  expect(branch).toEqual({
+    name: 'IsHealing',
+    action: 'aws:branch',
+    inputs: {
+      Choices: [{ NextStep: 'InstallOnNodes', Variable: '{{ Heal }}', StringEquals: 'true' }],
+      Default: 'InstallOnFleet',
+    },
+  });
+  const { Targets: named, ...inputs } = onNodes?.inputs ?? {};
+  const { Targets: tagged, ...others } = onFleet?.inputs ?? {};
+  expect(named).toEqual([{ Key: 'InstanceIds', Values: '{{ NodeIds }}' }]);
+  expect(tagged).toEqual([{ Key: 'tag:{{ TargetTagKey }}', Values: ['{{ TargetTagValue }}'] }]);
+  expect(inputs).toEqual(others);
+  expect([onNodes?.isEnd, onFleet?.isEnd]).toEqual([true, true]);
+});
+
+test('a central stack of an earlier edition, which names neither Heal nor nodes, installs on all with the tag', () => {
+  const { Heal, NodeIds } = installOnFleet.parameters;
+  expect([Heal?.default, NodeIds?.default]).toEqual(['false', []]);
+});
+
+test('a look ends before the time-out of its document', () => {
+  const [, parts = ''] = /BUDGET=\(([^)]*)\)/.exec(lookScript()) ?? [];
+  const seconds = [...parts.matchAll(/=(\d+)/g)].map(([, number]) => Number(number));
+  const kill = Number(/KILL=(\d+)/.exec(lookScript())?.[1]);
+  expect(seconds).toHaveLength(2);
+  // A program that ignores SIGTERM outlives its part by KILL; a second is lost to rounding.
+  const longest = seconds.reduce((sum, part) => sum + part + kill + 1, 0);
+  expect(longest).toBeLessThan(Number(lookAtNode.mainSteps[0]?.inputs.timeoutSeconds) * 0.9);
+});
+
+test('the script of a look has no command that writes, sends, starts or stops', () => {
+  const code = lookScript().replace(/(^|\s)#.*|\(\(.*?\)\)/g, '');
+  expect(code).not.toMatch(
+    /\b(aws|chgrp|chmod|chown|cp|curl|flock|kill|ln|logger|mkdir|mkfifo|mv|rm|sync|systemctl|tee|touch|wget)\s/,
+  );
+  // No file is opened for writing: of all redirections, only these go out.
+  expect(new Set(code.match(/[0-9&]*>+[|&]?[^\s();"]*/g))).toEqual(
+    new Set(['2>/dev/null', '2>&1', '>/dev/null']),
+  );
 });
 
 test('the role of the Automation document is not a parameter', () => {
@@ -151,23 +214,28 @@ test('member-account.yaml has a size and characters that CloudFormation takes', 
   expect(template).toMatch(/^[\x00-\x7f]*$/);
 });
 
-test('a stack deploys the script of the sources, comments included', () => {
-  const { Content } = resourceOf(memberStack(), 'InstallOnNodeDocument').properties;
-  expect(Content.mainSteps[0].inputs.runCommand).toEqual([installScript()]);
+test.each([
+  ['InstallOnNodeDocument', installScript],
+  ['LookAtNodeDocument', lookScript],
+])('%s deploys the script of the sources, comments included', (id, script) => {
+  const { Content } = resourceOf(memberStack(), id).properties;
+  expect(Content.mainSteps[0].inputs.runCommand).toEqual([script()]);
 });
 
-test('the parts of the script are joined in the byte order of their names, with an empty line between', async () => {
+test('the parts of a script are joined in the byte order of their names, whatever their folder, with an empty line between', async () => {
   const folder = await mkdtemp(path.join(tmpdir(), 'parts-'));
+  const [own, shared] = [path.join(folder, 'own'), path.join(folder, 'a-shared')];
   try {
+    for (const made of [own, shared]) await mkdir(made);
     const parts = {
-      '20-main.sh': 'main\n',
-      '00-head.sh': '#!/bin/bash\n# why\n\n',
-      '1-late.sh': 'late() {\n  :\n    :\n}\n',
-      '10-early.sh': 'early\n',
-      'README.md': 'no part\n',
+      'own/20-main.sh': 'main\n',
+      'own/00-head.sh': '#!/bin/bash\n# why\n\n',
+      'own/1-late.sh': 'late() {\n  :\n    :\n}\n',
+      'a-shared/10-early.sh': 'early\n',
+      'own/README.md': 'no part\n',
     };
     for (const [name, text] of Object.entries(parts)) await writeFile(path.join(folder, name), text);
-    expect(installScript(folder)).toBe('#!/bin/bash\n# why\n\nlate() {\n:\n:\n}\n\nearly\n\nmain\n');
+    expect(joinParts(shared, own)).toBe('#!/bin/bash\n# why\n\nlate() {\n:\n:\n}\n\nearly\n\nmain\n');
   } finally {
     await rm(folder, { recursive: true });
   }

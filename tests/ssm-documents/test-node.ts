@@ -38,6 +38,7 @@ export interface Result {
   Step?: string;
   Error?: string;
   Note?: string;
+  Seen?: string;
 }
 
 export interface Run {

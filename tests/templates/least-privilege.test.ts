@@ -18,6 +18,7 @@ const WITHOUT_RESOURCE_LEVEL = new Set([
   'logs:UpdateLogDelivery',
   'secretsmanager:GetRandomPassword',
   'ssm:DescribeInstanceInformation',
+  'ssm:GetCommandInvocation',
   'ssm:ListCommandInvocations',
   'ssm:ListCommands',
   'xray:GetSamplingRules',

@@ -72,12 +72,12 @@ describe('the SSM documents', () => {
     expect(new Set(sent)).toEqual(new Set([resourceOf(member, 'InstallOnNodeDocument').properties.Name]));
   });
 
-  test('the install document runs on EC2 and hybrid nodes alike', () => {
-    expect(resourceOf(member, 'InstallOnNodeDocument').properties).toMatchObject({
-      DocumentType: 'Command',
-      TargetType: '/',
-    });
-  });
+  test.each(['InstallOnNodeDocument', 'LookAtNodeDocument'])(
+    '%s runs on EC2 and hybrid nodes alike',
+    (id) => {
+      expect(resourceOf(member, id).properties).toMatchObject({ DocumentType: 'Command', TargetType: '/' });
+    },
+  );
 });
 
 describe('the rollout role', () => {
@@ -183,6 +183,16 @@ describe('the rollout role', () => {
       ssm('document/acm-export-install-on-fleet'),
       {},
     ],
+    ['sends the document that only looks', 'ssm:SendCommand', ssm('document/acm-export-look-at-node'), {}],
+    [
+      'sends it to an instance',
+      'ssm:SendCommand',
+      `arn:aws:ec2:${MEMBER.region}:${MEMBER.account}:instance/i-0123456789abcdef0`,
+      {},
+    ],
+    ['sends it to a hybrid node', 'ssm:SendCommand', ssm('managed-instance/mi-0123456789abcdef0'), {}],
+    ['reads what a node printed', 'ssm:GetCommandInvocation', '*', {}],
+    ['finds looks that it sent', 'ssm:ListCommands', '*', {}],
     [
       'passes the Automation role to Systems Manager',
       'iam:PassRole',
@@ -221,7 +231,20 @@ describe('the rollout role', () => {
       { 'secretsmanager:ForceDeleteWithoutRecovery': 'true' },
     ],
     ['start another document', 'ssm:StartAutomationExecution', ssm('document/AWS-RestartEC2Instance'), {}],
-    ['send a command itself', 'ssm:SendCommand', ssm('document/acm-export-install-on-node'), {}],
+    ['send the install document itself', 'ssm:SendCommand', ssm('document/acm-export-install-on-node'), {}],
+    ['send any other document', 'ssm:SendCommand', ssm('document/AWS-RunShellScript'), {}],
+    [
+      'send the look of a stack with another prefix',
+      'ssm:SendCommand',
+      ssm('document/acm-export-two-look-at-node'),
+      {},
+    ],
+    [
+      'look at nodes of another account',
+      'ssm:SendCommand',
+      `arn:aws:ec2:${MEMBER.region}:999988887777:instance/i-0123456789abcdef0`,
+      {},
+    ],
     [
       'pass another role',
       'iam:PassRole',

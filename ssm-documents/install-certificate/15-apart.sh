@@ -1,36 +1,4 @@
-# ---- programs that end ----
-
-read_clock() { # sets clock to seconds that a change of the node's time does not move
-  clock=$SECONDS
-  [[ ! -r /proc/uptime ]] || read -r clock _ </proc/uptime
-  clock=${clock%.*}
-}
-
-begin_phase() { # name: what runs from now on has its budget
-  read_clock
-  deadline=$((clock + BUDGET[$1]))
-}
-
-# Every program starts here, and has an end. The (sub)shell becomes the program.
-exec_for() { # name of a limit, or seconds; program with its arguments
-  local seconds=${LIMIT[$1]-$1}
-  shift
-  read_clock
-  ((seconds <= deadline - clock)) || seconds=$((deadline > clock ? deadline - clock : 1))
-  exec timeout -k "$KILL" "$seconds" "$@"
-}
-
-exec_quick() { # program that takes a moment, with its arguments
-  exec_for file "$@"
-}
-
-quick() { # the same, not in the place of this shell
-  (exec_quick "$@")
-}
-
-lines() { # texts
-  printf '%s\n' "$@"
-}
+# ---- programs of others ----
 
 # Runs a hook, systemctl or a configuration test, which may leave processes behind. The agent waits until all have
 # closed its pipes: so they get streams of their own and no lock. Services would inherit umask and locale: so these are
@@ -62,11 +30,4 @@ apart() { # as exec_for: sets output to what the program printed
 
 ask_systemd() { # arguments of systemctl: sets output
   apart file systemctl "$@"
-}
-
-# Without the roots that openssl finds by itself: nothing is judged by them, and they take longest to load.
-# Give it <(...) to read: it reads standard input byte by byte.
-exec_openssl() {
-  export SSL_CERT_FILE=/dev/null SSL_CERT_DIR=/dev/null RANDFILE=/dev/null
-  exec_quick openssl "$@"
 }
