@@ -1,5 +1,6 @@
-// The parts of docs/openapi.yaml that functions/domain/order.ts says.
+// The parts of docs/openapi.yaml that functions/domain/order.ts and the body of a registration say.
 import * as z from 'zod';
+import { READ_ONLY, RegistrationBody } from '../functions/deployments-api/request.ts';
 import { DeploymentBody, InstallOptions } from '../functions/domain/order.ts';
 import { type OptionSchema, schemaOf } from './parameters.ts';
 
@@ -7,9 +8,6 @@ interface ObjectSchema {
   properties: Record<string, OptionSchema>;
   required?: string[];
 }
-
-/** Fields of a request that are no part of the order: an answer has them not, or in a form of its own. */
-const ONLY_ASKED = ['CertName', 'DryRun'];
 
 /** Who reads the bundle is said of a delivery without nodes only. */
 const ONLY_WITHOUT_NODES = 'ReaderRoleArns';
@@ -30,35 +28,73 @@ export function exampleOfAll(): Record<string, unknown> {
 
 /** The blocks of the document, by the names of their marks. */
 export function openApiBlocks(): Record<string, unknown> {
-  const { properties, required } = schemaOf(DeploymentBody) as unknown as ObjectSchema;
+  const { properties } = schemaOf(DeploymentBody) as unknown as ObjectSchema;
+  const request = schemaOf(RegistrationBody) as unknown as ObjectSchema;
   const answered = z.toJSONSchema(InstallOptions, { io: 'output' }) as unknown as ObjectSchema;
-  const isOption = (name: string) => name in answered.properties;
+  const whole = z.toJSONSchema(DeploymentBody, { io: 'output' }) as unknown as ObjectSchema;
   const { CertName, ...fields } = properties;
-  const references = (names: string[]) =>
-    Object.fromEntries(names.map((name) => [name, { $ref: `#/components/schemas/${name}` }]));
-  const names = Object.keys(fields);
+  const reference = (name: string) => ({ $ref: `#/components/schemas/${name}` });
+  const references = (names: string[]) => Object.fromEntries(names.map((name) => [name, reference(name)]));
+  const options = Object.keys(answered.properties);
+  /** As the schema of a request has them: with null, where that sets a default. */
+  const asked = ({ properties: taken }: ObjectSchema, names: string[]) =>
+    Object.fromEntries(
+      names.map((name) => {
+        const isNullable = JSON.stringify(taken[name]).includes('"null"');
+        return [name, isNullable ? { anyOf: [reference(name), { type: 'null' }] } : reference(name)];
+      }),
+    );
   return {
     'the example': exampleOfAll(),
     fields: {
       ...Object.fromEntries(Object.entries(fields).map(([name, schema]) => [name, described(schema)])),
       DeploymentRequest: {
         type: 'object',
-        required,
+        description: REQUEST,
+        required: request.required,
         additionalProperties: false,
-        properties: { CertName: described(CertName as OptionSchema), ...references(names) },
+        properties: {
+          CertName: described(CertName as OptionSchema),
+          ...asked(request, Object.keys(fields)),
+          DeploymentId: {
+            description: 'If given, that of this name and target.',
+            ...reference('DeploymentId'),
+          },
+          Options: {
+            type: 'object',
+            deprecated: true,
+            description: 'If given, the same as the order says after the request.',
+            additionalProperties: false,
+            properties: asked(request.properties.Options as unknown as ObjectSchema, options),
+          },
+          ...Object.fromEntries(READ_ONLY.map((name) => [name, { description: 'Ignored: only read.' }])),
+        },
+      },
+      Order: {
+        type: 'object',
+        required: ['CertName', ...(whole.required ?? []), 'TargetAccount', 'TargetRegion'].filter(
+          (name) => name !== 'DryRun',
+        ),
+        properties: references(['CertName', ...Object.keys(fields).filter((name) => name !== 'DryRun')]),
       },
       Options: {
         type: 'object',
+        deprecated: true,
+        description: 'What the order says at the top level, for clients of the first edition.',
         required: answered.required,
-        properties: references(names.filter(isOption)),
+        properties: references(options),
       },
     },
-    'the order': references(names.filter((name) => !isOption(name) && !ONLY_ASKED.includes(name))),
   };
 }
 
-/** With what holds where the field is left out. */
-function described({ without, description, type, ...schema }: OptionSchema): OptionSchema {
-  const more = without === undefined ? '' : ` Without it: ${without}.`;
+const REQUEST =
+  'A deployment that is registered keeps what is left out; null sets the default. A new one, or one that was only tried, ' +
+  'begins with the defaults and needs a CertificateArn. What GET answers is taken: what is only read is ignored.';
+
+/** With its default in words: as a keyword it would make generated clients send it, which changes a deployment. */
+function described({ without, description, type, default: standard, ...schema }: OptionSchema): OptionSchema {
+  const value = standard === undefined ? without : JSON.stringify(standard);
+  const more = value === undefined ? '' : ` Default: ${value}.`;
   return { ...(type ? { type } : {}), description: `${description}${more}`.replaceAll('`', ''), ...schema };
 }

@@ -6,7 +6,7 @@ import { type Deployment, deploymentIdOf, executionArnOf, orderOf, timestamp } f
 import { CertificateNotDeployable, isNamed, RequestRefused } from '../domain/errors.ts';
 import { followUpOf, type Noticed, wantedAfterRequest } from '../domain/next.ts';
 import { obstacleOf } from '../domain/nodes.ts';
-import type { DeploymentRequest, Order } from '../domain/order.ts';
+import { type FlatOrder, flatOf, type Order } from '../domain/order.ts';
 import { ROUNDS } from '../inventory/inventory.ts';
 import { InvalidToken } from '../inventory/pages.ts';
 import { type AdvanceDeps, advance, beginDryRun } from '../rollouts/advance.ts';
@@ -14,7 +14,15 @@ import { type RemovalDeps, removeDeployment } from '../rollouts/removal.ts';
 import { logger } from '../runtime/observability.ts';
 import { listNodes } from '../target-account/nodes.ts';
 import { type ConnectTarget, inTarget } from '../target-account/session.ts';
-import { type FleetQuery, orderFrom, type PageQuery, type RenewalBody } from './request.ts';
+import {
+  type FleetQuery,
+  notValid,
+  orderFrom,
+  type PageQuery,
+  type Registration,
+  type RenewalBody,
+  targetFrom,
+} from './request.ts';
 import { viewOf } from './view.ts';
 
 export interface DeploymentsApiDeps extends AdvanceDeps, RemovalDeps {
@@ -30,10 +38,12 @@ export interface DeploymentsApiDeps extends AdvanceDeps, RemovalDeps {
   requireCertificateTag: boolean;
 }
 
-/** What a request that starts something is answered with. */
-export interface Started {
+/** What a request that starts something is answered with: the order as it is now, or the one that is tried, and more. */
+export interface Started extends FlatOrder {
   DeploymentId: string;
   Serial: string;
+  /** That of the rollout that runs, where it is known. */
+  RolloutNumber?: number;
   /** Absent only when the rollout's execution could not be started yet; reconcile starts it. */
   ExecutionArn?: string;
   Warnings: string[];
@@ -42,22 +52,29 @@ export interface Started {
 const DAY_MS = 86_400_000;
 
 /**
- * Registers a deployment and starts its rollout, or a dry run of it. Everything that can refuse the request
+ * Registers or changes a deployment and starts its rollout, or a dry run of it. Everything that can refuse the request
  * comes before the first write.
  *
  * @throws RequestRefused, TargetAccessDenied, TargetNotPrepared
  */
 export async function createDeployment(
   certName: string,
-  body: DeploymentRequest,
+  body: Registration,
   correlationId: string,
   deps: DeploymentsApiDeps,
 ): Promise<Started> {
-  const order = orderFrom(certName, body, deps);
+  const deploymentId = deploymentIdOf(targetFrom(body, deps), certName);
+  const existing = await deps.inventory.get(deploymentId);
+  if (body.DryRun && existing?.Delivery === 'secret') {
+    throw new RequestRefused(
+      409,
+      'The deployment is delivered as a secret: on nodes there is nothing to try.',
+    );
+  }
+  const orderOver = (known: Deployment | undefined) => orderFrom(certName, body, known, deps);
+  const order = orderOver(existing);
   refuseForeign(order, deps);
   const certificate = await deployableCertificate(certName, order.CertificateArn, deps);
-  const deploymentId = deploymentIdOf(order, certName);
-  const existing = await deps.inventory.get(deploymentId);
   refuseSwitchedOff(deps);
   if (existing?.Status === 'DELETING') {
     throw isDeleting();
@@ -68,35 +85,42 @@ export async function createDeployment(
   if (body.DryRun && existing?.Running) {
     throw isRunning();
   }
-  if (body.DryRun && existing?.Delivery === 'secret') {
-    throw new RequestRefused(
-      409,
-      'The deployment is delivered as a secret: on nodes there is nothing to try.',
-    );
-  }
-  const warnings = await lookAtTarget(deploymentId, order, deps);
+  const warnings = [...unseen(order), ...(await lookAtTarget(deploymentId, order, deps))];
   if (body.DryRun) {
     const begun = await beginDryRun(deploymentId, order, certificate, correlationId, deps);
     if (!begun) {
       throw isRunning();
     }
-    return started(begun, certificate, correlationId, warnings, deps);
+    return started(begun, order, certificate, correlationId, warnings, deps);
   }
-  const wanted = await want(deploymentId, existing, order, certificate, correlationId, deps);
-  return started(wanted, certificate, correlationId, warnings, deps);
+  const wanted = await want(deploymentId, existing, orderOver, certificate, correlationId, deps);
+  return started(wanted, orderOf(wanted), certificate, correlationId, warnings, deps);
+}
+
+/** Warns of an order whose result nobody can see. */
+function unseen({ Delivery, Options }: Order): string[] {
+  const { VerifyPort, ReloadServices, RestartServices } = Options;
+  const isSeen = VerifyPort !== 0 || ReloadServices.length > 0 || RestartServices.length > 0;
+  return Delivery === 'secret' || isSeen
+    ? []
+    : [
+        'Neither VerifyPort nor ReloadServices (or RestartServices) is set: the files are put in place, and nobody looks ' +
+          'whether they are served.',
+      ];
 }
 
 /**
  * Writes what a person wants.
  *
  * @param known the deployment as it was read.
- * @param registered the order that they register; the deployment's own by default.
+ * @param orderOver what they make of the order that is registered, of the deployment as it is read in each round; it stays
+ *   as it is by default.
  * @throws RequestRefused when it was paused, deleted or moved to another certificate meanwhile.
  */
 async function want(
   deploymentId: string,
   known: Deployment | undefined,
-  registered: Order | undefined,
+  orderOver: ((known: Deployment | undefined) => Order) | undefined,
   certificate: Certificate,
   correlationId: string,
   deps: DeploymentsApiDeps,
@@ -111,12 +135,12 @@ async function want(
   };
   let current = known;
   for (let round = 0; round < ROUNDS; round += 1) {
-    const order = registered ?? (current && orderOf(current));
+    const order = orderOver ? orderOver(current) : current && orderOf(current);
     if (order?.CertificateArn !== CertificateArn) {
       break;
     }
     const wanted = wantedAfterRequest(current, order, asked, deps.now());
-    const registration = registered && { order, notAfter };
+    const registration = orderOver && { order, notAfter };
     const written = await deps.inventory.want(deploymentId, current, wanted, registration);
     if (written) {
       return written;
@@ -146,6 +170,7 @@ const isRunning = () =>
  */
 async function started(
   asked: Deployment,
+  order: Order,
   { Serial }: Certificate,
   correlationId: string,
   warnings: string[],
@@ -163,11 +188,14 @@ async function started(
   if (running && deployment && followUpOf(deployment)) {
     warnings.push(FOLLOWS);
   }
+  const number = (running ?? asked.Running)?.RolloutNumber;
   return {
     DeploymentId,
     Serial,
+    ...(number === undefined ? {} : { RolloutNumber: number }),
     ...(running ? { ExecutionArn: executionArnOf(deps.stateMachineArn, DeploymentId, running) } : {}),
     Warnings: warnings,
+    ...flatOf(order),
   };
 }
 
@@ -301,7 +329,7 @@ export async function startRollout(
   const known = await getInstallable(certName, deploymentId, deps);
   const certificate = await deployableCertificate(certName, known.CertificateArn, deps);
   const wanted = await want(deploymentId, known, undefined, certificate, correlationId, deps);
-  return started(wanted, certificate, correlationId, [], deps);
+  return started(wanted, orderOf(wanted), certificate, correlationId, [], deps);
 }
 
 async function getInstallable(certName: string, deploymentId: string, deps: DeploymentsApiDeps) {
@@ -390,9 +418,7 @@ export async function getDeployment(
 
 function refuseToken(error: unknown): never {
   if (error instanceof InvalidToken) {
-    throw new RequestRefused(400, 'The request is not valid.', [
-      { Field: 'NextToken', Reason: error.message },
-    ]);
+    throw notValid([{ Field: 'NextToken', Reason: error.message }]);
   }
   throw error;
 }

@@ -1,14 +1,75 @@
+import { isDeepStrictEqual } from 'node:util';
 import * as z from 'zod';
-import { STATUSES } from '../domain/deployment.ts';
+import { type Deployment, deploymentIdOf, orderOf, STATUSES } from '../domain/deployment.ts';
 import { type Fault, RequestRefused } from '../domain/errors.ts';
 import {
+  ASKED,
   account,
   certificateArn,
   certName,
-  type DeploymentRequest,
+  DeploymentBody,
   deploymentId,
+  type FlatOrder,
+  flatOf,
+  INSTALL_OPTIONS,
+  InstallOptions,
   type Order,
+  type Target,
 } from '../domain/order.ts';
+import type { viewOf } from './view.ts';
+
+/**
+ * What answers show of a deployment beside its order. A request may repeat it, so that what GET answers can be sent back,
+ * and it is ignored there.
+ */
+const SHOWN = {
+  Status: true,
+  RolloutNumber: true,
+  Reason: true,
+  NextAttemptAt: true,
+  Seen: true,
+  Serial: true,
+  VersionId: true,
+  NotAfter: true,
+  Rollout: true,
+  Pending: true,
+  LastRollout: true,
+  LastTrial: true,
+  LastDryRun: true,
+  LastError: true,
+  Failures: true,
+  FailingSince: true,
+  PausedAt: true,
+  DeletingSince: true,
+  DryRunOnly: true,
+  ExpiryAlert: true,
+  RenewalRequestedAt: true,
+  CreatedAt: true,
+  UpdatedAt: true,
+  Nodes: true,
+  NextToken: true,
+  CorrelationId: true,
+} satisfies Record<
+  | Exclude<keyof ReturnType<typeof viewOf>, keyof FlatOrder | 'DeploymentId' | 'Options'>
+  | 'Nodes'
+  | 'NextToken'
+  | 'CorrelationId',
+  true
+>;
+export const READ_ONLY = Object.keys(SHOWN) as (keyof typeof SHOWN)[];
+
+const ignored = Object.fromEntries(READ_ONLY.map((name) => [name, z.unknown().optional()])) as Record<
+  keyof typeof SHOWN,
+  z.ZodOptional<z.ZodUnknown>
+>;
+
+/** Body of POST …/deployments. */
+export const RegistrationBody = z.strictObject({
+  ...ASKED,
+  DeploymentId: deploymentId.optional(),
+  ...ignored,
+});
+export type Registration = z.infer<typeof RegistrationBody>;
 
 /** Body of POST …/renewals. */
 export const RenewalBody = z.strictObject({ CertificateArn: certificateArn });
@@ -91,7 +152,7 @@ export function parseRequest<P extends z.ZodType, Q extends z.ZodType, B extends
   const body = json === undefined ? undefined : parsePart(schemas.body, json.value, 'body', faults);
   faults.push(...contradiction(raw.pathParameters, json?.value));
   if (faults.length > 0) {
-    throw new RequestRefused(400, 'The request is not valid.', bounded(faults));
+    throw notValid(faults);
   }
   return { path, query, body } as { path: z.infer<P>; query: z.infer<Q>; body: z.infer<B> };
 }
@@ -154,6 +215,9 @@ function contradiction(pathParameters: unknown, body: unknown): Fault[] {
     : [];
 }
 
+export const notValid = (faults: Fault[]) =>
+  new RequestRefused(400, 'The request is not valid.', bounded(faults));
+
 function bounded(faults: Fault[]): Fault[] {
   const shown = faults.slice(0, MOST_FAULTS).map(({ Field, Reason }) => ({
     Field: Field.slice(0, LONGEST_FIELD),
@@ -163,25 +227,72 @@ function bounded(faults: Fault[]): Fault[] {
   return more > 0 ? [...shown, { Field: 'request', Reason: `${more} more faults` }] : shown;
 }
 
-/** The order that a body describes. */
-export function orderFrom(
-  certName: string,
-  body: DeploymentRequest,
-  defaults: { account: string; region: string },
-): Order {
-  const { CertName: _, DryRun: __, TargetAccount, TargetRegion, MaxConcurrency, MaxErrors, ...rest } = body;
-  const { CertificateArn, TargetTagKey, TargetTagValue, Delivery, ReaderRoleArns, ...Options } = rest;
+/** The nodes that a request names. */
+export function targetFrom(body: Registration, defaults: { account: string; region: string }): Target {
+  const { TargetTagKey, TargetTagValue, TargetAccount, TargetRegion } = body;
   return {
-    CertName: certName,
-    Delivery,
-    ...(ReaderRoleArns ? { ReaderRoleArns } : {}),
-    CertificateArn,
     TargetTagKey,
     TargetTagValue,
     TargetAccount: TargetAccount ?? defaults.account,
     TargetRegion: TargetRegion ?? defaults.region,
+  };
+}
+
+/**
+ * The order that a request makes. What it does not name stays as it is registered, null sets the default, and a
+ * deployment that is new, or was only tried, begins with the defaults.
+ *
+ * @param known the deployment as it was read, which the write relies on.
+ * @throws RequestRefused 400
+ */
+export function orderFrom(
+  certName: string,
+  body: Registration,
+  known: Deployment | undefined,
+  defaults: { account: string; region: string },
+): Order {
+  const { DeploymentId, Options: nested, ...given } = body;
+  const target = targetFrom(body, defaults);
+  const named = Object.entries(given).filter(([name]) => name in DeploymentBody.shape);
+  const kept = known?.Wanted ? flatOf(orderOf(known)) : {};
+  const faults: Fault[] = [];
+  const whole = withoutNulls({ ...kept, ...Object.fromEntries(named), ...target });
+  const parsed = parsePart(DeploymentBody, whole, 'body', faults);
+  for (const fault of faults) {
+    const name = fault.Field.split('.')[0] as keyof Registration;
+    fault.Reason += name in kept && body[name] === undefined ? KEPT : '';
+  }
+  if (DeploymentId !== undefined && DeploymentId !== deploymentIdOf(target, certName)) {
+    faults.push({ Field: 'DeploymentId', Reason: 'not the deployment of this name and target' });
+  }
+  if (!parsed) {
+    throw notValid(faults);
+  }
+  const Options = InstallOptions.strip().parse(parsed);
+  const said = nested && InstallOptions.parse(withoutNulls(nested));
+  for (const name of Object.keys(said ? INSTALL_OPTIONS : {}) as (keyof InstallOptions)[]) {
+    if (!isDeepStrictEqual(said?.[name], Options[name])) {
+      const Reason = `not what the order says: write ${name} at the top level, in place of Options`;
+      faults.push({ Field: `Options.${name}`, Reason });
+    }
+  }
+  if (faults.length > 0) {
+    throw notValid(faults);
+  }
+  const { CertificateArn, Delivery, ReaderRoleArns, MaxConcurrency, MaxErrors } = parsed;
+  return {
+    CertName: certName,
+    CertificateArn,
+    ...target,
+    Delivery,
+    ...(ReaderRoleArns ? { ReaderRoleArns } : {}),
     Options,
     MaxConcurrency,
     MaxErrors,
   };
 }
+
+const KEPT = '. The request does not name it, so that it stays as it is registered: null sets its default';
+
+const withoutNulls = (fields: object) =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));

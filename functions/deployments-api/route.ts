@@ -1,7 +1,6 @@
 import type { APIGatewayProxyEvent, APIGatewayProxyResult } from 'aws-lambda';
 import type * as z from 'zod';
 import { isNamed, RequestRefused } from '../domain/errors.ts';
-import { DeploymentBody } from '../domain/order.ts';
 import { PATTERNS, whole } from '../domain/patterns.ts';
 import { LOGGED, logFields, logger } from '../runtime/observability.ts';
 import {
@@ -26,6 +25,7 @@ import {
   FleetQuery,
   PageQuery,
   parseRequest,
+  RegistrationBody,
   RenewalBody,
   type RequestSchemas,
 } from './request.ts';
@@ -56,7 +56,7 @@ const collection = '/certificates/{CertName}/deployments';
 export const ROUTES: Record<string, Route> = {
   [`POST ${collection}`]: routeOf(
     202,
-    { path: CertNamePath, query: EmptyQuery, body: DeploymentBody },
+    { path: CertNamePath, query: EmptyQuery, body: RegistrationBody },
     ({ path, body }, { correlationId, deps }) => createDeployment(path.CertName, body, correlationId, deps),
   ),
   [`GET ${collection}`]: routeOf(

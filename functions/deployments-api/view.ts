@@ -3,11 +3,12 @@ import {
   type Ended,
   executionArnOf,
   isDryRun,
+  orderOf,
   type Running,
   timestamp,
 } from '../domain/deployment.ts';
 import { followUpOf, REASONS } from '../domain/next.ts';
-import { InstallOptions } from '../domain/order.ts';
+import { flatOf, withDefaults } from '../domain/order.ts';
 import { type AdvanceDeps, decide } from '../rollouts/advance.ts';
 
 /** A deployment as callers see it: what it does and why, without what only the record needs. */
@@ -35,13 +36,19 @@ export function viewOf(
   const { Drift: ____, ...fields } = more;
   const { reason, at } = decide(deployment, undefined, deps);
   const followUp = followUpOf(deployment);
+  const order = flatOf(orderOf(deployment));
+  const isSeen = order.Delivery === 'nodes' && ['INSTALLED', 'DEGRADED'].includes(fields.Status);
+  const trial = trialOf(deployment, deps.stateMachineArn);
   return {
     ...fields,
+    ...order,
     Options: withDefaults(fields.Options),
+    ...(isSeen ? { Seen: order.VerifyPort === 0 ? 'files' : 'port' } : {}),
     ...(Running ? { Rollout: rolloutOf(deployment.DeploymentId, Running, deps.stateMachineArn) } : {}),
     ...(followUp ? { Pending: fieldsOf(deployment, followUp) } : {}),
     ...(Observed ? { LastRollout: lastOf(Observed), Failures: Observed.Failures } : {}),
     ...(Observed?.FailingSince ? { FailingSince: Observed.FailingSince } : {}),
+    ...(trial ? { LastTrial: trial } : {}),
     ...(LastTrial ? { LastDryRun: lastOf(LastTrial) } : {}),
     ...(LastHealing ? { LastHealing: lastOf(LastHealing) } : {}),
     Reason: REASONS[reason],
@@ -50,10 +57,22 @@ export function viewOf(
   };
 }
 
-const DEFAULT_OPTIONS = InstallOptions.parse({});
-
-/** An older order lacks the options that came later. */
-const withDefaults = (options: InstallOptions): InstallOptions => ({ ...DEFAULT_OPTIONS, ...options });
+/** The last dry run: the one that runs, if one does. It has passed where every node with the tag has passed it. */
+function trialOf({ DeploymentId, Running: running, LastTrial: last }: Deployment, stateMachineArn: string) {
+  if (running && isDryRun(running)) {
+    const { RolloutNumber, Serial, Cause, CorrelationId, BeganAt: At } = running;
+    const ExecutionArn = executionArnOf(stateMachineArn, DeploymentId, running);
+    return { RolloutNumber, Status: 'RUNNING', Serial, Cause, CorrelationId, ExecutionArn, At };
+  }
+  if (!last) {
+    return undefined;
+  }
+  const { Outcome, Error: error, ...ended } = last;
+  const Status = Outcome === 'INSTALLED' ? 'PASSED' : 'FAILED';
+  // What it was begun for was not tried: that is no pass.
+  const why = Outcome === 'WAITING' ? 'No node carries the tag: nothing was tried.' : error;
+  return { ...ended, Status, ...(why === undefined ? {} : { Error: why }) };
+}
 
 function rolloutOf(deploymentId: string, running: Running, stateMachineArn: string) {
   const { Order, BeganAt: ClaimedAt, Serial, Cause, CorrelationId, StartDelaySeconds } = running;

@@ -1,7 +1,16 @@
 import { createHash } from 'node:crypto';
 import type { Order, Target } from './order.ts';
 
-export const STATUSES = ['ROLLING_OUT', 'INSTALLED', 'WAITING', 'DEGRADED', 'FAILED', 'DELETING'] as const;
+/** Page tokens count them: a new one comes last. */
+export const STATUSES = [
+  'ROLLING_OUT',
+  'INSTALLED',
+  'WAITING',
+  'DEGRADED',
+  'FAILED',
+  'DELETING',
+  'TRIED',
+] as const;
 export type Status = (typeof STATUSES)[number];
 
 /** `DRIFT`: a look found that nodes do not serve what was installed there. */

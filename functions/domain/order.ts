@@ -132,7 +132,7 @@ const ORDER = {
   CertificateArn: said(
     certificateArn,
     'arn:aws:acm:eu-central-1:111122223333:certificate/11112222-3333-4444-5555-666677778888',
-    "An exportable certificate of ACM, of the stack's own account and Region.",
+    "An exportable certificate of ACM, of the stack's own account and Region. A deployment that is registered keeps its own without it.",
   ),
   TargetTagKey: said(
     text(
@@ -172,7 +172,7 @@ const ORDER = {
   DryRun: said(
     z.boolean().default(false),
     false,
-    'Runs all checks on the nodes and changes nothing there. What is registered already stays as it is; the result stands in LastDryRun and beside each node.',
+    'Runs all checks on the nodes and changes nothing there. What is registered already stays as it is; the result stands in LastTrial and beside each node.',
   ),
   Delivery: said(
     z.enum(['nodes', 'secret']).default('nodes'),
@@ -211,7 +211,7 @@ function areApart(reloaded: unknown, restarted: unknown): boolean {
 /** Options that say how the port is asked. */
 export const NEEDS_PORT = ['VerifyName', 'VerifyProtocol'] as const;
 
-/** Body of POST …/deployments. */
+/** A whole order, and whether it is only tried: what a new deployment does not name has its default. */
 export const DeploymentBody = NEEDS_PORT.reduce(
   (body, name) =>
     body.refine(
@@ -238,6 +238,46 @@ export const DeploymentBody = NEEDS_PORT.reduce(
   );
 
 export type DeploymentRequest = z.output<typeof DeploymentBody>;
+
+type Asked<Field> =
+  Field extends z.ZodDefault<infer Value extends z.ZodType>
+    ? z.ZodOptional<z.ZodNullable<Value>>
+    : Field extends z.ZodOptional<infer Value extends z.ZodType>
+      ? z.ZodOptional<z.ZodNullable<Value>>
+      : Field;
+
+/** The fields as a request may leave them out, which says nothing of them, or set their default by null. */
+function asked<Shape extends Record<string, z.ZodType>>(shape: Shape) {
+  const fields = Object.entries(shape).map(([name, field]) => {
+    const value = field instanceof z.ZodDefault || field instanceof z.ZodOptional ? field.unwrap() : field;
+    return [name, value === field ? field : (value as z.ZodType).nullable().optional()];
+  });
+  return Object.fromEntries(fields) as { [Name in keyof Shape]: Asked<Shape[Name]> };
+}
+
+/** What POST …/deployments takes of an order: what a deployment that is registered has, it need not name. */
+export const ASKED = {
+  CertName: OrderFields.shape.CertName,
+  ...asked(ORDER),
+  CertificateArn: ORDER.CertificateArn.optional(),
+  /** As the first edition's answers have them. */
+  Options: z.strictObject(asked(INSTALL_OPTIONS)).optional(),
+};
+
+/** An order as callers write and see it. */
+export type FlatOrder = InstallOptions &
+  Target &
+  Omit<DeploymentRequest, 'DryRun' | keyof InstallOptions | keyof Target> & { CertName: string };
+
+const DEFAULT_OPTIONS = InstallOptions.parse({});
+
+/** An older order lacks the options that came later. */
+export const withDefaults = (options: InstallOptions): InstallOptions => ({ ...DEFAULT_OPTIONS, ...options });
+
+/** An order with every option at the top level. */
+export function flatOf({ Options, Delivery = 'nodes', ...order }: Order): FlatOrder {
+  return { ...order, ...withDefaults(Options), Delivery };
+}
 
 /** Field names on the wire and in DynamoDB alike. */
 export type Target = {

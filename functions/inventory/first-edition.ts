@@ -57,6 +57,13 @@ interface FirstEdition extends Deployment {
  * wrote beside the shapes of this edition is newer than these.
  */
 export function readItem(item: Record<string, unknown>): Deployment {
+  const deployment = inThisShape(item);
+  // An older edition called what was only tried by this name; the index does so until the next dry run.
+  const isTried = deployment.DryRunOnly && deployment.Status === 'WAITING';
+  return isTried ? { ...deployment, Status: 'TRIED' } : deployment;
+}
+
+function inThisShape(item: Record<string, unknown>): Deployment {
   const found = item as unknown as FirstEdition;
   const isNew =
     (found.Wanted || found.DryRunOnly) && FIRST_EDITION_NAMES.every((name) => found[name] === undefined);

@@ -29,20 +29,16 @@ export class Fleet {
    */
   async page(filter: FleetFilter, limit: number, token?: string): Promise<Page<Deployment>> {
     const question = questionOf(filter);
-    const position = decodeToken(token, question) ?? {};
-    const statuses = filter.Status ? [filter.Status] : STATUSES;
+    const statuses = statusesIn(filter.Status);
+    const position = decodeToken(token, question, statuses.length) ?? {};
     if (filter.CertName || filter.CertificateArn || filter.TargetAccount) {
-      const page = await this.query(filter, limit, position.key);
+      const page = await this.query(filter, undefined, limit, position.key);
       return { items: page.items, ...nextToken({ key: page.lastKey }, question) };
     }
     const items: Deployment[] = [];
     let { status = 0, key } = position;
     while (status < statuses.length) {
-      const page = await this.query(
-        { ...filter, Status: statuses[status] as Status },
-        limit - items.length,
-        key,
-      );
+      const page = await this.query(filter, statuses[status], limit - items.length, key);
       items.push(...page.items);
       key = page.lastKey;
       if (!key) {
@@ -68,17 +64,30 @@ export class Fleet {
     return pages((token) => this.page(filter, 1000, token));
   }
 
+  /** @param status the one that is read of StatusIndex. */
   private async query(
     filter: FleetFilter,
+    status: Status | undefined,
     limit: number,
     startKey: Key | undefined,
   ): Promise<{ items: Deployment[]; lastKey?: Key }> {
     const { index, key, sorted } = chooseIndex(filter);
     const names: Record<string, string> = { '#key': key };
-    const values: Record<string, unknown> = { ':key': filter[key] };
+    const values: Record<string, unknown> = { ':key': key === 'Status' ? status : filter[key] };
     const conditions = ['#key = :key'];
     const filters: string[] = [];
-    for (const field of ['CertName', 'CertificateArn', 'Status', 'TargetAccount'] as const) {
+    const { Status: asked } = filter;
+    if (asked && key === 'Status') {
+      filters.push(...triedOrNot(asked, status));
+    } else if (asked) {
+      names['#Status'] = 'Status';
+      const either = statusesIn(asked).map((one, place) => {
+        values[`:status${place}`] = one;
+        return [`#Status = :status${place}`, ...triedOrNot(asked, one)].join(' AND ');
+      });
+      filters.push(`(${either.join(' OR ')})`);
+    }
+    for (const field of ['CertName', 'CertificateArn', 'TargetAccount'] as const) {
       if (field !== key && filter[field] !== undefined) {
         names[`#${field}`] = field;
         values[`:${field}`] = filter[field];
@@ -103,6 +112,16 @@ export class Fleet {
       ...(page.lastKey ? { lastKey: page.lastKey } : {}),
     };
   }
+}
+
+/** The statuses in the index under which deployments of a status are found: all of them if none is asked for. */
+const statusesIn = (asked: Status | undefined): readonly Status[] =>
+  asked === undefined ? STATUSES : asked === 'TRIED' ? ['TRIED', 'WAITING'] : [asked];
+
+/** What an older edition wrote of a deployment that was only tried stands under WAITING until the next dry run. */
+function triedOrNot(asked: Status, inIndex: Status | undefined): string[] {
+  const tried = asked === 'TRIED' ? 'attribute_exists(DryRunOnly)' : 'attribute_not_exists(DryRunOnly)';
+  return inIndex === 'WAITING' ? [tried] : [];
 }
 
 function chooseIndex(filter: FleetFilter): {

@@ -85,9 +85,22 @@ export class Inventory {
       });
     }
     const { order, notAfter } = registered;
+    const waiting = { Status: 'WAITING' };
     return this.update(deploymentId, {
-      set: { ...order, Wanted: wanted, RestoreBundle: true, UpdatedAt: now },
-      setIfAbsent: { CreatedAt: now, NotAfter: notAfter, Status: 'WAITING', RolloutNumber: 0 },
+      set: {
+        ...order,
+        Wanted: wanted,
+        RestoreBundle: true,
+        UpdatedAt: now,
+        // It is not only tried any more.
+        ...(deployment?.DryRunOnly ? waiting : {}),
+      },
+      setIfAbsent: {
+        CreatedAt: now,
+        NotAfter: notAfter,
+        RolloutNumber: 0,
+        ...(deployment?.DryRunOnly ? {} : waiting),
+      },
       // What the order before had and this one has not.
       remove: ['DryRunOnly', ...(order.ReaderRoleArns ? [] : ['ReaderRoleArns'])],
       condition: `${notPaused} AND (attribute_not_exists(#Status) OR #Status <> :deleting) AND ${seen.condition}`,
@@ -111,7 +124,7 @@ export class Inventory {
       set: {
         ...order,
         NotAfter: notAfter,
-        Status: 'WAITING',
+        Status: 'TRIED',
         DryRunOnly: true,
         RestoreBundle: true,
         UpdatedAt: now,

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { STATUSES } from '../domain/deployment.ts';
 import type { Key } from './table.ts';
 
 export interface Page<T> {
@@ -41,7 +40,8 @@ const isKey = (value: unknown): value is Key =>
   !Array.isArray(value) &&
   Object.values(value).every((part) => typeof part === 'string');
 
-export function decodeToken(token: string | undefined, question: string): Position | undefined {
+/** @param parts how many parts the question is read in, one after the other. */
+export function decodeToken(token: string | undefined, question: string, parts = 1): Position | undefined {
   if (token === undefined) {
     return undefined;
   }
@@ -49,7 +49,7 @@ export function decodeToken(token: string | undefined, question: string): Positi
     const { status, key, mark } = JSON.parse(Buffer.from(token, 'base64url').toString());
     const known =
       mark === markOf(question) &&
-      (status === undefined || (Number.isInteger(status) && status >= 0 && status < STATUSES.length)) &&
+      (status === undefined || (Number.isInteger(status) && status >= 0 && status < parts)) &&
       (key === undefined || isKey(key));
     if (known) {
       return { status, key };

@@ -57,7 +57,7 @@ describe('registering', () => {
   });
 
   test('warns that no node carries the tag yet', async () => {
-    const { body } = await system.register({ CertificateArn: arn });
+    const { body } = await system.register({ CertificateArn: arn, VerifyPort: 443 });
     expect(body.Warnings).toEqual([expect.stringContaining('carries the tag acm-export=web yet')]);
     await system.runAll();
     expect(await get(body.DeploymentId)).toMatchObject({ Status: 'WAITING', Nodes: [] });
@@ -69,7 +69,7 @@ describe('registering', () => {
     await target.addNode('i-00000002', { online: false });
     await target.addNode('i-00000003', { platform: 'Windows' });
     await target.addNode('i-00000004', { agent: '3.3.2745.9' });
-    const { body } = await system.register({ CertificateArn: arn });
+    const { body } = await system.register({ CertificateArn: arn, ReloadServices: ['nginx'] });
     expect(body.Warnings).toEqual([
       expect.stringMatching(/^i-00000002: .*not answered since 2026-11-24/),
       'i-00000003: Platform Windows is not supported; only Linux is.',
@@ -135,10 +135,11 @@ describe('a dry run', () => {
       DryRun: 'true',
       VerifyPort: '8443',
     });
-    const { LastDryRun, RolloutNumber, UpdatedAt, Nodes, CorrelationId, ...after } = await get(id);
+    const { LastDryRun, LastTrial, RolloutNumber, UpdatedAt, Nodes, CorrelationId, ...after } = await get(id);
     const { RolloutNumber: first, UpdatedAt: __, Nodes: nodes, CorrelationId: ___, ...same } = before;
     expect(after).toEqual(same);
     expect(LastDryRun).toMatchObject({ Number: RolloutNumber, Status: 'INSTALLED', Cause: 'DRY_RUN' });
+    expect(LastTrial).toMatchObject({ RolloutNumber, Status: 'PASSED', Cause: 'DRY_RUN' });
     const DryRun = expect.objectContaining({ Outcome: 'dry-run-passed', Note: 'only tried' });
     expect(Nodes).toEqual([{ ...nodes[0], DryRun }]);
     expect(target.nodes[0]?.installed?.RolloutNumber).toBe(first);
@@ -156,7 +157,7 @@ describe('a dry run', () => {
     await system.reconcile('certificates');
     expect(system.sfn.executions.size).toBe(1);
     expect(target.nodes[0]?.installed).toBeUndefined();
-    expect(await get(body.DeploymentId)).toMatchObject({ DryRunOnly: true, Status: 'WAITING' });
+    expect(await get(body.DeploymentId)).toMatchObject({ DryRunOnly: true, Status: 'TRIED' });
     // A second attempt with other settings is what stands there then.
     await system.register({ CertificateArn: arn, VerifyPort: 443, DryRun: true });
     await system.runAll();

@@ -134,7 +134,6 @@ describe('a body that is wrong gets 400', () => {
     expect(answer.status).toBe(400);
     expect(fieldsOf(answer)).toEqual([
       'CertName',
-      'CertificateArn',
       'Extra',
       'ReloadServices.0',
       'TargetTagKey',
@@ -379,7 +378,7 @@ describe('calls that AWS throttles get 429', () => {
 
   test('but a start that is throttled is no refusal: the deployment is registered, and the answer says so', async () => {
     system.sfn.failNext('StartExecution', awsError('ThrottlingException'));
-    const answer = await system.register({ CertificateArn: arn });
+    const answer = await system.register({ CertificateArn: arn, VerifyPort: 443 });
     expect(answer).toMatchObject({
       status: 202,
       body: { Warnings: [expect.stringContaining('within the hour')] },

@@ -95,7 +95,17 @@ test('moved to nodes, it forgets its readers, and a repeated request is the same
   const { body } = await register();
   await system.runAll();
   await system.target().addNode('i-00000001');
-  const moved = await system.register({ CertificateArn: arn });
+  const refused = await system.register({ Delivery: 'nodes' });
+  expect([refused.status, refused.body.Faults]).toEqual([
+    400,
+    [
+      {
+        Field: 'ReaderRoleArns',
+        Reason: expect.stringMatching(/nodes read by their tag\. .*null sets its default/),
+      },
+    ],
+  ]);
+  const moved = await system.register({ Delivery: null, ReaderRoleArns: null, VerifyPort: 443 });
   expect(await system.register({ CertificateArn: arn })).toMatchObject({ body: { Warnings: [] } });
   await system.runAll();
   const deployment = await system.deployment(body.DeploymentId);
@@ -111,26 +121,17 @@ test('is not tried out on nodes: a dry run announces nothing', async () => {
   expect(announced()).toHaveLength(1);
 });
 
-test('the rules between its fields are named beside the faults of others', async () => {
-  const answer = await system.register({
-    CertificateArn: arn,
-    Delivery: 'secret',
-    DryRun: true,
-    VerifyPort: 'x',
-  });
-  expect(answer.body.Faults.map(({ Field }: { Field: string }) => Field).sort()).toEqual([
+test('the rules between its fields are all named at once', async () => {
+  const fieldsOf = (answer: Awaited<ReturnType<typeof register>>) =>
+    answer.body.Faults.map(({ Field }: { Field: string }) => Field).sort();
+  const order = { Delivery: 'secret', DryRun: true, VerifyName: 'www.example.com' };
+  expect(fieldsOf(await system.register(order))).toEqual([
+    'CertificateArn',
     'DryRun',
     'ReaderRoleArns',
-    'VerifyPort',
+    'VerifyName',
   ]);
-  const nodes = await system.register({ CertificateArn: arn, ReaderRoleArns: [READER], KeyMode: '0777' });
-  expect(nodes.body.Faults.map(({ Field }: { Field: string }) => Field).sort()).toEqual([
-    'KeyMode',
-    'ReaderRoleArns',
-  ]);
-  const both = await system.register({ ReaderRoleArns: 'x', Delivery: 'secret' });
-  expect(both.body.Faults.map(({ Field }: { Field: string }) => Field).sort()).toEqual([
-    'CertificateArn',
+  expect(fieldsOf(await system.register({ CertificateArn: arn, ReaderRoleArns: [READER] }))).toEqual([
     'ReaderRoleArns',
   ]);
 });

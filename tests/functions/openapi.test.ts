@@ -90,6 +90,10 @@ const BOUNDS = [
 
 function boundsOf(schema: Json): Json {
   const whole = resolved(schema);
+  // The same as anyOf.
+  if (Array.isArray(whole.type)) {
+    return { anyOf: whole.type.map((type: string) => boundsOf({ ...whole, type })) };
+  }
   const bounds = Object.fromEntries(
     BOUNDS.filter((keyword) => whole[keyword] !== undefined).map((keyword) => [keyword, whole[keyword]]),
   );
@@ -97,6 +101,7 @@ function boundsOf(schema: Json): Json {
     ...bounds,
     ...(whole.required ? { required: [...whole.required].sort() } : {}),
     ...(whole.items ? { items: boundsOf(whole.items) } : {}),
+    ...(whole.anyOf ? { anyOf: whole.anyOf.map(boundsOf) } : {}),
     ...(whole.properties
       ? {
           properties: Object.fromEntries(
@@ -188,7 +193,8 @@ function strict(node: Json, isPart = false): Json {
     Object.entries<Json>(node).map(([key, value]) => [key, strict(value, key === 'allOf')]),
   );
   const isObject = node.type === 'object' && node.properties;
-  return isObject && !isPart && node !== api.components.schemas.Deployment
+  const { Deployment, Order } = api.components.schemas;
+  return isObject && !isPart && node !== Deployment && node !== Order
     ? { ...copy, unevaluatedProperties: false }
     : copy;
 }

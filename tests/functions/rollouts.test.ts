@@ -71,7 +71,7 @@ describe('two requests at once', () => {
 describe('a start that went wrong', () => {
   test('a crash between claim and start: the same request again starts that very rollout', async () => {
     system.sfn.failNext('StartExecution', awsError('ServiceUnavailable', '', 'server'));
-    const crashed = await system.register({ CertificateArn: arn });
+    const crashed = await system.register({ CertificateArn: arn, VerifyPort: 443 });
     expect(crashed).toMatchObject({
       status: 202,
       body: { Warnings: [expect.stringContaining('could not be started yet')] },
@@ -342,7 +342,7 @@ describe('a write whose answer is lost, and which the SDK repeats', () => {
 
   test('a wish is its own: one rollout starts, and none waits behind it', async () => {
     repeatWriteOf('Wanted');
-    const { body } = await system.register({ CertificateArn: arn });
+    const { body } = await system.register({ CertificateArn: arn, VerifyPort: 443 });
     expect(body.Warnings).toEqual([]);
     await system.runAll();
     expect(await system.deployment(body.DeploymentId)).toMatchObject({ Status: 'INSTALLED', Rollouts: 1 });
@@ -352,7 +352,7 @@ describe('a write whose answer is lost, and which the SDK repeats', () => {
 describe('a request while another rollout runs', () => {
   test('moves the deployment to another certificate as soon as the rollout has ended', async () => {
     const other = await system.acm.issue('other');
-    const first = await system.register({ CertificateArn: arn });
+    const first = await system.register({ CertificateArn: arn, VerifyPort: 443 });
     await system.step(first.body.ExecutionArn);
     const second = await system.register({ CertificateArn: other });
     expect(second.body).toMatchObject({
@@ -400,7 +400,7 @@ describe('a request while another rollout runs', () => {
   });
 
   test('for the same serial and options is answered with that rollout and starts no other', async () => {
-    const first = await system.register({ CertificateArn: arn });
+    const first = await system.register({ CertificateArn: arn, VerifyPort: 443 });
     const again = await system.register({ CertificateArn: arn });
     const now = await system.rollouts(first.body.DeploymentId);
     for (const answer of [again, now]) {

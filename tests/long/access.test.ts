@@ -487,20 +487,26 @@ test('when a key is compromised its certificate is replaced on every server and 
   const replacement = await requestCertificate(site, 'web', ['www.example.com', 'example.com']);
   for (const deployment of affected) {
     await callApi(site, 'POST', `${at(deployment)}/resume`);
-    const { TargetAccount, TargetRegion, TargetTagKey, TargetTagValue, Delivery, ReaderRoleArns } =
-      deployment;
+    const { TargetAccount, TargetRegion, TargetTagKey, TargetTagValue } = deployment;
     await callApi(site, 'POST', `/certificates/${deployment.CertName}/deployments`, {
       CertificateArn: replacement,
       TargetAccount,
       TargetRegion,
       TargetTagKey,
       TargetTagValue,
-      ...(Delivery === 'secret' ? { Delivery, ReaderRoleArns } : {}),
     });
   }
   await cloud.idle();
   expect(await deployed(old)).toEqual([]);
-  expect(await deployed(replacement)).toHaveLength(affected.length);
+  const moved = new Map((await deployed(replacement)).map((one) => [one.DeploymentId, one]));
+  expect(moved.size).toBe(affected.length);
+  for (const { DeploymentId, Delivery, ReaderRoleArns, Options } of affected) {
+    expect(moved.get(DeploymentId)).toMatchObject({
+      Delivery,
+      Options,
+      ...(ReaderRoleArns && { ReaderRoleArns }),
+    });
+  }
   const { Serial, Status, LastError } = await flows.deployment(flows.productionId);
   expect([Status, LastError]).toEqual(['INSTALLED', undefined]);
   const installed = readFileSync(path.join(flows.production.spec.root, 'etc/ssl/certs/web-fullchain.pem'));

@@ -7,6 +7,7 @@ import type { SsmDocument } from 'local-cloud';
 import {
   deploymentIdOf,
   firstEditionNameOf,
+  orderOf,
   parseExecutionName,
   versionIdOf,
   type Wanted,
@@ -148,18 +149,55 @@ async function letTimePass(hours: number): Promise<void> {
 test.each(TAGS)('a GET of the deployment %s answers what it answered before', async (tag) => {
   const path = { CertName: 'web-prod', DeploymentId: idOf(tag) };
   const { body } = await system.api('GET', '/certificates/{CertName}/deployments/{DeploymentId}', { path });
-  const { Reason, NextAttemptAt: _, CorrelationId: __, ...answer } = body;
+  const { Reason, NextAttemptAt: _, CorrelationId: __, Seen, LastTrial, ...answer } = body;
   for (const options of [answer.Options, answer.Rollout?.Trial?.Options]) {
     expect(options?.RestartServices ?? []).toEqual([]);
     delete options?.RestartServices;
   }
-  expect(answer).toEqual(written.Answers[tag]);
+  const before = written.Answers[tag] as Record<string, unknown>;
+  expect(answer).toEqual({
+    ...before,
+    // What this edition shows beside that: options at the top level, and a status for what was only tried.
+    RestartServices: [],
+    ...answer.Options,
+    ...(before.DryRunOnly ? { Status: 'TRIED' } : {}),
+  });
+  expect(Seen !== undefined).toBe(['INSTALLED', 'DEGRADED'].includes(answer.Status));
+  const trials: Record<string, string> = { tried: 'RUNNING', trialled: 'PASSED' };
+  expect(LastTrial?.Status).toBe(trials[tag]);
   expect(Reason).toMatch(/^[A-Z].*\.$/);
   const listed = await Array.fromAsync(system.inventory.fleet.all({ CertName: 'web-prod' }));
   expect(listed.find(({ DeploymentId }) => DeploymentId === idOf(tag))).toEqual(
     await system.inventory.get(idOf(tag)),
   );
 });
+
+test('what was only tried is listed as such, once', async () => {
+  for (const [Status, expected] of [
+    ['TRIED', [idOf('tried'), idOf('trialled')]],
+    ['WAITING', [idOf('waiting')]],
+  ] as const) {
+    const { body } = await system.api('GET', '/deployments', { query: { Status } });
+    const listed = body.Deployments.map(({ DeploymentId }: { DeploymentId: string }) => DeploymentId);
+    expect(listed.sort()).toEqual(expected.toSorted());
+  }
+});
+
+test.each(['mail', 'start', 'degraded'])(
+  'what the first edition answered of the deployment %s can be sent, and changes no order',
+  async (tag) => {
+    const order = async () => orderOf((await system.inventory.get(idOf(tag))) as never);
+    const before = await order();
+    const { status } = await system.api('POST', '/certificates/{CertName}/deployments', {
+      path: { CertName: 'web-prod' },
+      body: written.Answers[tag],
+    });
+    expect([status, await order()]).toEqual([
+      202,
+      { ...before, Options: { ...before.Options, RestartServices: [] } },
+    ]);
+  },
+);
 
 describe('from then on', () => {
   test.each<[string, number, object]>([
