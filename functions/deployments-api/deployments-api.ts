@@ -15,6 +15,7 @@ import { logger } from '../runtime/observability.ts';
 import { listNodes } from '../target-account/nodes.ts';
 import { type ConnectTarget, inTarget } from '../target-account/session.ts';
 import {
+  type EndpointQuery,
   type FleetQuery,
   notValid,
   orderFrom,
@@ -23,7 +24,7 @@ import {
   type RenewalBody,
   targetFrom,
 } from './request.ts';
-import { viewOf } from './view.ts';
+import { nodeViewOf, viewOf } from './view.ts';
 
 export interface DeploymentsApiDeps extends AdvanceDeps, RemovalDeps {
   acm: ACMClient;
@@ -405,15 +406,27 @@ export async function getDeployment(
 ) {
   const deployment = await getOwn(certName, deploymentId, deps);
   const page = await deps.inventory.nodes.page(deploymentId, query.Limit, query.NextToken).catch(refuseToken);
-  const Nodes = page.items.map((node) => {
-    const { Item: _, DeploymentId: __, CanaryAt: ___, ...fields } = node as typeof node & { Item: string };
-    return fields;
-  });
+  const place = `${deployment.TargetAccount}/${deployment.TargetRegion}`;
+  const { looks } = deps.inventory;
+  const [ec2, hybrid] = await Promise.all([looks.get(place, 'ec2'), looks.get(place, 'hybrid')]);
+  const Nodes = page.items.map((node) =>
+    nodeViewOf(node, (node.NodeId.startsWith('mi-') ? hybrid : ec2).CompletedAt),
+  );
   return {
     ...viewOf(deployment, deps),
     Nodes,
     ...(page.nextToken ? { NextToken: page.nextToken } : {}),
   };
+}
+
+/** One page of the TLS ports that serve a certificate which nobody registered. */
+export async function listEndpoints(
+  { Limit, NextToken }: z.infer<typeof EndpointQuery>,
+  { inventory }: DeploymentsApiDeps,
+) {
+  const page = await inventory.endpoints.page(Limit, NextToken).catch(refuseToken);
+  const Endpoints = page.items.map(({ ToldAt: _, ...endpoint }) => endpoint);
+  return { Endpoints, ...(page.nextToken ? { NextToken: page.nextToken } : {}) };
 }
 
 function refuseToken(error: unknown): never {

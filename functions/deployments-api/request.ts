@@ -31,11 +31,14 @@ const SHOWN = {
   Serial: true,
   VersionId: true,
   NotAfter: true,
+  EarliestNotAfter: true,
+  EarliestNodeId: true,
   Rollout: true,
   Pending: true,
   LastRollout: true,
   LastTrial: true,
   LastDryRun: true,
+  LastHealing: true,
   LastError: true,
   Failures: true,
   FailingSince: true,
@@ -108,6 +111,11 @@ export const FleetQuery = z.strictObject({
   Status: z.enum(STATUSES).optional(),
   TargetAccount: account.optional(),
   ExpiresWithinDays: whole(3650).optional(),
+});
+
+export const EndpointQuery = z.strictObject({
+  ...paging,
+  Finding: z.enum(['unregistered']).default('unregistered'),
 });
 
 export const DeleteQuery = z.strictObject({ Force: z.enum(['true', 'false']).default('false') });

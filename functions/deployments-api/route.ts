@@ -10,6 +10,7 @@ import {
   getDeployment,
   isThrottled,
   listDeployments,
+  listEndpoints,
   pauseDeployment,
   renewCertificate,
   resumeDeployment,
@@ -22,6 +23,7 @@ import {
   EmptyBody,
   EmptyPath,
   EmptyQuery,
+  EndpointQuery,
   FleetQuery,
   PageQuery,
   parseRequest,
@@ -101,6 +103,11 @@ export const ROUTES: Record<string, Route> = {
     200,
     { path: EmptyPath, query: FleetQuery, body: EmptyBody },
     ({ query }, { deps }) => listDeployments(undefined, query, deps),
+  ),
+  'GET /endpoints': routeOf(
+    200,
+    { path: EmptyPath, query: EndpointQuery, body: EmptyBody },
+    ({ query }, { deps }) => listEndpoints(query, deps),
   ),
 };
 

@@ -3,6 +3,7 @@ import {
   type Ended,
   executionArnOf,
   isDryRun,
+  type NodeRecord,
   orderOf,
   type Running,
   timestamp,
@@ -20,20 +21,12 @@ export function viewOf(
     Item: _,
     FirstEditionItem: __,
     RestoreBundle: ___,
+    Drift: ____,
+    NotBefore: _____,
     ...shown
   } = deployment as Deployment & { Item?: string };
-  const {
-    Running,
-    Observed,
-    LastTrial,
-    LastHealing,
-    Wanted,
-    Unfinished,
-    HeldNumber,
-    RenewalAnswered,
-    ...more
-  } = shown;
-  const { Drift: ____, ...fields } = more;
+  const { Running, Observed, LastTrial, LastHealing, ...record } = shown;
+  const { Wanted, Unfinished, HeldNumber, RenewalAnswered, ...fields } = record;
   const { reason, at } = decide(deployment, undefined, deps);
   const followUp = followUpOf(deployment);
   const order = flatOf(orderOf(deployment));
@@ -43,6 +36,7 @@ export function viewOf(
     ...fields,
     ...order,
     Options: withDefaults(fields.Options),
+    EarliestNotAfter: fields.NotAfter,
     ...(isSeen ? { Seen: order.VerifyPort === 0 ? 'files' : 'port' } : {}),
     ...(Running ? { Rollout: rolloutOf(deployment.DeploymentId, Running, deps.stateMachineArn) } : {}),
     ...(followUp ? { Pending: fieldsOf(deployment, followUp) } : {}),
@@ -55,6 +49,15 @@ export function viewOf(
     // That a rollout which runs is looked at some time is no attempt.
     ...(at && reason !== 'running' ? { NextAttemptAt: timestamp(at) } : {}),
   };
+}
+
+/** A node as callers see it. @param looked when all nodes of its kind in its account were looked at last. */
+export function nodeViewOf(node: NodeRecord, looked: string | undefined) {
+  const { Item: _, DeploymentId: __, CanaryAt: ___, ...fields } = node as NodeRecord & { Item?: string };
+  const { Serves, Finding, MissingSince } = fields;
+  // A look writes only what it finds: a node without a finding was seen as its record says.
+  const isSeen = Serves && looked && looked > Serves.SeenAt && !Finding && !MissingSince;
+  return isSeen ? { ...fields, Serves: { ...Serves, SeenAt: looked } } : fields;
 }
 
 /** The last dry run: the one that runs, if one does. It has passed where every node with the tag has passed it. */

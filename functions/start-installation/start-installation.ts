@@ -311,7 +311,7 @@ function documentParameters(
     ...(heals ? { Heal: 'true' } : {}),
   };
   const given = Object.entries(values).filter(([, value]) => value !== '');
-  const chosen = { NodeIds: [...new Set(nodes.map(({ NodeId }) => NodeId))] };
+  const chosen = { Scope: ['nodes'], NodeIds: [...new Set(nodes.map(({ NodeId }) => NodeId))] };
   return {
     ...Object.fromEntries(given.map(([name, value]) => [name, [value]])),
     ...(running.NodeIds ? chosen : {}),

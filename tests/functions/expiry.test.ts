@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { stageOf } from '../../functions/domain/expiry.ts';
+import type { ScriptedNode } from '../../local/scripted-node.ts';
 import { System } from './support/system.ts';
 
 let system: System;
@@ -201,7 +202,7 @@ describe('a node that misses a renewal', () => {
     const id = await installed();
     const end = expiry();
     system.advance({ days: 153 });
-    const [stays, dead] = system.target().nodes as [{ NodeId: string }, { NodeId: string; online: boolean }];
+    const [stays, dead] = system.target().nodes as [ScriptedNode, ScriptedNode];
     dead.online = false;
     const serial = await system.acm.renew(arn);
     await system.renewal(arn);
@@ -244,7 +245,7 @@ describe('a node that misses a renewal', () => {
     await system.target().addNode('i-00000002');
     await installed();
     system.advance({ days: 153 });
-    const dead = system.target().nodes[1] as { online: boolean; listed: boolean };
+    const dead = system.target().nodes[1] as ScriptedNode;
     dead.online = false;
     await system.acm.renew(arn);
     await system.renewal(arn);

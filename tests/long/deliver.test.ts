@@ -12,7 +12,10 @@ const executionsOf = (id: string) =>
 test('without a node the bundle waits, with a warning and no alarm; the first node gets it without a request', async () => {
   const arn = await requestCertificate(fleet(), 'early', ['early.example.com']);
   const { started, deployment } = await deploy(fleet(), 'early', order(arn, 'early'));
-  expect(started.Warnings).toEqual([expect.stringContaining('No managed node')]);
+  expect(started.Warnings).toEqual([
+    expect.stringContaining('nobody looks'),
+    expect.stringContaining('No managed node'),
+  ]);
   expect(deployment).toMatchObject({ Status: 'WAITING', Nodes: [] });
   expect(fleet().cloud.services.sns.messages).toEqual([]);
   const node = await plainNode(fleet(), 'early');

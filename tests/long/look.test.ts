@@ -36,7 +36,6 @@ test('a port that answers slowly serves; one that accepts and says nothing is si
 
 test('many silent ports, ours and of others, come to an end in time', async () => {
   const [silent, serving] = [await serve(undefined), await serve(first)];
-  // More than can be waited for in turn; the last one would serve.
   await note([...Array.from({ length: 30 }, () => silent.port), serving.port]);
   const others = await Promise.all(Array.from({ length: 40 }, () => serve(undefined)));
   const foreign = await serve(second);

@@ -185,7 +185,8 @@ async function deliver(): Promise<void> {
   await cloud.idle();
   const failing = path.join(production.spec.root, 'fail');
   writeFileSync(failing, '');
-  expect(await deploy('web', rsa, prod)).toMatchObject({ Nodes: [{ Outcome: 'rolled-back' }] });
+  const plain = { ExtraFormats: null };
+  expect(await deploy('web', rsa, prod, plain)).toMatchObject({ Nodes: [{ Outcome: 'rolled-back' }] });
   rmSync(failing);
   await deploy('web', rsa, prod, { DryRun: true });
 }

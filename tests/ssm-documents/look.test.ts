@@ -10,7 +10,7 @@ import { programOf } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 import { type Bundle, bundleOf, issue } from './certificates.ts';
 import { ca, first, node, openssl, second } from './install-set-up.ts';
-import { listens, look, portsOf, serve, stopServers } from './run-look.ts';
+import { listens, look, portsOf, serve, stopAfterwards, stopServers } from './run-look.ts';
 import { startStarttlsServer } from './starttls-server.ts';
 import { DEPLOYMENT } from './test-node.ts';
 
@@ -253,8 +253,8 @@ describe('the port', () => {
     await node.install(first);
     const files = { chain: node.ssl('certs/web-fullchain.pem'), key: node.ssl('private/web-privkey.pem') };
     const server = await startStarttlsServer('smtp', files);
+    stopAfterwards(server.stop);
     expect(await portSays(server.port, { SSM_VerifyProtocol: 'smtp' })).toMatch(first.value.Serial);
-    server.stop();
   });
 
   test('is asked at [::1] where nobody listens on 127.0.0.1', async () => {

@@ -75,6 +75,7 @@ function recordsOf(stdout: string): Pick<Look, 'certificates' | 'endpoints'> {
 export const portsOf = ({ certificates }: Look) => certificates.map(({ port }) => port);
 
 const toStop: (() => void)[] = [];
+export const stopAfterwards = (stop: () => void) => toStop.push(stop);
 
 /** To be called after each test. */
 export function stopServers() {
@@ -121,7 +122,7 @@ export async function serve(bundle: Bundle | undefined, { host = '127.0.0.1', ..
     for (const socket of sockets) socket.destroy();
     server.close();
   };
-  toStop.push(stop);
+  stopAfterwards(stop);
   return { port, stop };
 }
 

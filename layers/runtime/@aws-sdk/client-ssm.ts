@@ -1,7 +1,10 @@
 export {
   GetAutomationExecutionCommand,
+  GetCommandInvocationCommand,
   paginateDescribeInstanceInformation,
   paginateListCommandInvocations,
+  paginateListCommands,
+  SendCommandCommand,
   SSMClient,
   StartAutomationExecutionCommand,
   StopAutomationExecutionCommand,
