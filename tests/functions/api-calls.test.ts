@@ -115,9 +115,15 @@ describe('registering', () => {
     expect(Object.keys(found)).not.toContain('Item');
     expect(Object.keys(found)).not.toContain('RestoreBundle');
     expect(found.Rollout.ExecutionArn).toContain(`${id}-`);
-    expect(Object.keys(found.Nodes[0]).sort()).toEqual(
-      ['At', 'NodeId', 'Outcome', 'RolloutNumber', 'Serial', 'VersionId'].sort(),
-    );
+    expect(Object.keys(found.Nodes[0]).sort()).toEqual([
+      'At',
+      'NodeId',
+      'Outcome',
+      'RolloutNumber',
+      'Serial',
+      'Serves',
+      'VersionId',
+    ]);
   });
 });
 

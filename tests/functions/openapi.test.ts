@@ -5,8 +5,16 @@ import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import { parse } from 'yaml';
 import * as z from 'zod';
 import { ROUTES, type Route } from '../../functions/deployments-api/route.ts';
+import type { ScriptedNode } from '../../local/scripted-node.ts';
 import { awsError } from './support/service-view.ts';
 import { type ApiAnswer, type ApiRequest, CENTRAL, MEMBER, System, stack } from './support/system.ts';
+
+const ENDPOINT = {
+  Serial: 'ab',
+  NotAfter: '2027-01-01T00:00:00Z',
+  Issuer: 'CN=Some CA',
+  Subject: 'CN=intranet.example.com',
+};
 
 // biome-ignore lint/suspicious/noExplicitAny: a document, different at each place
 type Json = any;
@@ -280,6 +288,21 @@ describe('answers of the running code are as they are described', () => {
     await call(`GET ${one}`, { path: own });
     expect((await register({ DryRun: true })).status).toBe(409);
     await system.runAll();
+    // What a look finds.
+    const node = target.nodes[0] as ScriptedNode;
+    node.drift.set('web-prod', 'foreign');
+    node.behaviour = 'failed';
+    node.endpoints = [1, 2].map((port) => ({ ...ENDPOINT, Port: 9000 + port }));
+    for (let sweep = 0; sweep < 4; sweep += 1) {
+      await system.reconcile('nodes');
+      await system.letNodesAnswer();
+      await system.runAll();
+      system.advance({ minutes: 5 });
+    }
+    await call(`GET ${one}`, { path: own });
+    await call('GET /endpoints');
+    await call('GET /endpoints', { query: { Finding: 'unregistered', Limit: '1' } });
+    node.drift.clear();
     for (const behaviour of ['failed', 'rolled-back', 'silent'] as const) {
       Object.assign(system.target().nodes[0] as object, { behaviour });
       await call(`POST ${one}/rollouts`, { path: own });
@@ -288,6 +311,7 @@ describe('answers of the running code are as they are described', () => {
     }
     Object.assign(system.target().nodes[1] as object, { listed: false });
     await system.reconcile('nodes');
+    await system.letNodesAnswer();
     system.advance({ days: 170 });
     await system.reconcile('certificates');
     await call(`GET ${one}`, { path: own });
@@ -315,6 +339,7 @@ describe('answers of the running code are as they are described', () => {
     await register({ TargetTagValue: '', Extra: 1 });
     await call(`GET ${collection}`, { path: { CertName: '..' } });
     await call('GET /deployments', { query: { NextToken: 'x' } });
+    await call('GET /endpoints', { query: { NextToken: 'x', Finding: 'else' } });
     for (const name of [
       `GET ${one}`,
       `DELETE ${one}`,

@@ -155,27 +155,27 @@ test('the fleet document hands every parameter on to each step that sends, the c
   }
 });
 
-test('after the canary, the fleet document goes to all with the tag, or with Heal to the nodes that are named, and ends', () => {
+test('after the canary, the fleet document goes to all with the tag, or to the nodes that are named, and ends', () => {
   const [, branch, onNodes, onFleet] = installOnFleet.mainSteps;
   expect(branch).toEqual({
-    name: 'IsHealing',
+    name: 'IsForSomeNodes',
     action: 'aws:branch',
     inputs: {
-      Choices: [{ NextStep: 'InstallOnNodes', Variable: '{{ Heal }}', StringEquals: 'true' }],
+      Choices: [{ NextStep: 'InstallOnNodes', Variable: '{{ Scope }}', StringEquals: 'nodes' }],
       Default: 'InstallOnFleet',
     },
   });
-  const { Targets: named, ...inputs } = onNodes?.inputs ?? {};
+  const { InstanceIds: named, ...inputs } = onNodes?.inputs ?? {};
   const { Targets: tagged, ...others } = onFleet?.inputs ?? {};
-  expect(named).toEqual([{ Key: 'InstanceIds', Values: '{{ NodeIds }}' }]);
+  expect(named).toBe('{{ NodeIds }}');
   expect(tagged).toEqual([{ Key: 'tag:{{ TargetTagKey }}', Values: ['{{ TargetTagValue }}'] }]);
   expect(inputs).toEqual(others);
   expect([onNodes?.isEnd, onFleet?.isEnd]).toEqual([true, true]);
 });
 
 test('a central stack of an earlier edition, which names neither Heal nor nodes, installs on all with the tag', () => {
-  const { Heal, NodeIds } = installOnFleet.parameters;
-  expect([Heal?.default, NodeIds?.default]).toEqual(['false', []]);
+  const { Heal, Scope, NodeIds } = installOnFleet.parameters;
+  expect([Heal?.default, Scope?.default, NodeIds?.default]).toEqual(['false', 'tag', []]);
 });
 
 test('a look ends before the time-out of its document', () => {
