@@ -64,7 +64,7 @@ const CERTIFICATE = fields(
   'ok|missing|unfinished|damaged:[a-z-]{1,32}',
   `-|${PORT}=(${Object.keys(NOT_SERVED).join('|')}|${SERIAL}=${TIME})`,
 );
-const ENDPOINT = fields('endpoint', PORT, SERIAL, TIME, '[ -~]{0,100}', '[ -~]{0,100}');
+const ENDPOINT = fields('endpoint', PORT, `-|${SERIAL}`, `-|${TIME}`, '[ -~]{0,100}', '[ -~]{0,100}');
 const END = fields('end', '[0-9]{1,3}', '[0-9]{1,3}');
 
 const isTime = (text: string) => text === '-' || !Number.isNaN(Date.parse(text));
@@ -80,24 +80,35 @@ export function parseLook(output: string): Look | undefined {
     return undefined;
   }
   const look: Look = { certificates: [], endpoints: [] };
+  let endpoints = 0;
   for (const line of lines) {
     const parts = line.split('\t');
     if (CERTIFICATE.test(line)) {
       look.certificates.push(certificateFrom(parts));
     } else if (ENDPOINT.test(line)) {
+      endpoints += 1;
       const [, port, serial = '', NotAfter = '', Issuer = '', Subject = ''] = parts;
-      look.endpoints.push({ Port: Number(port), Serial: normaliseSerial(serial), NotAfter, Issuer, Subject });
+      // One that openssl could not read serves nothing that could be told.
+      if (serial !== '-' && NotAfter !== '-') {
+        look.endpoints.push({
+          Port: Number(port),
+          Serial: normaliseSerial(serial),
+          NotAfter,
+          Issuer,
+          Subject,
+        });
+      }
     } else {
       return undefined;
     }
   }
-  const [, certificates, endpoints] = end.split('\t').map(Number);
+  const [, counted, countedEndpoints] = end.split('\t').map(Number);
   const names = new Set(look.certificates.map(({ CertName }) => CertName));
   const times = [...look.endpoints, ...look.certificates].map(({ NotAfter = '-' }) => NotAfter);
   const isWhole =
-    certificates === look.certificates.length &&
-    endpoints === look.endpoints.length &&
-    names.size === certificates &&
+    counted === look.certificates.length &&
+    countedEndpoints === endpoints &&
+    names.size === counted &&
     times.every(isTime);
   return isWhole ? look : undefined;
 }
@@ -195,6 +206,9 @@ function findingFrom(
   }
   if (own.Files !== 'ok') {
     return { Kind: 'damaged', Text: `The files are not as they were installed (${own.Files.slice(8)}).` };
+  }
+  if (own.Serial === undefined) {
+    return { Kind: 'unseen', Text: 'The certificate could not be read there.' };
   }
   if (own.Serial !== Serial) {
     return { Kind: 'older', Text: `The files are those of serial ${own.Serial}, not of ${Serial}.` };

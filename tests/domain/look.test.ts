@@ -45,6 +45,8 @@ describe('an answer', () => {
       },
     );
     expect(parseLook(answer())).toEqual({ certificates: [], endpoints: [] });
+    // What openssl could not read on the node.
+    expect(parseLook(answer(endpoint(9443, '-', '-')))).toEqual({ certificates: [], endpoints: [] });
   });
 
   test.each<[string, string]>([
@@ -113,6 +115,7 @@ describe('what a look says of a node', () => {
     ['the port says nothing', answer(certificate({ port: '443=silent' })), 'silent'],
     ['nobody listens', answer(certificate({ port: '443=closed' })), 'silent'],
     ['the port speaks no TLS', answer(certificate({ port: '443=no-tls' })), 'silent'],
+    ['the certificate cannot be read', answer(certificate({ serial: '-', until: '-' })), 'unseen'],
     ['the answer was forged', answer(certificate(), 'i-2 is fine'), 'unseen'],
   ])('%s', (_, text, kind) => {
     expect(see(text).Finding?.Kind).toBe(kind);

@@ -284,3 +284,80 @@ describe('a look', () => {
     expect(await system.deployment(id)).toMatchObject({ Serial: serial, Status: 'INSTALLED' });
   });
 });
+
+describe('TLS ports that serve what nobody registered', () => {
+  const endpoint = (Port: number, fields = {}) => ({
+    Port,
+    Serial: 'ab',
+    NotAfter: '2026-12-20T00:00:00Z',
+    Issuer: 'CN=Some CA',
+    Subject: 'CN=intranet.example.com',
+    ...fields,
+  });
+  const listed = async () => {
+    const { body } = await system.api('GET', '/endpoints', { query: { Finding: 'unregistered' } });
+    return body.Endpoints;
+  };
+
+  test('are listed within the hour, the first that ends in front, also on nodes that nobody registered', async () => {
+    await installed();
+    await system.target().addNode('i-0000000a', { tags: { 'acm-export': 'nobody' } });
+    node(2).endpoints = [endpoint(9443, { NotAfter: '2026-12-01T00:00:00Z' })];
+    node().endpoints = [endpoint(8444), endpoint(8445, { Serial: system.acm.serialOf(arn) })];
+    await sweeps(10);
+    expect(await listed()).toEqual([
+      {
+        ...endpoint(9443, { NotAfter: '2026-12-01T00:00:00Z' }),
+        Account: MEMBER,
+        Region: 'eu-central-1',
+        NodeId: 'i-0000000a',
+        Since: expect.any(String),
+      },
+      expect.objectContaining({ NodeId: node().NodeId, Port: 8444 }),
+    ]);
+    const { body } = await system.api('GET', '/endpoints', { query: { Limit: '1' } });
+    const next = await system.api('GET', '/endpoints', { query: { NextToken: body.NextToken, Limit: '1' } });
+    expect(next.body.Endpoints).toMatchObject([{ Port: 8444 }]);
+    expect(system.messages()).toEqual([]);
+  });
+
+  test('are gone from the list when two looks agree, or the node is gone; not while it does not answer', async () => {
+    await installed();
+    for (const { endpoints } of system.target().nodes) {
+      endpoints.push(endpoint(8444));
+    }
+    await sweeps(10);
+    node().endpoints = [];
+    node(1).saysOnLook = () => ({ stdout: '', exitCode: 1 });
+    await sweeps(60);
+    expect(await listed()).toHaveLength(2);
+    await sweeps(60);
+    expect(await listed()).toMatchObject([{ NodeId: node(1).NodeId }]);
+    node(1).listed = false;
+    await sweeps(130);
+    expect(await listed()).toEqual([]);
+  });
+
+  test('are told 30 days before their end, once, where the stack wants it', async () => {
+    system.discoverEndpoints = 'tell';
+    await installed();
+    node().endpoints = [endpoint(8444), endpoint(8445, { NotAfter: '2027-05-01T00:00:00Z' })];
+    await sweeps(200);
+    expect(system.messages()).toEqual([
+      expect.objectContaining({
+        Subject: `Unregistered certificate on ${node().NodeId}:8444 expires soon`,
+        Message: expect.stringContaining(
+          'port 8444: CN=intranet.example.com, issued by CN=Some CA, ends at 2026-12-20T00:00:00Z.',
+        ),
+      }),
+    ]);
+  });
+
+  test('are not asked for where the stack does not want it', async () => {
+    system.discoverEndpoints = 'no';
+    await installed();
+    node().endpoints = [endpoint(8444)];
+    await sweeps(10);
+    expect(await listed()).toEqual([]);
+  });
+});

@@ -217,6 +217,7 @@ export class System {
   readonly table: string;
   requireCertificateTag = true;
   rolloutsEnabled = true;
+  discoverEndpoints: 'no' | 'list' | 'tell' = 'list';
   random = () => 0.5;
   readonly #targets = new Map<string, TargetView>();
   readonly #functions: ComposedFunctions;
@@ -324,6 +325,7 @@ export class System {
       variables: {
         ROLLOUTS_ENABLED: String(this.rolloutsEnabled),
         REQUIRE_CERTIFICATE_TAG: String(this.requireCertificateTag),
+        DISCOVER_ENDPOINTS: this.discoverEndpoints,
       },
     });
   }
