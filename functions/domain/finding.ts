@@ -41,9 +41,12 @@ export function findingAlert(found: readonly { deployment: Deployment; record: N
   const kind = record.Finding?.Kind as keyof typeof FOUND;
   const { what, advice } = FOUND[kind];
   const since = found.map(({ record: { Finding } }) => Finding?.Since ?? '').sort();
-  const named = found.slice(0, MOST_NAMED).map(({ record: { NodeId, Finding, Serves } }) => {
+  const named = found.slice(0, MOST_NAMED).map(({ deployment: { LastHealing: last }, record: of }) => {
+    const { NodeId, Finding, Serves } = of;
     const until = Serves ? ` What it was last seen to serve ends at ${Serves.NotAfter}.` : '';
-    const vain = Finding?.Error ? ` Installing it again was in vain: ${Finding.Error}` : '';
+    // It may have ended before it touched a node.
+    const error = Finding?.Error ?? (Finding && last && last.At > Finding.Since ? last.Error : undefined);
+    const vain = error ? ` Installing it again was in vain: ${error}` : '';
     return `${NodeId}: ${Finding?.Text}${vain}${until}`;
   });
   const places = new Set(found.slice(0, MOST_NAMED).map(({ deployment: of }) => placeOf(of)));
