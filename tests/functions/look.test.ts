@@ -286,7 +286,7 @@ describe('a look', () => {
     const id = await installed();
     await sweeps(10);
     node().drift.set('web-prod', 'silent');
-    await sweeps(60);
+    await sweeps(55);
     system.cloud.faults.inject({
       operation: 'DynamoDB_20120810.UpdateItem',
       kind: 'refuse',
