@@ -265,6 +265,30 @@ describe('a look', () => {
     expect(await recordOf(id)).toMatchObject({ Finding: { Kind: 'silent' } });
   });
 
+  test('waits for a node that is slow, but not longer than ten minutes', async () => {
+    const id = await installed();
+    await sweeps(60);
+    const slow = async () => {
+      system.advance({ minutes: 5 });
+      await system.reconcile('nodes');
+    };
+    for (const expected of [undefined, undefined, 'unseen']) {
+      await slow();
+      expect((await recordOf(id))?.Finding?.Kind).toBe(expected);
+    }
+    // It answers, to the next look.
+    await system.letNodesAnswer();
+    await sweeps(65);
+    expect(await recordOf(id)).not.toHaveProperty('Finding');
+  });
+
+  test('is not sent where the stack does not want it', async () => {
+    system.lookIntervalMinutes = 0;
+    await installed();
+    await sweeps(120);
+    expect(callsOf('SendCommand')).toBe(0);
+  });
+
   test('reaches the others where a node has gone since it was listed', async () => {
     const id = await installed({}, 4);
     system.cloud.faults.inject({

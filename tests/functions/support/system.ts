@@ -217,6 +217,7 @@ export class System {
   readonly table: string;
   requireCertificateTag = true;
   rolloutsEnabled = true;
+  lookIntervalMinutes = 60;
   discoverEndpoints: 'no' | 'list' | 'tell' = 'list';
   random = () => 0.5;
   readonly #targets = new Map<string, TargetView>();
@@ -325,6 +326,7 @@ export class System {
       variables: {
         ROLLOUTS_ENABLED: String(this.rolloutsEnabled),
         REQUIRE_CERTIFICATE_TAG: String(this.requireCertificateTag),
+        LOOK_INTERVAL_MINUTES: String(this.lookIntervalMinutes),
         DISCOVER_ENDPOINTS: this.discoverEndpoints,
       },
     });
