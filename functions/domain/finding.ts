@@ -46,7 +46,7 @@ export function findingAlert(found: readonly { deployment: Deployment; record: N
     const until = Serves ? ` What it was last seen to serve ends at ${Serves.NotAfter}.` : '';
     // It may have ended before it touched a node.
     const error = Finding?.Error ?? (Finding && last && last.At > Finding.Since ? last.Error : undefined);
-    const vain = error ? ` Installing it again was in vain: ${error}` : '';
+    const vain = error ? ` Installing it again was in vain: ${error.replace(/[.]?$/, '.')}` : '';
     return `${NodeId}: ${Finding?.Text}${vain}${until}`;
   });
   const places = new Set(found.slice(0, MOST_NAMED).map(({ deployment: of }) => placeOf(of)));

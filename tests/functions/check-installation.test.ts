@@ -294,6 +294,45 @@ describe('an installation that ended', () => {
       nodes: {},
       served: false,
     },
+    'with a node that was scaled in before it answered': {
+      before: async () => {
+        (await addNode()).says = () => silent;
+      },
+      after: () => {
+        for (const node of system.target().nodes) node.listed = node === canary;
+        automation().status = 'Failed';
+      },
+      Status: 'INSTALLED',
+      nodes: { 'i-00000001': 'installed' },
+      served: true,
+    },
+    'as Failed, because the canary was scaled in': {
+      before: async () => {
+        canary.says = () => silent;
+        await addNode();
+      },
+      after: () => {
+        canary.listed = false;
+        automation().status = 'Failed';
+        automation().steps.splice(1);
+      },
+      Status: 'DEGRADED',
+      Error: /^i-00000002: The installation ended before this node/,
+      nodes: { 'i-00000002': 'not-reached' },
+      served: false,
+    },
+    'with a node that failed, said so and was scaled in': {
+      before: async () => {
+        (await addNode()).says = () => lineOf('failed');
+      },
+      after: () => {
+        for (const node of system.target().nodes) node.listed = node === canary;
+      },
+      Status: 'FAILED',
+      Error: 'i-00000002: key and certificate differ',
+      nodes: { 'i-00000001': 'installed', 'i-00000002': 'failed' },
+      served: false,
+    },
     'in a way that nobody has seen so far': {
       after: () => {
         automation().status = 'Exited' as 'Failed';

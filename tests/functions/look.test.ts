@@ -133,7 +133,7 @@ describe('a node that does not serve what was installed', () => {
       expect.objectContaining({
         Subject: `web-prod on ${node().NodeId} is not what the port serves: acm-export=web`,
         Message: expect.stringMatching(
-          /Installing it again was in vain: .* is broken What it was last seen to serve ends at 2030-01-01T00:00:00Z\./,
+          /Installing it again was in vain: .* is broken\. What it was last seen to serve ends at 2030-01-01T00:00:00Z\./,
         ),
       }),
     ]);
