@@ -215,7 +215,8 @@ function healthyDeployment(
 }
 
 function healthyNode(deployment: Deployment, NodeId: string): NodeRecord {
-  const { DeploymentId, Serial = '', VersionId = '' } = deployment;
+  const { DeploymentId, Serial = '', VersionId = '', NotAfter, Wanted } = deployment;
+  const NotBefore = Wanted?.NotBefore ?? '';
   return {
     DeploymentId,
     NodeId,
@@ -224,5 +225,6 @@ function healthyNode(deployment: Deployment, NodeId: string): NodeRecord {
     VersionId,
     RolloutNumber: 1,
     At: INSTALLED_AT,
+    Serves: { Serial, VersionId, NotBefore, NotAfter, SeenAt: INSTALLED_AT, Seen: 'port' },
   };
 }

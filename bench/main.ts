@@ -4,6 +4,7 @@ import { measureFleetQuestions } from './fleet-questions.ts';
 import { measureFleetRenewal } from './fleet-renewal.ts';
 import { measureImports } from './imports.ts';
 import { measureInstall } from './install.ts';
+import { measureLook } from './look.ts';
 import { measureReconcile } from './reconcile.ts';
 import { measureRenewal } from './renewal.ts';
 import { markdown, type Table } from './report.ts';
@@ -13,6 +14,7 @@ const MEASUREMENTS: Record<string, () => Promise<Table | Table[]>> = {
   install: measureInstall,
   renewal: measureRenewal,
   reconcile: measureReconcile,
+  look: measureLook,
   'fleet-renewal': measureFleetRenewal,
   'fleet-questions': measureFleetQuestions,
 };

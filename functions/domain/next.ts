@@ -36,7 +36,7 @@ export const REASONS = {
     'A look found a node that does not serve what was installed: it is installed there again, first at once, then each time twice as late.',
   missed: 'A node that can be reached was not reached: it is tried again after an hour.',
   empty: 'No node carries the tag: the first one that does is served.',
-  unreachable: 'Some nodes cannot be served now: they are served when they can be.',
+  unreachable: 'Some nodes cannot be served now, or serve nothing: they are served when they can be.',
   done: 'Nothing is to be done until the certificate is renewed or a node appears.',
 } as const;
 
@@ -113,7 +113,11 @@ export function next(
   if (first) {
     return { action: first.at <= now ? 'begin' : 'nothing', ...first };
   }
-  return { action: 'nothing', reason: SETTLED[deployment.Status] ?? 'done' };
+  // Where the nodes were not listed, the status tells that a healing was in vain so far.
+  const isHealing = !known && deployment.Status === 'DEGRADED' && (deployment.Drift?.At ?? '') > last.At;
+  return isHealing
+    ? { action: 'nothing', ...healingOf(deployment.Drift, now) }
+    : { action: 'nothing', reason: SETTLED[deployment.Status] ?? 'done' };
 }
 
 const SETTLED: Partial<Record<Deployment['Status'], Reason>> = { WAITING: 'empty', DEGRADED: 'unreachable' };

@@ -106,7 +106,7 @@ export class LookRound {
     const isListed = new Set(listed.map(({ NodeId }) => NodeId));
     const last = [Observed?.At, LastHealing?.At].reduce((a = '', b = '') => (a > b ? a : b)) ?? '';
     for (const { kind, at, looks } of this.rounds) {
-      if (Running || at <= last) {
+      if (Running) {
         continue;
       }
       const seen = records.filter(({ NodeId }) => isListed.has(NodeId) && kindOf(NodeId) === kind);

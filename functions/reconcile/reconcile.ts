@@ -159,7 +159,7 @@ async function guarded(pass: Pass, what: string, work: () => Promise<void>): Pro
 // --- rollouts --------------------------------------------------------------------------------------------------
 
 /** Reasons of rollouts that no person waits for: they take slots. */
-const IN_SLOTS: ReadonlySet<Reason> = new Set<Reason>(['renewed', 'failed', 'untouched']);
+const IN_SLOTS: ReadonlySet<Reason> = new Set<Reason>(['renewed', 'failed', 'untouched', 'drifted']);
 
 /** Starts what has begun and was not started, closes what says that it runs and does not, begins what is due. */
 async function tend(deployment: Deployment, pass: Pass, deps: ReconcileDeps, nodes?: Nodes): Promise<void> {

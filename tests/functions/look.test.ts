@@ -265,6 +265,40 @@ describe('a look', () => {
     expect(await recordOf(id)).toMatchObject({ Finding: { Kind: 'silent' } });
   });
 
+  test('reaches the others where a node has gone since it was listed', async () => {
+    const id = await installed({}, 4);
+    system.cloud.faults.inject({
+      operation: 'AmazonSSM.SendCommand',
+      kind: 'refuse',
+      error: awsError('InvalidInstanceId'),
+      times: Number.POSITIVE_INFINITY,
+      when: ({ input }) => (input as { InstanceIds: string[] }).InstanceIds.includes(node(1).NodeId),
+    });
+    for (const { drift } of system.target().nodes) {
+      drift.set('web-prod', 'silent');
+    }
+    await sweeps(10);
+    const kinds = system.target().nodes.map(async (_, index) => (await recordOf(id, index))?.Finding?.Kind);
+    expect(await Promise.all(kinds)).toEqual(['silent', 'unseen', 'silent', 'silent']);
+  });
+
+  test('is noted once more where the inventory could not be written', async () => {
+    const id = await installed();
+    await sweeps(10);
+    node().drift.set('web-prod', 'silent');
+    await sweeps(55);
+    system.cloud.faults.inject({
+      operation: 'DynamoDB_20120810.UpdateItem',
+      kind: 'refuse',
+      error: awsError('InternalServerError'),
+      when: ({ input }) => JSON.stringify(input).includes(`node#${node().NodeId}`),
+    });
+    await sweep();
+    expect(await recordOf(id)).not.toHaveProperty('Finding');
+    await sweep();
+    expect(await recordOf(id)).toMatchObject({ Finding: { Kind: 'silent' } });
+  });
+
   test('that the member stack of the edition before refuses is told once a day, and delivery goes on', async () => {
     const id = await installed();
     system.cloud.faults.inject({

@@ -277,6 +277,8 @@ const ROWS: Record<string, Row> = {
     drifted('older'),
     'begin drifted 0',
   ],
+  'that, not listed': [{ Status: 'DEGRADED', ...healedOnce(5) }, undefined, 'nothing drifted 10'],
+  'that, not listed, healed since': [healedOnce(5), undefined, 'nothing done'],
   'that, paused': [{ PausedAt: before(1) }, drifted('older'), 'nothing paused'],
   'that, beside a failure that waits': [failed(1), drifted('older'), 'begin drifted 0'],
   'a node whose server is down': [{}, drifted('silent'), 'nothing done'],
