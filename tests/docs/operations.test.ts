@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
-import { NODE_OUTCOMES } from '../../functions/domain/deployment.ts';
+import { FINDINGS, NODE_OUTCOMES } from '../../functions/domain/deployment.ts';
 import * as errors from '../../functions/domain/errors.ts';
 import { ADVICE } from '../../functions/domain/failure.ts';
 import { SUBJECTS } from '../../functions/domain/notification.ts';
@@ -42,7 +42,13 @@ describe('alarms', () => {
 
 /** Each subject as a pattern, in which anything may stand for what a function fills in. */
 const ANYTHING = '\0';
-const of = { CertName: ANYTHING, TargetTagKey: ANYTHING, TargetTagValue: ANYTHING };
+const of = {
+  CertName: ANYTHING,
+  TargetTagKey: ANYTHING,
+  TargetTagValue: ANYTHING,
+  // Some subjects begin with the name of a node or of a place.
+  toString: () => ANYTHING,
+};
 const subjects = Object.entries(SUBJECTS).map(([kind, make]) => {
   const text = (make as (...given: unknown[]) => string)(of, ANYTHING, ANYTHING);
   const escaped = text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll(ANYTHING, '.*');
@@ -107,6 +113,29 @@ test('every outcome of a node is explained', () => {
   const rows = rowsOf(section(OPERATIONS, 'Outcomes of a server')).slice(1);
   expect(rows.map(([name]) => codes(name)[0]).sort()).toEqual([...NODE_OUTCOMES].sort());
   expect(rows.flat().every((cell) => cell.length > 0)).toBe(true);
+});
+
+test('every finding of a look is explained', () => {
+  const rows = rowsOf(section(OPERATIONS, 'What a look found')).filter((row) => row.length === 4);
+  expect(rows.map(([kind]) => codes(kind)[0]).sort()).toEqual(['Kind', ...FINDINGS].sort());
+  expect(rows.flat().every((cell) => cell.length > 0)).toBe(true);
+});
+
+test('the table that is created by hand is that of the template', () => {
+  const { AttributeDefinitions, KeySchema, GlobalSecondaryIndexes } = resourceOf(
+    stack,
+    'InventoryTable',
+  ).properties;
+  const shorthand = (of: object) => Object.entries(of).map((pair) => pair.join('='));
+  const braced = (key: object[]) => key.map((part) => `{${shorthand(part)}}`);
+  const indexes = GlobalSecondaryIndexes.map(
+    (index: { IndexName: string; KeySchema: object[] }) =>
+      `'IndexName=${index.IndexName},KeySchema=[${braced(index.KeySchema)}],Projection={ProjectionType=ALL}'`,
+  );
+  const [command = ''] = /^aws dynamodb create-table [\s\S]*?[^\\]$/m.exec(read(OPERATIONS)) ?? [];
+  const words = command.split(/[\s\\]+/).filter((word) => word.includes('Name='));
+  const wanted = [...[...AttributeDefinitions, ...KeySchema].map((of) => `${shorthand(of)}`), ...indexes];
+  expect(words.sort()).toEqual(wanted.sort());
 });
 
 test.each(Object.values(LOGGED))('a search finds the log line "%s"', (line) => {

@@ -102,6 +102,7 @@ test('a missing variable is named, and so are all others at once', () => {
 
 describe('deployments-api', () => {
   const answers: [RegExp, number, RegExp][] = [
+    [/^list-endpoints/, 200, /"Endpoints":\[\]/],
     [/^list-/, 200, /"Deployments":\[\]/],
     [/^(register|try)-/, 422, /Cannot assume .* Check that member-account\.yaml is deployed/],
     [/^request-renewal/, 404, /"Field":"CertificateArn"/],
