@@ -30,7 +30,7 @@ export function viewOf(
   const { reason, at } = decide(deployment, undefined, deps);
   const followUp = followUpOf(deployment);
   const order = flatOf(orderOf(deployment));
-  const isSeen = order.Delivery === 'nodes' && ['INSTALLED', 'DEGRADED'].includes(fields.Status);
+  const isSeen = order.Delivery === 'nodes' && fields.Status === 'INSTALLED';
   const trial = trialOf(deployment, deps.stateMachineArn);
   return {
     ...fields,

@@ -173,10 +173,17 @@ refuse_rollout() {
     "rollout $RolloutNumber is more than a day ahead of this node"
 }
 
+names_this_bundle() {
+  local line=''
+  read -r line <"$base/current/bundle-reference" && [[ $line == "SecretArn=$SecretArn" ]]
+} 2>/dev/null
+
 is_unchanged() {
   local i mode group
   [[ $DryRun == false && -n $current && -n $whole && -z $cut_off && -e $base/current/.completed ]] || return 1
   [[ -e $base/current/.options && $(<"$base/current/.options") == "$options" ]] || return 1
+  # Its passphrase is that of one bundle: after a move to another prefix that is another one.
+  case "$KeyFormat $ExtraFormats" in *encrypted* | *pkcs12*) names_this_bundle || return 1 ;; esac
   [[ ! -e $base/current/.private ]] || authority=private
   for i in "${!links[@]}"; do
     is_wanted "$i" || continue

@@ -16,8 +16,9 @@ declare -r AT_ONCE=8
 declare -r MOST_PORTS=32
 
 # Ports of protocols that begin in clear text. Their servers would log the bytes of TLS as an attack, lock the client
-# out after some tries (MySQL), or print them (515 and 9100 to 9107: printers).
-declare -r NOT_ASKED=' 21 22 25 110 143 389 515 587 3306 5432 9100 9101 9102 9103 9104 9105 9106 9107 '
+# out after some tries (MySQL), keep them as an entry or a measurement (514 and 601: syslog, 2003: Graphite, 24224: Fluentd),
+# or print them (515 and 9100 to 9107: printers).
+declare -r NOT_ASKED=' 21 22 23 25 110 143 389 514 515 587 601 2003 3306 5140 5432 9100 9101 9102 9103 9104 9105 9106 9107 24224 '
 
 CertName='' base='' authority=public VerifyPort='' VerifyName='' VerifyProtocol='' ExtraFormats=''
 serial=- ends=- state=missing port=-

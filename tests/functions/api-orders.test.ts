@@ -397,9 +397,10 @@ describe('what is seen', () => {
       'INSTALLED',
       'files',
     ]);
+    expect(await seen({ VerifyPort: 8080 })).toEqual([[], 'INSTALLED', 'port']);
     await system.target().addNode('i-00000002', { online: false });
     const offline = [expect.stringContaining('i-00000002')];
-    expect(await seen({ VerifyPort: 443 })).toEqual([offline, 'DEGRADED', 'port']);
+    expect(await seen({ VerifyPort: 443 })).toEqual([offline, 'DEGRADED', undefined]);
     Object.assign(system.target().nodes[0] as object, { behaviour: 'failed' });
     expect(await seen({ VerifyPort: 8443 })).toEqual([offline, 'FAILED', undefined]);
   });

@@ -59,6 +59,21 @@ describe('an install', () => {
     expect(await node.told('aws')).toHaveLength(1);
   });
 
+  test.each([
+    ['decrypted', {}, 'unchanged'],
+    ['encrypted', { SSM_KeyFormat: 'encrypted' }, 'installed'],
+    ['in a PKCS 12', { SSM_ExtraFormats: 'pkcs12' }, 'installed'],
+  ])(
+    'the same version in another bundle: a key that is %s has its passphrase',
+    async (_, options, expected) => {
+      await node.install(first, 1, options);
+      const moved = { ...options, SSM_SecretArn: SECRET.replace('acm-export/', 'other/') };
+      expect((await node.install(first, 2, moved)).result).toMatchObject({ Outcome: expected });
+      const reference = await node.read('etc/ssl/acm-export/web/current/bundle-reference');
+      expect(reference).toContain(expected === 'installed' ? moved.SSM_SecretArn : SECRET);
+    },
+  );
+
   test('adds a combined file and PKCS 12 that opens with the passphrase of the bundle', async () => {
     await node.install(first, 1, { SSM_ExtraFormats: 'combined-pem pkcs12' });
     const key = await node.read('etc/ssl/private/web-privkey.pem');
