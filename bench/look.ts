@@ -2,7 +2,7 @@
 import type { Context } from 'aws-lambda';
 import type { Count } from 'local-cloud';
 import type { Deployment } from '../functions/domain/deployment.ts';
-import type { Pass } from '../functions/reconcile/reconcile.ts';
+import type { Pass } from '../functions/reconcile/pass.ts';
 import { addNodes, type FleetPlan, fillInventory, planFleet } from './fleet.ts';
 import { apiName, type Table } from './report.ts';
 import { LATENCY_MS, seeded, virtualWorld } from './world.ts';

@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm';
 import type { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import type { Context } from 'aws-lambda';
 import type { Count } from 'local-cloud';
-import type { Pass } from '../functions/reconcile/reconcile.ts';
+import type { Pass } from '../functions/reconcile/pass.ts';
 import { addNodes, type FleetPlan, fillInventory, planFleet } from './fleet.ts';
 import { apiName, type Table } from './report.ts';
 import { centralStack, LATENCY_MS, seeded, virtualWorld } from './world.ts';

@@ -1,0 +1,61 @@
+import type { ACMClient } from '@aws-sdk/client-acm';
+import { isNamed } from '../domain/errors.ts';
+import type { AdvanceDeps } from '../rollouts/advance.ts';
+import type { RemovalDeps } from '../rollouts/removal.ts';
+import { LOGGED, logger } from '../runtime/observability.ts';
+import type { RateLimitDeps } from '../runtime/rate-limit.ts';
+import type { ConnectTarget } from '../target-account/session.ts';
+import type { FleetHealth } from './fleet-health.ts';
+import type { LookDeps } from './look-round.ts';
+
+export interface ReconcileDeps extends AdvanceDeps, RemovalDeps, RateLimitDeps, LookDeps {
+  acm: ACMClient;
+  connectTarget: ConnectTarget<'ssm' | 'secretsManager'>;
+  nodeRetentionDays: number;
+  correlationId: string;
+}
+
+/** What a pass did; a healthy fleet shows zeros but for Examined. */
+export interface Pass {
+  Examined: number;
+  Started: number;
+  Repaired: number;
+  Dropped: number;
+  Notified: number;
+  Errors: number;
+  /** Nodes on which a look found something else than what was installed, and nodes that it did not reach. */
+  Drifted: number;
+  Unseen: number;
+  /** As it was before the pass changed anything; absent where a part of the fleet could not be read. */
+  Health?: FleetHealth;
+}
+
+export const newPass = (): Pass => ({
+  Examined: 0,
+  Started: 0,
+  Repaired: 0,
+  Dropped: 0,
+  Notified: 0,
+  Errors: 0,
+  Drifted: 0,
+  Unseen: 0,
+});
+
+/**
+ * One part that fails (an account that refuses us, a query that is throttled) does not hold up the others.
+ *
+ * @returns whether it did not fail.
+ */
+export async function guarded(pass: Pass, what: string, work: () => Promise<void>): Promise<boolean> {
+  try {
+    await work();
+  } catch (error) {
+    // Another function was faster.
+    if (!isNamed(error, 'RolloutSuperseded')) {
+      pass.Errors += 1;
+      logger.error(`${LOGGED.reconcileFailed} ${what}`, error as Error);
+      return false;
+    }
+  }
+  return true;
+}
