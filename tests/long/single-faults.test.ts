@@ -197,6 +197,12 @@ const installed = async (world: World) => {
   await world.clock.sleep(10 * 60 * SECONDS);
 };
 
+/** The next look, and the next comparison of certificates, are due soon. */
+const untilTheHour = async (world: World) => {
+  await installed(world);
+  await world.clock.sleep(45 * 60 * SECONDS);
+};
+
 const FLOWS: Record<string, Flow> = {
   'a deployment is registered': {
     does: (world) => world.register(),
@@ -210,11 +216,11 @@ const FLOWS: Record<string, Flow> = {
     promise: (world) => world.expectServed(),
   },
   'ACM renews the certificate and its event is lost': {
-    before: installed,
+    before: untilTheHour,
     does: async (world) => {
       world.cloud.services.events.lose(({ source }) => source === 'aws.acm');
       await world.cloud.services.acm.renew(world.certificateArn);
-      await world.clock.sleep(1.1 * HOURS);
+      await world.clock.sleep(20 * 60 * SECONDS);
     },
     hours: 4,
     promise: (world) => world.expectServed(),
@@ -235,13 +241,10 @@ const FLOWS: Record<string, Flow> = {
     promise: (world) => world.expectServed(),
   },
   'a look finds a damaged node': {
-    before: async (world) => {
-      await installed(world);
-      await world.clock.sleep(20 * 60 * SECONDS);
-    },
+    before: untilTheHour,
     does: async (world) => {
       world.nodes[0]?.drift.set('web', 'damaged');
-      await world.clock.sleep(70 * 60 * SECONDS);
+      await world.clock.sleep(20 * 60 * SECONDS);
     },
     hours: 4,
     promise: async (world) => {
