@@ -60,6 +60,9 @@ export function findingAlert(found: readonly { deployment: Deployment; record: N
   };
 }
 
+/** Any user of a server may choose what its certificates say: a reader sees where that ends. */
+const quoted = (text: string) => JSON.stringify(text);
+
 /** The message that certificates which nobody registered end soon. @param endpoints the one that ends first in front. */
 export function endpointAlert(endpoints: readonly Endpoint[], now: Date): Notification {
   const [first] = endpoints as [Endpoint];
@@ -67,7 +70,7 @@ export function endpointAlert(endpoints: readonly Endpoint[], now: Date): Notifi
     .slice(0, MOST_NAMED)
     .map(
       ({ NodeId, Port, Subject, Issuer, NotAfter }) =>
-        `${NodeId}, port ${Port}: ${Subject}, issued by ${Issuer}, ends at ${NotAfter}.`,
+        `${NodeId}, port ${Port}: ${quoted(Subject)}, issued by ${quoted(Issuer)}, ends at ${NotAfter}.`,
     );
   const isOver = first.NotAfter <= timestamp(now);
   return {

@@ -23,8 +23,8 @@ const ResultLine = z.object({
     .optional(),
   RolloutNumber: z.int(),
   DeploymentId: z.string(),
-  Step: z.string().max(64).optional(),
-  Error: z.string().max(400).optional(),
+  Step: z.string().max(64).transform(plainText).optional(),
+  Error: z.string().max(400).transform(plainText).optional(),
   /** The highest rollout number that the node has seen, where it refuses one. First-edition scripts print none. */
   HeldNumber: z.int().positive().optional().catch(undefined),
   /** Whether the port was proved in this run. Scripts of older editions do not say it. */

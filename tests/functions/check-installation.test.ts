@@ -538,6 +538,11 @@ describe('a result line', () => {
       JSON.stringify({ ...good, Note: 'one\r\ntwo \u001b[31mred\u202e\u2028end\n' }),
       { ...good, Note: 'one two  [31mred end' },
     ],
+    // It stands in messages: no paragraph of them may be a node's own.
+    [
+      JSON.stringify({ ...good, Step: 'a\u001b[2J', Error: 'broken\n\nWhat to do: call 0\u202e' }),
+      { ...good, Step: 'a [2J', Error: 'broken What to do: call 0' },
+    ],
   ])('%j is read as %j', (output, expected) => {
     expect(parseResultLine(output)).toEqual(expected);
   });

@@ -405,7 +405,7 @@ describe('TLS ports that serve what nobody registered', () => {
       expect.objectContaining({
         Subject: `Unregistered certificate on ${node().NodeId}:8444 expires soon`,
         Message: expect.stringContaining(
-          'port 8444: CN=intranet.example.com, issued by CN=Some CA, ends at 2026-12-20T00:00:00Z.',
+          'port 8444: "CN=intranet.example.com", issued by "CN=Some CA", ends at 2026-12-20T00:00:00Z.',
         ),
       }),
     ]);

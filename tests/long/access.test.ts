@@ -7,7 +7,7 @@ import { evaluate } from 'local-cloud/iam';
 import { startCloud } from '../../local/cloud.ts';
 import { CENTRAL, callApi, requestCertificate } from '../../local/example-fleet.ts';
 import { attacks, serviceAttacks } from '../security/attacks.ts';
-import { refusedCallers } from '../security/callers.ts';
+import { callApiAs, refusedCallers } from '../security/callers.ts';
 import {
   type Deployment,
   deploySite,
@@ -200,6 +200,64 @@ describe('callers of the API', () => {
     expect(status).toBe(403);
     expect(cloud.record.callsOf('lambda.Invoke')).toHaveLength(before);
   });
+
+  test.each([
+    ['/endpoints', '/deployments'],
+    ['/deployments', '/endpoints'],
+  ])('who may GET %s, and nothing else, does not get %s', async (path, other) => {
+    const [, id, stage] = new URL(flows.site.central.apiUrl).pathname.split('/');
+    const route = `arn:aws:execute-api:${CENTRAL.region}:${CENTRAL.account}:${id}/${stage}/GET${path}`;
+    const policy = allow('execute-api:Invoke', route);
+    const reader = cloud.createUser(CENTRAL.account, `reader-of${path.replace('/', '-')}`, [policy]);
+    const statuses = [path, other].map(async (rest) => (await callApiAs(scene, reader, 'GET', rest)).status);
+    expect(await Promise.all(statuses)).toEqual([200, 403]);
+  });
+});
+
+describe('a function that was taken over', () => {
+  const call = async (operation: string, input: object) => {
+    const answer = await callAws(cloud, scene.rollout, CENTRAL.region, `AmazonSSM.${operation}`, {
+      ...input,
+    });
+    expect(answer.error).toBe('');
+    return JSON.parse(answer.body);
+  };
+
+  test('looks at any node of a target account', async () => {
+    const InstanceIds = [scene.untaggedNode.id];
+    const { Command } = await call('SendCommand', { DocumentName: 'acm-export-look-at-node', InstanceIds });
+    await cloud.idle();
+    const [InstanceId] = InstanceIds;
+    const { CommandId } = Command;
+    const { StandardOutputContent } = await call('GetCommandInvocation', { CommandId, InstanceId });
+    expect(StandardOutputContent).toMatch(/^end\t0\t/m);
+  });
+
+  test('reads parameters and output of commands that others sent in a target account', async () => {
+    cloud.services.ssmDocuments.create(CENTRAL.account, CENTRAL.region, {
+      name: 'payments-report',
+      type: 'Command',
+      content: {
+        schemaVersion: '2.2',
+        parameters: { Word: { type: 'String' } },
+        mainSteps: [
+          { name: 'Print', action: 'aws:runShellScript', inputs: { runCommand: ['printf %03000d 7'] } },
+        ],
+      },
+    });
+    const InstanceId = scene.untaggedNode.id;
+    const sent = await callAws(cloud, flows.site.administrator, CENTRAL.region, 'AmazonSSM.SendCommand', {
+      DocumentName: 'payments-report',
+      InstanceIds: [InstanceId],
+      Parameters: { Word: ['of payments'] },
+    });
+    await cloud.idle();
+    const { CommandId } = JSON.parse(sent.body).Command;
+    const { Commands } = await call('ListCommands', { CommandId });
+    expect(Commands).toMatchObject([{ Parameters: { Word: ['of payments'] } }]);
+    const { StandardOutputContent } = await call('GetCommandInvocation', { CommandId, InstanceId });
+    expect(StandardOutputContent).toHaveLength(3000);
+  });
 });
 
 describe('a team', () => {
@@ -285,6 +343,7 @@ describe('the example of a service control policy', () => {
     ],
     ['creates a role with such a tag', 'iam:CreateRole', role('any'), { 'aws:TagKeys': ['acm-export'] }],
     ['changes the install document', 'ssm:UpdateDocument', document, {}],
+    ['changes the look document', 'ssm:UpdateDocument', document.replace('install-on', 'look-at'), {}],
     ['makes another version of it the default', 'ssm:UpdateDocumentDefaultVersion', document, {}],
     [
       'attaches policies to the roles of this system',

@@ -14,8 +14,12 @@ import {
 } from '../../functions/domain/deployment.ts';
 import { FIRST_EDITION_NAMES } from '../../functions/inventory/first-edition.ts';
 
+import type { ScriptedNode } from '../../local/scripted-node.ts';
 import { interleave } from '../functions/support/interleave.ts';
 import { CENTRAL, type Execution, MEMBER, REGION, System } from '../functions/support/system.ts';
+import { withoutAction } from '../security/reductions.ts';
+
+type Role = NonNullable<ReturnType<System['cloud']['services']['identities']['role']>>;
 
 // What commit 69d6b04 wrote into its table, the executions that it had started and the inputs of their states, and what
 // its API answered. Each deployment has a tag of its own, which says how it is. A stack is upgraded in the middle of all.
@@ -103,7 +107,17 @@ beforeEach(async () => {
   for (const { name, input } of written.Executions) {
     await startExecution(name, input);
   }
+  written.Items.filter(({ NodeId, Serial }) => NodeId && Serial).forEach(holdAsRecorded);
 });
+
+/** A node shows in a look what that edition installed there, until it is installed anew. */
+function holdAsRecorded({ NodeId, DeploymentId, RolloutNumber, Serial }: Written): void {
+  const node = system.target().nodes.find((one) => one.NodeId === NodeId) as ScriptedNode;
+  const line = ['certificate', 'web-prod', DeploymentId, RolloutNumber, Serial, NOT_AFTER, 'ok', '-'];
+  const says = () => ({ stdout: `${line.join('\t')}\nend\t1\t0\n`, exitCode: 0 });
+  Object.defineProperty(node, 'saysOnLook', { get: () => (node.installed ? undefined : says) });
+}
+const NOT_AFTER = '2027-06-09T23:59:59Z';
 
 /** Nodes of which the fixture has no record yet. */
 const NODES: Record<string, string> = {
@@ -160,9 +174,10 @@ test.each(TAGS)('a GET of the deployment %s answers what it answered before', as
     // What this edition shows beside that: options at the top level, and a status for what was only tried.
     RestartServices: [],
     ...answer.Options,
+    ...(before.NotAfter ? { EarliestNotAfter: before.NotAfter } : {}),
     ...(before.DryRunOnly ? { Status: 'TRIED' } : {}),
   });
-  expect(Seen !== undefined).toBe(['INSTALLED', 'DEGRADED'].includes(answer.Status));
+  expect(Seen !== undefined).toBe(answer.Status === 'INSTALLED');
   const trials: Record<string, string> = { tried: 'RUNNING', trialled: 'PASSED' };
   expect(LastTrial?.Status).toBe(trials[tag]);
   expect(Reason).toMatch(/^[A-Z].*\.$/);
@@ -500,15 +515,31 @@ const FIRST_EDITION = [
   ...['ReloadServices', 'VerifyPort', 'KeyFormat', 'ExtraFormats', 'KeyMode', 'KeyGroup', 'DryRun'],
 ];
 
-/** The member stack's runbook becomes that of that edition; returns what updates it. */
+const SINCE_THEN = ['IsForSomeNodes', 'InstallOnNodes'];
+
+/** What that edition's rollout role was not granted, and no document was there for. */
+const OF_LOOKS = ['ssm:SendCommand', 'ssm:ListCommands', 'ssm:GetCommandInvocation'];
+
+/** The member stack's documents and rollout role become those of that edition; returns what updates them. */
 function installFirstEdition(): () => void {
-  const { ssmDocuments } = system.cloud.services;
+  const { ssmDocuments, identities } = system.cloud.services;
+  const role = identities.role(`arn:aws:iam::${MEMBER}:role/acm-export-rollout-${REGION}`) as Role;
+  const { inlinePolicies } = role;
+  role.inlinePolicies = inlinePolicies.map((policy) => OF_LOOKS.reduce(withoutAction, policy));
+  const look = ssmDocuments.find(MEMBER, REGION, 'acm-export-look-at-node') as SsmDocument;
+  ssmDocuments.delete(MEMBER, REGION, look.name);
   const found = ssmDocuments.find(MEMBER, REGION, 'acm-export-install-on-fleet') as SsmDocument;
   const later = Object.keys(found.content.parameters ?? {}).filter((name) => !FIRST_EDITION.includes(name));
   const ofThen = (key: string, value: unknown) => (later.includes(key) ? undefined : value);
   const content = JSON.parse(JSON.stringify(found.content, ofThen));
+  // It had no choice between all nodes and some.
+  content.mainSteps = content.mainSteps.filter(({ name }: { name: string }) => !SINCE_THEN.includes(name));
   ssmDocuments.create(MEMBER, REGION, { ...found, content });
-  return () => ssmDocuments.create(MEMBER, REGION, found);
+  return () => {
+    ssmDocuments.create(MEMBER, REGION, found);
+    ssmDocuments.create(MEMBER, REGION, look);
+    role.inlinePolicies = inlinePolicies;
+  };
 }
 
 describe('a member stack of that edition', () => {
@@ -545,4 +576,85 @@ describe('a member stack of that edition', () => {
     await system.runAll();
     expect(await system.deployment(body.DeploymentId)).toMatchObject({ Status: 'INSTALLED' });
   });
+
+  test('refuses looks, which is told once a day until it is updated; certificates are delivered all the same', async () => {
+    await system.target().addNode('i-0000000d', { tags: { 'acm-export': 'new' } });
+    const update = installFirstEdition();
+    const { body } = await system.register({ CertificateArn: arn, TargetTagValue: 'new', VerifyPort: 443 });
+    await system.runAll();
+    const told = () => system.messages().filter(({ Subject }) => Subject.startsWith('No look at servers of'));
+    await letTimePass(6);
+    expect(told()).toEqual([
+      {
+        Subject: `No look at servers of ${MEMBER}/${REGION}`,
+        Message: expect.stringContaining('What to do: Update member-account.yaml there'),
+      },
+    ]);
+    expect((await system.reconcile('nodes')).Errors).toBe(0);
+    const Serial = await system.acm.renew(arn);
+    await system.renewal(arn);
+    await system.runAll();
+    expect(await system.deployment(body.DeploymentId)).toMatchObject({ Status: 'INSTALLED', Serial });
+
+    update();
+    await look();
+    await letTimePass(24);
+    expect(told()).toHaveLength(1);
+    const [record] = await system.inventory.nodes.all(body.DeploymentId);
+    expect(record?.Serves).toMatchObject({ Serial, Seen: 'port' });
+  });
+});
+
+/** An hour later: the first sweep sends it, the next one reads it. */
+async function look(): Promise<void> {
+  system.advance({ hours: 1 });
+  for (let sweep = 0; sweep < 2; sweep += 1) {
+    await system.reconcile('nodes');
+    for (let answers = 0; answers < 10; answers += 1) {
+      await system.letNodesAnswer();
+    }
+    system.advance({ minutes: 5 });
+  }
+}
+
+test('a node that the edition before recorded is known by the first look for what it serves', async () => {
+  const { DeploymentId, Serial } = itemOf('mail');
+  const record = async () => (await system.inventory.nodes.all(DeploymentId))[0];
+  const before = await record();
+  expect(before).not.toHaveProperty('Serves');
+  await look();
+  const { VersionId } = itemOf('mail');
+  const Serves = { Serial, VersionId, NotAfter: NOT_AFTER, SeenAt: expect.any(String), Seen: 'files' };
+  expect(await record()).toEqual({ ...before, Serves });
+  expect(await system.deployment(DeploymentId)).toMatchObject({ Status: 'INSTALLED', Rollouts: 0 });
+});
+
+test('what the central stack of that edition starts in a member stack of this one installs on every node', async () => {
+  const target = system.target();
+  const nodes = [
+    await target.addNode('i-0000000d', { tags: { 'acm-export': 'new' } }),
+    await target.addNode('i-0000000e', { tags: { 'acm-export': 'new' } }),
+  ];
+  await system.register({ CertificateArn: arn, TargetTagValue: 'new' });
+  await system.runAll();
+  const isOurs = (given: Record<string, string[]>) => given.TargetTagValue?.[0] === 'new';
+  const { parameters = {} } = target.automations().find((one) => isOurs(one.parameters)) ?? {};
+  const known = Object.entries(parameters).filter(([name]) => FIRST_EDITION.includes(name));
+  const RolloutNumber = String(Number(parameters.RolloutNumber?.[0]) + 1);
+  const { AutomationExecutionId } = await target.client(SSMClient).send(
+    new StartAutomationExecutionCommand({
+      DocumentName: 'acm-export-install-on-fleet',
+      Parameters: { ...Object.fromEntries(known), RolloutNumber: [RolloutNumber] },
+    }),
+  );
+  for (let answers = 0; answers < 10; answers += 1) {
+    await system.letNodesAnswer();
+    system.advance({ seconds: 10 });
+  }
+  const started = target.automations().find(({ id }) => id === AutomationExecutionId);
+  expect(started?.status).toBe('Success');
+  expect(nodes.map(({ installed }) => installed?.RolloutNumber)).toEqual([
+    Number(RolloutNumber),
+    Number(RolloutNumber),
+  ]);
 });

@@ -45,6 +45,19 @@ describe('the key is nowhere but where it belongs', () => {
     for (const channel of channels) {
       expect([channel, scene().cloud.record.emissionsOf(channel).length > 0]).toEqual([channel, true]);
     }
+    const looked = ['ssm-output', 'dynamodb-write'] as const;
+    const texts = looked.map((channel) =>
+      scene()
+        .cloud.record.emissionsOf(channel)
+        .map(({ text }) => text),
+    );
+    expect(texts).toEqual([
+      expect.arrayContaining([
+        expect.stringMatching(/^certificate\tweb\t.*\nend\t/s),
+        expect.stringMatching(/^certificate\tfar\t.*\nend\t/s),
+      ]),
+      expect.arrayContaining([expect.stringMatching(/look#.*CompletedAt/s)]),
+    ]);
     expect(found.leaks).toEqual([]);
   });
 
@@ -70,6 +83,12 @@ describe('the key is nowhere but where it belongs', () => {
     expect(others).toEqual([]);
     expect(new Set(found.files.map(({ kind }) => kind))).toEqual(new Set(['key', 'encrypted key']));
   });
+});
+
+test('a key that a node prints where it is looked at goes no further than its own output', async () => {
+  const operations = ['ListCommandInvocations', 'GetCommandInvocation', 'GetAutomationExecution'];
+  const read = operations.map((name) => `AmazonSSM.${name}`);
+  expect(await scene().hearKey()).toEqual(new Set(['ssm-output', ...read]));
 });
 
 describe('a planted leak is found', () => {

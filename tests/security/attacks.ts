@@ -24,6 +24,7 @@ export type Attack = [
 const here = `${CENTRAL.region}:${CENTRAL.account}`;
 const token = 'a'.repeat(32);
 const install = 'acm-export-install-on-node';
+const look = 'acm-export-look-at-node';
 
 const productionSecret = ({ bundle }: Scene) => ({ SecretId: bundle });
 const unguardedSecret = ({ unguarded }: Scene) => ({ SecretId: unguarded });
@@ -284,7 +285,7 @@ const rollout: Attack[] = [
     unguardedSecret,
   ],
   [
-    'a session policy cannot widen what the rollout role may: no commands',
+    'a session policy cannot widen what the rollout role may: no installs',
     ({ widened }) => widened,
     'AmazonSSM.SendCommand',
     ({ flows }) => ({ DocumentName: install, InstanceIds: [flows.production.id] }),
@@ -296,7 +297,7 @@ const rollout: Attack[] = [
     (scene) => ({ ...unguardedSecret(scene), SecretString: '{}', ClientRequestToken: token }),
   ],
   [
-    'the rollout role cannot send a command itself',
+    'the rollout role cannot send the install document itself',
     ({ rollout }) => rollout,
     'AmazonSSM.SendCommand',
     ({ flows }) => ({ DocumentName: install, InstanceIds: [flows.production.id] }),
@@ -412,9 +413,49 @@ const rollout: Attack[] = [
   ),
 ];
 
+/** A look goes to nodes of this account and Region, and nothing else does that is called almost like it. */
+const looks: Attack[] = [
+  ...[
+    'AWS-RunShellScript',
+    `${look}s`,
+    `${look}2`,
+    `acm-export-two-look-at-node`,
+    `arn:aws:ssm:${CENTRAL.region}:${STRANGER}:document/${look}`,
+  ].map(
+    (DocumentName): Attack => [
+      `the rollout role cannot send a document that is not the look: ${DocumentName}`,
+      ({ rollout }) => rollout,
+      'AmazonSSM.SendCommand',
+      ({ flows }) => ({ DocumentName, InstanceIds: [flows.production.id] }),
+    ],
+  ),
+  [
+    'the rollout role cannot look at nodes of another Region',
+    ({ rollout }) => rollout,
+    'AmazonSSM.SendCommand',
+    { DocumentName: `arn:aws:ssm:${here}:document/${look}`, InstanceIds: ['i-0123456789abcdef0'] },
+    'us-east-1',
+  ],
+  ...(['deployments-api', 'export-certificate', 'start-installation', 'check-installation'] as const).map(
+    (name): Attack => [
+      `a session of ${name} cannot look at nodes: that is not what it is there for`,
+      ({ sessions }) => sessions[name],
+      'AmazonSSM.SendCommand',
+      ({ flows }) => ({ DocumentName: look, InstanceIds: [flows.production.id] }),
+    ],
+  ),
+  [
+    'a session in which nodes are looked at cannot install',
+    ({ sessions }) => sessions.reconcile,
+    'AmazonSSM.StartAutomationExecution',
+    { DocumentName: 'acm-export-install-on-fleet' },
+  ],
+];
+
 const automation: Attack[] = [
   ...[
     'AWS-RunShellScript',
+    look,
     'acm-export-two-install-on-node',
     `arn:aws:ssm:${CENTRAL.region}:${STRANGER}:document/${install}`,
   ].map(
@@ -549,7 +590,7 @@ const granted: Record<Holder, (keyof typeof neighbours)[]> = {
   ],
   'export-certificate': ['dynamodb:GetItem'],
   'start-installation': ['dynamodb:GetItem', 'dynamodb:UpdateItem', 'dynamodb:Query'],
-  'check-installation': ['dynamodb:GetItem', 'dynamodb:UpdateItem'],
+  'check-installation': ['dynamodb:GetItem', 'dynamodb:UpdateItem', 'dynamodb:Query'],
   'rollout-ended': [
     'dynamodb:GetItem',
     'dynamodb:PutItem',
@@ -609,6 +650,12 @@ const inside: Attack[] = [
     { TableName: 'acm-export-inventory', IndexName: 'StatusIndex' },
   ],
   [
+    'check-installation cannot list the whole fleet',
+    ({ functions }) => functions['check-installation'],
+    'DynamoDB_20120810.Query',
+    { TableName: 'acm-export-inventory', IndexName: 'StatusIndex' },
+  ],
+  [
     'check-installation cannot delete what the inventory knows',
     ({ functions }) => functions['check-installation'],
     'DynamoDB_20120810.DeleteItem',
@@ -639,6 +686,7 @@ export const attacks: Attack[] = [
   ...administrators,
   ...trust,
   ...rollout,
+  ...looks,
   ...automation,
   ...exporting,
   ...inside,

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BusEvent, Cloud, CloudNode, Identity } from 'local-cloud';
 import type { PolicyDocument } from 'local-cloud/iam';
@@ -141,6 +141,7 @@ export class Flows {
     }
     const flows = [
       this.request,
+      this.look,
       this.followNodes,
       this.deliverToOtherAccount,
       this.deliverAsSecret,
@@ -179,13 +180,36 @@ export class Flows {
     this.futureId = await this.deploy(FUTURE);
   }
 
-  /** Installed, installed again, failed and deleted. */
+  /** The first look is not noted when it is sent, and a node has more to say than a list of answers holds. */
+  async look(): Promise<void> {
+    const folders = join(this.production.spec.root, 'etc/ssl/acm-export');
+    const others = Array.from({ length: 30 }, (_, index) => join(folders, `${'x'.repeat(60)}${index}`));
+    for (const folder of others) {
+      mkdirSync(folder);
+      writeFileSync(join(folder, 'record'), '');
+    }
+    const notes = this.cloud.faults.inject({
+      operation: 'UpdateItem',
+      kind: 'server-error',
+      times: 10_000,
+      when: ({ input }) => JSON.stringify(input).includes('#CommandIds = '),
+    });
+    await this.#sweep('nodes');
+    notes.remove();
+    await this.#sweep('nodes');
+    for (const folder of others) {
+      rmSync(folder, { recursive: true });
+    }
+  }
+
+  /** Installed, installed again, looked at, failed and deleted. */
   async deliverToOtherAccount(): Promise<void> {
     const options = { kind: 'hybrid' as const, tags: { 'acm-export': 'web' } };
     this.hybrid = await this.cloud.createNode(MEMBER.account, MEMBER.region, options);
     this.hybridId = await this.deploy(HYBRID);
     await callApi(this.site, 'POST', `/certificates/web/deployments/${this.hybridId}/rollouts`);
     await this.cloud.idle();
+    await this.#sweep('nodes');
     await this.deploy(HYBRID, { KeyGroup: 'no-such-group' });
     await callApi(this.site, 'DELETE', `/certificates/web/deployments/${this.hybridId}`);
   }
@@ -216,7 +240,12 @@ export class Flows {
   async read(): Promise<void> {
     const arn = encodeURIComponent(this.certificateArn);
     const fleet = ['', `?CertificateArn=${arn}`, `?TargetAccount=${MEMBER.account}`];
-    for (const path of ['/certificates/web/deployments', ...fleet.map((query) => `/deployments${query}`)]) {
+    const lists = [
+      '/certificates/web/deployments',
+      '/endpoints',
+      ...fleet.map((query) => `/deployments${query}`),
+    ];
+    for (const path of lists) {
       await callApi(this.site, 'GET', path);
     }
   }

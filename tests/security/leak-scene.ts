@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import {
   chmodSync,
   existsSync,
@@ -41,6 +42,8 @@ export interface LeakScene {
   secretsMade(): Secret[];
   /** Delivers once more, with a leak at each end. */
   plantLeaks(): Promise<void>;
+  /** A node prints a key wherever it is asked. Gives where the key was found. */
+  hearKey(): Promise<Set<string>>;
 }
 
 let work: string;
@@ -64,7 +67,7 @@ export function leakScene({ strace = false } = {}): () => LeakScene {
     await cloud.stop();
     rmSync(work, { recursive: true, force: true });
   });
-  return () => ({ cloud, work, search, recordedCalls, secretsMade, plantLeaks });
+  return () => ({ cloud, work, search, recordedCalls, secretsMade, plantLeaks, hearKey });
 }
 
 /**
@@ -143,6 +146,11 @@ script=${work}/install.sh
 [ ! -e "$ACM_EXPORT_ROOT/plant" ] || script=${work}/leaking.sh
 exec ${isTraced ? strace : ''} bash "$script"`,
   ];
+  if (isTraced) {
+    const looking = deployed.resources.get('LookAtNodeDocument')?.properties.Content.mainSteps[0];
+    writeFileSync(path.join(work, 'look.sh'), looking.inputs.runCommand.join('\n'));
+    looking.inputs.runCommand = [`#!/bin/bash\nexec ${strace} bash ${work}/look.sh`];
+  }
 }
 
 const here = { TargetAccount: CENTRAL.account, TargetRegion: CENTRAL.region };
@@ -154,7 +162,7 @@ async function deploy(certName: string, CertificateArn: string, target: object, 
   return callApi(site, 'GET', `/certificates/${certName}/deployments/${answer.DeploymentId}`);
 }
 
-/** Request, install in every format, renewal, failure, way back, dry run, in two accounts. */
+/** Request, install in every format, renewal, failure, way back, dry run, look, in two accounts. */
 async function deliver(): Promise<void> {
   // What goes to the journal, as a file.
   production = await cloud.createNode(CENTRAL.account, CENTRAL.region, { tags: { env: 'prod' } });
@@ -189,6 +197,16 @@ async function deliver(): Promise<void> {
   expect(await deploy('web', rsa, prod, plain)).toMatchObject({ Nodes: [{ Outcome: 'rolled-back' }] });
   rmSync(failing);
   await deploy('web', rsa, prod, { DryRun: true });
+  await lookAtNodes();
+}
+
+/** One sweep sends the look, the next one reads it. */
+async function lookAtNodes(): Promise<void> {
+  cloud.clock.advance(61 * 60_000);
+  for (const _ of ['send', 'read']) {
+    cloud.services.events.runSchedule('acm-export-sweep-nodes');
+    await cloud.idle();
+  }
 }
 
 /** Every key and passphrase that was made, whether it went anywhere or not. */
@@ -282,4 +300,37 @@ async function plantLeaks(): Promise<void> {
   const [made] = cloud.record.callsOf('GetRandomPassword').map(({ output }) => output);
   const Note = (made as { RandomPassword: string }).RandomPassword;
   await deploy('web', error, prod, { Note }).catch(() => {});
+}
+
+/** These hand over what nodes printed. */
+const OUTPUT = /\.(ListCommandInvocations|GetCommandInvocation|GetAutomationExecution)$/;
+
+async function hearKey(): Promise<Set<string>> {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const pem = privateKey.export({ format: 'pem', type: 'pkcs8' });
+  const endpoint = 'endpoint\t9443\taa\t2027-06-09T23:59:59Z\tCN=ca\tCN=www\n';
+  // Before and behind what a list of answers holds.
+  const stdout = `${pem}${endpoint.repeat(60)}${pem}end\t0\t60\n`;
+  await cloud.createNode(CENTRAL.account, CENTRAL.region, {
+    tags: { env: 'prod' },
+    agent: async () => ({ stdout, exitCode: 0 }),
+  });
+  const { emissions, calls } = cloud.record;
+  const before = { emissions: emissions.length, calls: calls.length };
+  await lookAtNodes();
+  await callApi(site, 'GET', '/endpoints');
+  const search = new LeakSearch([
+    keySecret('of a node', privateKey.export({ format: 'der', type: 'pkcs8' })),
+  ]);
+  return new Set(
+    [
+      ...emissions.slice(before.emissions).map(({ channel, text }) => [channel, text] as const),
+      ...calls
+        .slice(before.calls)
+        .map(
+          ({ operation, ...call }) =>
+            [OUTPUT.test(operation) ? operation : 'call', JSON.stringify(call)] as const,
+        ),
+    ].flatMap(([where, text]) => search.in(where, text).map((leak) => leak.where)),
+  );
 }

@@ -51,6 +51,11 @@ export interface Scene {
     | 'reconcile',
     Identity
   >;
+  /** The rollout role of the central account as each function takes it on: limited to what it does there. */
+  sessions: Record<
+    'deployments-api' | 'export-certificate' | 'start-installation' | 'check-installation' | 'reconcile',
+    Identity
+  >;
   /** Sessions of the rollout role of the central account, without a session policy and with reconcile's. */
   rollout: Identity;
   /** Could call the API an hour ago. */
@@ -171,6 +176,16 @@ export async function setScene(flows: Flows): Promise<Scene> {
       ...(Policy ? { Policy: JSON.stringify(Policy) } : {}),
     });
   const rollout = await byExport();
+  /** @param purpose a word of the session policy. */
+  const asIn = (name: keyof Scene['sessions'], purpose = '') => {
+    const [assumed] = cloud.record
+      .callsOf('AssumeRole')
+      .filter(({ source }) => source === `function acm-export-${name}`)
+      .map(({ input }) => input as { RoleArn: string; Policy: string })
+      .filter(({ RoleArn, Policy }) => RoleArn === ROLLOUT_ROLE && Policy.includes(purpose));
+    const { Policy = '' } = assumed ?? {};
+    return assumeRole(cloud, functions[name], { RoleArn: ROLLOUT_ROLE, ExternalId: EXTERNAL_ID, Policy });
+  };
   const opened = await secret('acm-export/opened');
   const granted = await callAws(cloud, rollout, CENTRAL.region, 'secretsmanager.PutResourcePolicy', {
     SecretId: opened,
@@ -218,6 +233,13 @@ export async function setScene(flows: Flows): Promise<Scene> {
     stranger,
     impostor,
     functions,
+    sessions: {
+      'deployments-api': await asIn('deployments-api'),
+      'export-certificate': await asIn('export-certificate'),
+      'start-installation': await asIn('start-installation'),
+      'check-installation': await asIn('check-installation'),
+      reconcile: await asIn('reconcile', 'look-at-node'),
+    },
     rollout,
     expired,
     narrowed: await byExport(allow('ssm:DescribeInstanceInformation')),

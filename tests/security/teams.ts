@@ -91,6 +91,7 @@ export const teamAttempts: [
     nothing,
   ],
   ['list the whole fleet', 403, 'GET', '/deployments', nothing],
+  ['list the certificates on servers that nobody registered', 403, 'GET', '/endpoints', nothing],
   ['use a name that differs in case', 403, 'GET', '/certificates/WEB-shop/deployments', nothing],
   ['use a name that only contains its own', 403, 'GET', '/certificates/my-web-shop/deployments', nothing],
   [
