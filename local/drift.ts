@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { appendFile, cp, readdir, readlink } from 'node:fs/promises';
+import { appendFile, cp, readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type CertificateFiles, startTlsServer, type TlsServer, writeSelfSigned } from 'local-cloud/node';
 import type { ServingNode } from './example-fleet.ts';
@@ -8,8 +8,11 @@ import { deliveredFiles } from './tls-server.ts';
 
 // What people and tools do to a node by hand, so that it no longer serves what was installed.
 
-/** Restores the files of a version before over the installed ones, or changes one where there is none. Says what it did. */
-export async function driftFiles({ node, certName }: ServingNode): Promise<string> {
+/**
+ * Restores the files of a version before over the installed ones, or changes one where there is none, and lets the server
+ * load them. Says what it did.
+ */
+export async function driftFiles({ node, certName, server }: ServingNode): Promise<string> {
   const base = join(node.spec.root, 'etc/ssl/acm-export', certName);
   const current = basename(await readlink(join(base, 'current')));
   const version = (name: string) => join(base, 'versions', name);
@@ -19,6 +22,7 @@ export async function driftFiles({ node, certName }: ServingNode): Promise<strin
   const older = versions.find((name) => name !== current && isInstalled(name));
   if (older) {
     await cp(version(older), version(current), { recursive: true });
+    reload(server);
     return `${version(current)} has the files of ${older} again`;
   }
   const file = join(version(current), 'cert.pem');
@@ -26,22 +30,26 @@ export async function driftFiles({ node, certName }: ServingNode): Promise<strin
   return `${file} has one more line`;
 }
 
-/** Restarts the node's server with a configuration that names another certificate. Says which. */
+/** Lets the node's server serve another certificate. Says which. */
 export async function driftPort(serving: ServingNode): Promise<string> {
   const commonName = 'another.example.com';
-  await restart(serving, await selfSigned(join(serving.node.spec.root, 'srv/another'), commonName));
+  await configure(serving, await selfSigned(join(serving.node.spec.root, 'srv/another'), commonName));
   return `${serving.host}:${serving.port} is configured with a certificate of CN=${commonName}`;
 }
 
-/** Restarts the node's server with the files that installs deliver. */
+/** Lets the node's server serve what installs deliver. */
 export const mendPort = (serving: ServingNode): Promise<void> =>
-  restart(serving, deliveredFiles(serving.node.spec.root, serving.certName));
+  configure(serving, deliveredFiles(serving.node.spec.root, serving.certName));
 
-async function restart(serving: ServingNode, files: CertificateFiles): Promise<void> {
-  const { node, host, port } = serving;
-  await serving.server.stop();
-  serving.server = await startTlsServer('node', { root: node.spec.root, host, port, files });
+/** Edits the server's configuration and reloads it: connections go on. */
+async function configure({ server }: ServingNode, { fullchain, key }: CertificateFiles): Promise<void> {
+  const settings = JSON.parse(await readFile(server.configurationFile, 'utf8'));
+  Object.assign(settings.hosts[0], { certificateFile: fullchain, keyFile: key });
+  await writeFile(server.configurationFile, JSON.stringify(settings));
+  reload(server);
 }
+
+const reload = ({ pid }: TlsServer) => process.kill(pid, 'SIGHUP');
 
 /** Another TLS server on the node, with a certificate that nobody registered. */
 export async function startForeign(

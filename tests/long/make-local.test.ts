@@ -64,6 +64,51 @@ test('commands break a node by hand: another certificate, a server that nobody r
   await expect(shell(`cd '${dirname(file ?? '')}' && sha256sum --status -c .sha256`)).rejects.toThrow();
 });
 
+test('looks find what was broken by hand: files are healed, a configuration is told, a foreign server is listed', async () => {
+  const { type, until, output, example } = session();
+  const commands = async () => {
+    const curl = `curl --aws-sigv4 aws:amz:eu-west-1:ssm --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"`;
+    const list = `${curl} -H "x-amz-target: AmazonSSM.ListCommands" -d "{}" "$AWS_ENDPOINT_URL/"`;
+    return (await send(list)).Commands as { Status: string }[];
+  };
+  /** A sweep each time, until something is so: one sends the look that is due, a later one reads it. */
+  const sweepsUntil = <T>(what: string, isSo: () => Promise<T | undefined | false>) =>
+    until(what, async () => {
+      type('advance 0.1');
+      // The clock must not run away from the nodes.
+      await until('answers', async () => (await commands()).every(({ Status }) => Status !== 'InProgress'));
+      return isSo();
+    });
+  const served = await servedSerial();
+  const [, node] = /^(i-\w+) .*111122223333/m.exec(output()) as string[];
+  const [, foreign] = /^127\S+:(\d+) serves a certificate of CN=intranet/m.exec(output()) as string[];
+  await sweepsUntil('healed files', async () => (await deployment()).LastHealing?.Status === 'INSTALLED');
+  await settled('INSTALLED');
+  const listed = await sweepsUntil('the foreign server', async () => {
+    const list = example(/API_URL\/deployments"$/).replace('/deployments', '/endpoints?Finding=unregistered');
+    const { Endpoints } = await send(list);
+    return Endpoints.length > 0 && Endpoints;
+  });
+  expect(listed).toMatchObject([{ NodeId: node, Port: Number(foreign), Subject: 'CN=intranet.example.com' }]);
+
+  type(`drift ${node} port`);
+  const other = await until('another certificate', async () => {
+    const serial = await servedSerial();
+    return serial !== served && serial;
+  });
+  await sweepsUntil('the message', async () => {
+    await deployment();
+    type('messages');
+    return new RegExp(`www on ${node} is not what the port serves.*${other}, not ${served}`, 's').test(
+      output(),
+    );
+  });
+  expect(await deployment()).toMatchObject({ Status: 'DEGRADED' });
+  type(`mend ${node}`);
+  await sweepsUntil('the mended server', async () => (await deployment()).Status === 'INSTALLED');
+  expect(await servedSerial()).toBe(served);
+});
+
 test('commands go beyond the API: lose an event, renew, add a node, break one', async () => {
   const { type, until, output } = session();
   const first = await servedSerial();

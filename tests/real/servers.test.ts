@@ -84,7 +84,7 @@ async function exercise(kind: TlsServerKind, binFolder: string) {
       await seen(client.count.serials, serial);
     }
     const dryRun = await install(RENEWALS + 1, { DryRun: 'true' });
-    await appendFile(server.configurationFile as string, 'nonsense\n');
+    await appendFile(server.configurationFile, 'nonsense\n');
     const broken = await install(RENEWALS + 2);
     const count = await client.stop();
     return { delivered, dryRun, broken, count, other, otherNow: await server.servedSerial() };

@@ -1,13 +1,14 @@
 /**
  * The TLS server of a node that has no nginx: HTTPS from files of certificates. A process of its
- * own, started by startTlsServer; SIGHUP makes it read the files again, as an application does that the
- * documentation calls "reloads on SIGHUP".
+ * own, started by startTlsServer; SIGHUP makes it read its configuration and the files again, as an application does
+ * that the documentation calls "reloads on SIGHUP".
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { createSecureContext, type SecureContext } from 'node:tls';
 
+/** What its configuration file holds, as JSON. A reload heeds `hosts` only. */
 export interface ServeTlsSettings {
   host: string;
   port: number;
@@ -16,18 +17,19 @@ export interface ServeTlsSettings {
   hosts: { serverName: string; certificateFile: string; keyFile: string }[];
 }
 
-const settings = JSON.parse(process.argv[2] ?? '') as ServeTlsSettings;
+const readSettings = () => JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as ServeTlsSettings;
+const settings = readSettings();
 
-function readContexts(): Map<string, SecureContext> {
+function readContexts(hosts: ServeTlsSettings['hosts']): Map<string, SecureContext> {
   return new Map(
-    settings.hosts.map(({ serverName, certificateFile, keyFile }) => [
+    hosts.map(({ serverName, certificateFile, keyFile }) => [
       serverName,
       createSecureContext({ cert: readFileSync(certificateFile), key: readFileSync(keyFile) }),
     ]),
   );
 }
 
-let contexts = readContexts();
+let contexts = readContexts(settings.hosts);
 const defaultName = settings.hosts[0]?.serverName ?? '';
 
 const server = createServer(
@@ -46,7 +48,8 @@ function filesOf(host: ServeTlsSettings['hosts'][number] | undefined) {
 
 process.on('SIGHUP', () => {
   try {
-    const [next, files] = [readContexts(), filesOf(settings.hosts[0])];
+    const { hosts } = readSettings();
+    const [next, files] = [readContexts(hosts), filesOf(hosts[0])];
     server.setSecureContext(files); // Connections that are open keep what they have.
     contexts = next;
   } catch (error) {

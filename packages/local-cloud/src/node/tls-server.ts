@@ -39,12 +39,16 @@ interface Server {
   unit: string;
   /** Below the node's root. */
   pidFile: string;
-  configurationFile?: string;
+  configurationFile: string;
 }
 
 /** How each server is called by its distribution. Debian's names and places. */
 const SERVERS: Record<TlsServerKind, Server> = {
-  node: { unit: 'tls-server', pidFile: 'run/tls-server.pid' },
+  node: {
+    unit: 'tls-server',
+    pidFile: 'run/tls-server.pid',
+    configurationFile: 'etc/tls-server.json',
+  },
   nginx: {
     program: '/usr/sbin/nginx',
     unit: 'nginx',
@@ -87,9 +91,9 @@ export async function startTlsServer(kind: TlsServerKind, options: TlsServerOpti
   const { root, files: ofDefault, host = '127.0.0.1' } = options;
   const { program, unit, ...files } = SERVERS[kind];
   const pidFile = join(root, files.pidFile);
-  const configurationFile = files.configurationFile && join(root, files.configurationFile);
+  const configurationFile = join(root, files.configurationFile);
   const virtualHosts = [{ serverName: '_', files: ofDefault }, ...(options.virtualHosts ?? [])];
-  for (const folder of ['var/log', 'var/www', dirname(files.pidFile)]) {
+  for (const folder of ['var/log', 'var/www', dirname(files.pidFile), dirname(files.configurationFile)]) {
     await mkdir(join(root, folder), { recursive: true });
   }
 
@@ -117,7 +121,8 @@ export async function startTlsServer(kind: TlsServerKind, options: TlsServerOpti
           keyFile: key,
         })),
       };
-      child = fork(SERVE_TLS, [JSON.stringify(settings)], {
+      await writeFile(configurationFile, JSON.stringify(settings));
+      child = fork(SERVE_TLS, [configurationFile], {
         env: NODE_COMPILE_CACHE === undefined ? {} : { NODE_COMPILE_CACHE },
         execArgv: [],
         stdio: ['ignore', log.fd, log.fd, 'ipc'],
@@ -129,11 +134,9 @@ export async function startTlsServer(kind: TlsServerKind, options: TlsServerOpti
       ]);
     } else {
       port = options.port ?? (await freePort(host));
-      const file = configurationFile as string;
-      await mkdir(dirname(file), { recursive: true });
-      await writeFile(file, await CONFIGURE[kind]({ root, pidFile, host, port, virtualHosts }));
+      await writeFile(configurationFile, await CONFIGURE[kind]({ root, pidFile, host, port, virtualHosts }));
       await rm(pidFile, { force: true });
-      const command = [program as string, ...IN_FOREGROUND[kind](root, file, pidFile)];
+      const command = [program as string, ...IN_FOREGROUND[kind](root, configurationFile, pidFile)];
       child = spawn('bash', ['--norc', '-c', GUARD, 'guard', ...command], {
         env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
         stdio: ['pipe', log.fd, log.fd],

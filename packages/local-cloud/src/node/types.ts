@@ -88,8 +88,8 @@ export interface TlsServer {
   unit: string;
   /** Below the node's root, as the `systemctl` shim finds it. */
   pidFile: string;
-  /** What a reload reads again; a `node` server has none. */
-  configurationFile: string | undefined;
+  /** What a reload reads again. */
+  configurationFile: string;
   /** The serial served now for a name (default: no SNI), lower-case hex. */
   servedSerial(servername?: string): Promise<string>;
   stop(): Promise<void>;
