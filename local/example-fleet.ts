@@ -75,21 +75,21 @@ export async function deployFleet(
         ...options.member,
         parameters: {
           ...AGREED,
-          CentralAccountId: CENTRAL.account,
-          CentralRegion: CENTRAL.region,
+          CentralAccountId: central.account,
+          CentralRegion: central.region,
           TargetTagKey1: TAG_KEY,
           ...options.member?.parameters,
         },
       }),
     ),
   );
-  const operator = cloud.createUser(CENTRAL.account, 'operator', [
+  const operator = cloud.createUser(central.account, 'operator', [
     {
       Version: '2012-10-17',
       Statement: { Effect: 'Allow', Action: 'execute-api:Invoke', Resource: '*' },
     },
   ]);
-  const certificateAdmin = createCertificateAdmin(cloud, CENTRAL.account);
+  const certificateAdmin = createCertificateAdmin(cloud, central.account);
   return {
     cloud,
     central,

@@ -65,8 +65,12 @@ export function alertDaysOf(deployment: Deployment, now: Date): number | undefin
 /** Whether ACM has a newer version than the one that ends first, or than the one that is ready for the nodes that will come. */
 export function isRenewed(deployment: Deployment, certificate: Certificate | string): boolean {
   const newest = deployment.Status === 'WAITING' ? deployment.Observed?.Serial : deployment.Serial;
-  const isBehind = deployment.EarliestNodeId !== undefined;
-  return typeof certificate !== 'string' && (isBehind || certificate.Serial !== newest);
+  if (typeof certificate === 'string') {
+    return false;
+  }
+  // Where no node serves the version that was installed, what ends first has no node of its own.
+  const isBehind = deployment.EarliestNodeId !== undefined || deployment.NotAfter < certificate.NotAfter;
+  return isBehind || certificate.Serial !== newest;
 }
 
 /** The message that what is served comes near its end, or has expired. */

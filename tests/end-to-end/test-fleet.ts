@@ -63,6 +63,17 @@ export async function deploy(fleet: Fleet, certName: string, body: object) {
   };
 }
 
+/** Moves the clock by each of these minutes, and lets what begins then end. A sweep over nodes comes each five minutes. */
+export async function pass(fleet: Fleet, ...minutes: number[]): Promise<void> {
+  for (const step of minutes) {
+    fleet.cloud.clock.advance(step * 60_000);
+    await fleet.cloud.idle();
+  }
+}
+
+/** An hour, in which a look is due and sent, and ten minutes: the next sweep reads it, and the one after tells of it. */
+export const LOOK = [60, 5, 5];
+
 export async function deploymentOf(fleet: Fleet, certName: string, id: string) {
   return (await call(fleet, 'GET', `/certificates/${certName}/deployments/${id}`)).body;
 }

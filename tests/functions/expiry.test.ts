@@ -241,6 +241,22 @@ describe('a node that misses a renewal', () => {
     expect((await system.reconcile('certificates')).Health).toMatchObject({ NearExpiry: 0 });
   });
 
+  test('or serves something else, and is the only one, is not taken for a certificate that ACM did not renew', async () => {
+    await installed();
+    const node = system.target().nodes[0] as ScriptedNode;
+    node.drift.set('web-prod', 'older');
+    node.behaviour = 'failed';
+    for (let sweep = 0; sweep < 2; sweep += 1) {
+      system.advance({ minutes: 5 });
+      await system.reconcile('nodes');
+      await system.letNodesAnswer();
+    }
+    await system.reconcile('certificates');
+    const told = system.messages().find(({ Subject }) => Subject.includes('expired'));
+    expect(told?.Message).toContain('ACM has renewed it, but the new version is not installed yet.');
+    expect(told?.Message).toContain('then POST …/rollouts');
+  });
+
   test('and goes away for good, wakes nobody', async () => {
     await system.target().addNode('i-00000002');
     await installed();
