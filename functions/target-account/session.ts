@@ -60,6 +60,7 @@ export function targetArns(config: { prefix: string; partition: string }, target
     fleetDocumentName: `${prefix}-install-on-fleet`,
     fleetDocument: `arn:${partition}:ssm:${region}:${account}:document/${prefix}-install-on-fleet`,
     fleetDocumentDefinition: `arn:${partition}:ssm:${region}:${account}:automation-definition/${prefix}-install-on-fleet:*`,
+    nodeDocumentName: `${prefix}-install-on-node`,
     lookDocumentName: `${prefix}-look-at-node`,
     lookDocument: `arn:${partition}:ssm:${region}:${account}:document/${prefix}-look-at-node`,
     nodes: [
