@@ -153,7 +153,7 @@ describe('a node that does not serve what was installed', () => {
     const id = await installed();
     await sweeps(10);
     node().drift.set('web-prod', 'closed');
-    await sweeps(80);
+    await sweeps(75);
     expect(subjects()).toEqual([`web-prod on ${node().NodeId} is not served: acm-export=web`]);
     expect(await system.deployment(id)).toMatchObject({ Status: 'DEGRADED', Rollouts: 1 });
     node().drift.clear();
