@@ -219,7 +219,10 @@ export class Identities {
     return this.callerOf(this.#keys.get(credentials.accessKeyId) as AccessKey, region);
   }
 
-  /** Policies and tags are read at each call: a changed policy counts at once (AWS: within seconds). */
+  /**
+   * Policies and tags are read at each call: a changed policy counts at once (AWS: within seconds). UNCONFIRMED: that
+   * sessions have the tags which their role gets after they began.
+   */
   callerOf(key: AccessKey, region: string): Caller {
     const principal = this.principalOf(key);
     const { source, accessKeyId, crash } = key;
