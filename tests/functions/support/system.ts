@@ -151,6 +151,7 @@ class StepFunctionsView extends ServiceView {
 
 /** One account and Region with its nodes. */
 export class TargetView {
+  readonly iam: ServiceView;
   readonly secretsManager: ServiceView;
   readonly ssm: ServiceView;
   readonly events: ServiceView;
@@ -166,6 +167,7 @@ export class TargetView {
     this.#cloud = cloud;
     this.#place = { account, region };
     this.#mayAnswer = mayAnswer;
+    this.iam = new ServiceView(cloud, 'iam', isHere);
     this.secretsManager = new ServiceView(cloud, 'secretsmanager', isHere);
     this.ssm = new ServiceView(cloud, 'AmazonSSM', isHere);
     this.events = new ServiceView(cloud, 'AWSEvents', isHere);
