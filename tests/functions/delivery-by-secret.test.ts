@@ -15,21 +15,13 @@ let arn: string;
 beforeEach(async () => {
   system = await System.create();
   arn = await system.acm.issue('web');
-  makeRole(READER);
+  system.addRole(READER);
 });
-
-/** Makes a role that has no policy, or these. */
-function makeRole(roleArn: string, inlinePolicies: PolicyDocument[] = []) {
-  const [, account = '', path = '', name = ''] =
-    /^arn:aws:iam::(\d+):role(\/.*?)([^/]+)$/.exec(roleArn) ?? [];
-  const trustPolicy = { Version: '2012-10-17', Statement: [] };
-  return system.cloud.services.identities.createRole(account, { name, path, trustPolicy, inlinePolicies });
-}
 
 /** The serial that a session of the role reads in the bundle, or why it reads none. */
 async function read(id: string, roleArn: string, policy?: PolicyDocument): Promise<string> {
   const { identities } = system.cloud.services;
-  const role = identities.role(roleArn) ?? makeRole(roleArn);
+  const role = identities.role(roleArn) ?? system.addRole(roleArn);
   const session = { name: 'reads', seconds: 3600, source: 'test', ...(policy ? { policy } : {}) };
   const { credentials } = identities.openSession(role, session);
   const client = system.cloud.client(SecretsManagerClient, { region: REGION, credentials, maxAttempts: 1 });
@@ -195,7 +187,7 @@ describe('readers', () => {
   }
 
   test('of two readers one is deleted, and ACM renews: the other gets the version, people are told of the one, once', async () => {
-    makeRole(OTHER);
+    system.addRole(OTHER);
     const id = await deliver();
     await system.reconcile('certificates');
     expect(system.messages()).toEqual([]);
@@ -215,11 +207,11 @@ describe('readers', () => {
   });
 
   test('one that is made again under its ARN reads at once, and people are told when it is gone anew', async () => {
-    makeRole(OTHER);
+    system.addRole(OTHER);
     const id = await deliver();
     remove(OTHER);
     await system.reconcile('certificates');
-    makeRole(OTHER);
+    system.addRole(OTHER);
     expect(await read(id, OTHER)).toMatch(/^[0-9a-f]+$/);
     await system.reconcile('certificates');
     expect(await system.deployment(id)).not.toHaveProperty('MissingReaderRoleArns');
@@ -235,7 +227,7 @@ describe('readers', () => {
     ['is there in another account', `arn:aws:iam::${CENTRAL}:role/apps/team-payments`],
   ])('a POST warns of one that %s, and the others are served', async (_how, there) => {
     if (there) {
-      makeRole(there);
+      system.addRole(there);
     }
     const { status, body } = await register(both);
     expect([status, body.Warnings]).toEqual([202, [missing(OTHER)]]);
@@ -308,12 +300,12 @@ describe('readers', () => {
     ['a role of that name in another account', `arn:aws:iam::${CENTRAL}:role/ecs-execution`],
   ])('%s does not read, whatever its policies allow', async (_who, intruder) => {
     const id = await deliver();
-    makeRole(intruder, [EVERYTHING]);
+    system.addRole(intruder, [EVERYTHING]);
     expect(await read(id, intruder)).toBe(DENIED);
   });
 
   test('a bundle whose policy names roles, as the edition before wrote it, stays open, and a rollout writes it anew', async () => {
-    makeRole(OTHER);
+    system.addRole(OTHER);
     const id = await deliver();
     const [secret] = system.target().secrets();
     const named = both.ReaderRoleArns;
@@ -346,7 +338,7 @@ describe('readers', () => {
     const serial = await renew();
     expect(await read(id, READER)).toBe(serial);
     expect(JSON.stringify(secret?.policy)).not.toContain('"Principal":{');
-    makeRole(OTHER);
+    system.addRole(OTHER);
     expect(await read(id, OTHER)).toBe(serial);
   });
 });
