@@ -120,6 +120,10 @@ type Guarded = Pick<Order, 'TargetTagKey' | 'TargetTagValue' | 'Delivery' | 'Rea
  * Denies the value to every principal whose own tag differs or is missing, administrators included. A negated
  * condition matches where the key is absent (IAM user guide, "Condition operators"). A bundle that is delivered as
  * a secret is opened for exactly the roles that the order names, and denied to all others, tagged or not.
+ *
+ * Conditions name these roles: Secrets Manager refuses a policy with a principal that does not exist, so that one role
+ * which was deleted would keep every version from the others. The principal is everybody, because an account as a principal
+ * only lets the policies of its roles decide, and readers need none. BlockPublicPolicy takes it, as the ARNs are fixed.
  */
 function readersPolicy(deployment: Guarded) {
   const { ReaderRoleArns: readers = [] } = deployment;
@@ -138,9 +142,10 @@ function readersPolicy(deployment: Guarded) {
         {
           Sid: 'AllowReaders',
           Effect: 'Allow',
-          Principal: { AWS: readers },
+          Principal: '*',
           Action: ['secretsmanager:GetSecretValue', 'secretsmanager:DescribeSecret'],
           Resource: '*',
+          Condition: { ArnEquals: { 'aws:PrincipalArn': readers } },
         },
       ],
     };

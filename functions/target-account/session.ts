@@ -1,4 +1,5 @@
 import type { EventBridgeClient } from '@aws-sdk/client-eventbridge';
+import type { IAMClient } from '@aws-sdk/client-iam';
 import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import type { SSMClient } from '@aws-sdk/client-ssm';
 import { AssumeRoleCommand, type STSClient } from '@aws-sdk/client-sts';
@@ -30,6 +31,7 @@ export interface TargetClients {
   ssm: SSMClient;
   secretsManager: SecretsManagerClient;
   events: EventBridgeClient;
+  iam: IAMClient;
 }
 
 /** Opens a session in a target account, limited to the statements. */
