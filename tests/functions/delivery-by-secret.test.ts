@@ -266,6 +266,19 @@ describe('readers', () => {
     expect(await system.deployment(id)).toMatchObject({ MissingReaderRoleArns: [OTHER] });
   });
 
+  test('are named as principals where the check on public policies does not heed the condition', async () => {
+    system.cloud.faults.inject({
+      operation: 'secretsmanager.PutResourcePolicy',
+      kind: 'refuse',
+      error: awsError('PublicPolicyException'),
+      when: ({ input }) => !(input as { ResourcePolicy: string }).ResourcePolicy.includes('"AWS"'),
+    });
+    const { body } = await register();
+    await system.runAll();
+    expect(await read(body.DeploymentId, READER)).toBe(body.Serial);
+    expect(await read(body.DeploymentId, `arn:aws:iam::${MEMBER}:role/team-a`)).toBe('AccessDeniedException');
+  });
+
   test('a message that is not sent is sent an hour later', async () => {
     const id = await deliver();
     system.sns.failNext('Publish', awsError('InternalError', '', 'server'), 'before', 1000);
