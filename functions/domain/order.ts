@@ -183,7 +183,7 @@ const ORDER = {
   ReaderRoleArns: said(
     listOf(text(PATTERNS.RoleArn, 'not the ARN of a role'), 10, 'each role once').min(1).optional(),
     ['arn:aws:iam::444455556666:role/ecs-execution'],
-    'Roles of the target account that may read the bundle. With Delivery `secret` only.',
+    'Roles of the target account that may read the bundle. With Delivery `secret` only. One that does not exist is named in Warnings; the others read all the same.',
   ),
 };
 

@@ -251,6 +251,20 @@ describe('readers', () => {
     expect(await system.deployment(id)).not.toHaveProperty('MissingReaderRoleArns');
   });
 
+  test('a reader that a request takes out while it is looked for is not noted', async () => {
+    const id = await deliver();
+    let isFirst = true;
+    system.before('iam.GetRole', async () => {
+      if (isFirst) {
+        isFirst = false;
+        await register({ ReaderRoleArns: [READER] });
+      }
+    });
+    expect(await system.reconcile('certificates')).toMatchObject({ Errors: 0 });
+    expect(await system.deployment(id)).toMatchObject({ ReaderRoleArns: [READER] });
+    expect(await system.deployment(id)).not.toHaveProperty('MissingReaderRoleArns');
+  });
+
   test.each([
     awsError('AccessDenied', 'not authorized to perform: iam:GetRole'),
     awsError('ServiceFailure', '', 'server'),
