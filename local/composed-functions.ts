@@ -2,6 +2,7 @@ import './quiet.ts';
 import { ACMClient } from '@aws-sdk/client-acm';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
+import { IAMClient } from '@aws-sdk/client-iam';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SFNClient } from '@aws-sdk/client-sfn';
 import { SNSClient } from '@aws-sdk/client-sns';
@@ -82,6 +83,7 @@ export class ComposedFunctions {
       documents: (config) => cloud.documentClient(DynamoDBDocumentClient, options(config)),
       dynamodb: (config) => cloud.client(DynamoDBClient, options(config)),
       events: (config) => cloud.client(EventBridgeClient, options(config)),
+      iam: (config) => cloud.client(IAMClient, options(config)),
       secretsManager: (config) => cloud.client(SecretsManagerClient, options(config)),
       sfn: (config) => cloud.client(SFNClient, options(config)),
       sns: (config) => cloud.client(SNSClient, options(config)),

@@ -3,6 +3,7 @@ import {
   GetAutomationExecutionCommand,
   paginateListCommandInvocations,
   type SSMClient,
+  type StepExecution,
 } from '@aws-sdk/client-ssm';
 import {
   type Deployment,
@@ -12,6 +13,7 @@ import {
   type NodeResult,
   timestamp,
 } from '../domain/deployment.ts';
+import { isNamed } from '../domain/errors.ts';
 import { type Earliest, earliestOf } from '../domain/expiry.ts';
 import {
   type CheckInstallationInput,
@@ -26,6 +28,7 @@ import { judge, type Report, resultsOf } from '../domain/verdict.ts';
 import type { Inventory } from '../inventory/inventory.ts';
 import { type OpenRollout, openRollout } from '../rollouts/open-rollout.ts';
 import { hasEnded, stopAutomation } from '../target-account/automation.ts';
+import { commandsSince } from '../target-account/commands.ts';
 import { listNodes } from '../target-account/nodes.ts';
 import {
   type ConnectTarget,
@@ -99,7 +102,8 @@ async function conclude(
 ): Promise<Installation> {
   const { DeploymentId } = deployment;
   const { NodeIds } = running;
-  const reports = await reportsOf(ssm, execution);
+  const commandIds = await commandIdsOf(ssm, execution, input, targetArns(deps, deployment).nodeDocumentName);
+  const reports = await reportsOf(ssm, commandIds);
   const listed = await listNodes(ssm, deployment);
   const nodes = NodeIds ? listed.filter(({ NodeId }) => NodeIds.includes(NodeId)) : listed;
   const { results, gone, HeldNumber } = resultsOf(nodes, reports, input, deps.now());
@@ -159,10 +163,46 @@ async function recordResults(
   );
 }
 
-/** What Run Command says of the nodes, in the order of the steps: the canary's own run comes first. */
-async function reportsOf(ssm: SSMClient, execution: AutomationExecution): Promise<Report[]> {
+/**
+ * The commands of an Automation, the canary's first. AWS does not promise that a step that failed names its command, nor that
+ * every step is answered: then those commands are looked for that were sent for this rollout.
+ */
+async function commandIdsOf(
+  ssm: SSMClient,
+  {
+    StepExecutions: steps = [],
+    StepExecutionsTruncated,
+    ExecutionStartTime = new Date(0),
+  }: AutomationExecution,
+  { DeploymentId, RolloutNumber }: CheckInstallationInput,
+  documentName: string,
+): Promise<string[]> {
+  const named = steps.flatMap(({ Outputs }) => Outputs?.CommandId ?? []);
+  const isUnnamed = ({ Action, ExecutionStartTime: startedAt, Outputs }: StepExecution) =>
+    Action === 'aws:runCommand' && startedAt && !Outputs?.CommandId?.length;
+  if (!StepExecutionsTruncated && !steps.some(isUnnamed)) {
+    return named;
+  }
+  try {
+    const commands = await commandsSince(ssm, documentName, ExecutionStartTime);
+    const ours = commands.filter(
+      ({ Parameters = {} }) =>
+        Parameters.DeploymentId?.[0] === DeploymentId &&
+        Parameters.RolloutNumber?.[0] === String(RolloutNumber),
+    );
+    return [...new Set([...named, ...ours.flatMap(({ CommandId }) => CommandId ?? [])])];
+  } catch (error) {
+    // A member stack that is one edition older does not allow it: what the steps name must do.
+    if (isNamed(error, 'AccessDeniedException')) {
+      return named;
+    }
+    throw error;
+  }
+}
+
+/** What Run Command says of the nodes, in the order of the commands. */
+async function reportsOf(ssm: SSMClient, commandIds: readonly string[]): Promise<Report[]> {
   const reports: Report[] = [];
-  const commandIds = (execution.StepExecutions ?? []).flatMap((step) => step.Outputs?.CommandId ?? []);
   for (const CommandId of commandIds) {
     for await (const page of paginateListCommandInvocations(
       { client: ssm, pageSize: 50 },
@@ -187,10 +227,10 @@ function sessionStatements(
   config: { prefix: string; partition: string },
 ): SessionStatement[] {
   return [
-    // DescribeInstanceInformation and ListCommandInvocations have no resource level that fits a list.
+    // None of these has a resource level that fits a list.
     {
       Effect: 'Allow',
-      Action: ['ssm:DescribeInstanceInformation', 'ssm:ListCommandInvocations'],
+      Action: ['ssm:DescribeInstanceInformation', 'ssm:ListCommandInvocations', 'ssm:ListCommands'],
       Resource: '*',
     },
     {

@@ -13,6 +13,7 @@ import { type AdvanceDeps, advance, beginDryRun } from '../rollouts/advance.ts';
 import { type RemovalDeps, removeDeployment } from '../rollouts/removal.ts';
 import { logger } from '../runtime/observability.ts';
 import { listNodes } from '../target-account/nodes.ts';
+import { findReaders, readerStatement } from '../target-account/readers.ts';
 import { type ConnectTarget, inTarget } from '../target-account/session.ts';
 import {
   type EndpointQuery,
@@ -28,7 +29,7 @@ import { nodeViewOf, viewOf } from './view.ts';
 
 export interface DeploymentsApiDeps extends AdvanceDeps, RemovalDeps {
   acm: ACMClient;
-  connectTarget: ConnectTarget<'ssm' | 'secretsManager'>;
+  connectTarget: ConnectTarget<'iam' | 'ssm' | 'secretsManager'>;
   account: string;
   region: string;
   /** Accounts that deployments may target; empty: the central account only. */
@@ -291,14 +292,22 @@ async function deployableCertificate(
   return certificate;
 }
 
-/** Proves that the target account can be reached, and looks at the nodes. Changes nothing there. */
+/** Proves that the target account can be reached, and looks at the nodes or readers. Changes nothing there. */
 async function lookAtTarget(deploymentId: string, order: Order, deps: DeploymentsApiDeps): Promise<string[]> {
-  const { ssm } = await deps.connectTarget({ ...order, DeploymentId: deploymentId }, [
-    // DescribeInstanceInformation has no resource level.
-    { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
+  const { ReaderRoleArns: readers } = order;
+  const { iam, ssm } = await deps.connectTarget({ ...order, DeploymentId: deploymentId }, [
+    readers
+      ? readerStatement(readers)
+      : // DescribeInstanceInformation has no resource level.
+        { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
   ]);
-  if (order.Delivery === 'secret') {
-    return [];
+  if (readers) {
+    const { missing } = await findReaders(iam, readers);
+    return missing.map(
+      (arn) =>
+        `The role ${arn} does not exist. It can read the bundle as soon as a role of exactly this ARN exists; ` +
+        'the other readers do not wait for it.',
+    );
   }
   const nodes = await inTarget(order, () => listNodes(ssm, order));
   if (nodes.length === 0) {

@@ -1,6 +1,6 @@
 import type { APIGatewayProxyEvent, APIGatewayProxyResult, Context } from 'aws-lambda';
 import { ADVANCE_VARIABLES, advanceDepsFrom } from '../rollouts/advance.ts';
-import { acm, type Clients, documents, secretsManager, sfn, ssm, sts } from '../runtime/clients.ts';
+import { acm, type Clients, documents, iam, secretsManager, sfn, ssm, sts } from '../runtime/clients.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { type Environment, listOf, readEnvironment } from '../runtime/environment.ts';
 import { inLambda } from '../runtime/in-lambda.ts';
@@ -8,7 +8,7 @@ import { count } from '../runtime/observability.ts';
 import { connectTargetFrom, TARGET_VARIABLES } from '../target-account/session.ts';
 import { route } from './route.ts';
 
-type OwnClients = Pick<Clients, 'acm' | 'documents' | 'secretsManager' | 'sfn' | 'ssm' | 'sts'>;
+type OwnClients = Pick<Clients, 'acm' | 'documents' | 'iam' | 'secretsManager' | 'sfn' | 'ssm' | 'sts'>;
 
 /** Answers requests of people, and counts how many are refused. */
 export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
@@ -29,6 +29,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     ...advanceDepsFrom(env, clients, clock),
     acm: clients.acm(),
     connectTarget: connectTargetFrom(env, clients, { functionName: 'deployments-api' }, (session) => ({
+      iam: clients.iam(session),
       ssm: clients.ssm(session),
       secretsManager: clients.secretsManager(session),
     })),
@@ -48,4 +49,4 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
   };
 }
 
-export const handler = inLambda(compose, { acm, documents, secretsManager, sfn, ssm, sts });
+export const handler = inLambda(compose, { acm, documents, iam, secretsManager, sfn, ssm, sts });

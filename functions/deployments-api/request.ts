@@ -33,6 +33,7 @@ const SHOWN = {
   NotAfter: true,
   EarliestNotAfter: true,
   EarliestNodeId: true,
+  MissingReaderRoleArns: true,
   Rollout: true,
   Pending: true,
   LastRollout: true,

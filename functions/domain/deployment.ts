@@ -120,6 +120,8 @@ export interface Deployment extends Order {
   LastError?: string;
   /** The last alert, in days before the expiry, for the version that expires at NotAfter. */
   ExpiryAlert?: { NotAfter: string; Days: number };
+  /** Readers that do not exist, as the last look at them found. People were told of these. */
+  MissingReaderRoleArns?: string[];
   /** When ACM was last asked, through the API, to renew the certificate. */
   RenewalRequestedAt?: string;
   /** Whether ACM has answered that request. */

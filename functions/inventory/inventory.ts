@@ -102,7 +102,7 @@ export class Inventory {
         ...(deployment?.DryRunOnly ? {} : waiting),
       },
       // What the order before had and this one has not.
-      remove: ['DryRunOnly', ...(order.ReaderRoleArns ? [] : ['ReaderRoleArns'])],
+      remove: ['DryRunOnly', ...(order.ReaderRoleArns ? [] : ['ReaderRoleArns', 'MissingReaderRoleArns'])],
       condition: `${notPaused} AND (attribute_not_exists(#Status) OR #Status <> :deleting) AND ${seen.condition}`,
       values: { ':deleting': 'DELETING', ...seen.values },
     });
@@ -258,6 +258,20 @@ export class Inventory {
       set: { ExpiryAlert: { NotAfter: deployment.NotAfter, Days: days } },
       condition: `${isDeployment} AND NotAfter = :expiry`,
       values: { ':expiry': deployment.NotAfter },
+    });
+  }
+
+  /** Notes which of its readers do not exist, unless a request has named others meanwhile. */
+  async noteMissingReaders(deployment: Deployment, missing: string[]): Promise<void> {
+    const isNone = missing.length === 0;
+    await this.update(deployment.DeploymentId, {
+      set: {
+        MissingReaderRoleArns: isNone ? undefined : missing,
+        UpdatedAt: timestamp(this.table.now()),
+      },
+      remove: isNone ? ['MissingReaderRoleArns'] : [],
+      condition: `${isDeployment} AND ReaderRoleArns = :readers`,
+      values: { ':readers': deployment.ReaderRoleArns },
     });
   }
 

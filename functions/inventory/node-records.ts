@@ -58,8 +58,6 @@ export class NodeRecords {
     const now = timestamp(this.table.now());
     await inParallel(results, WRITES_AT_ONCE, async (result) => {
       const { NodeId, Outcome, Error: error, ExitCode, Step, Serial, VersionId, Seen = 'files' } = result;
-      // Files alone say nothing of a port at which a look found something else.
-      const proved = Outcome === 'installed' || Seen === 'port' ? ['Finding'] : [];
       const note = result.Note ? { Note: result.Note } : {};
       // A dry run says nothing about what a node serves: what it found is kept apart.
       const set = dryRun
@@ -87,7 +85,8 @@ export class NodeRecords {
       );
       await this.table.change(keyOf(deploymentId, NodeId), {
         set: { NodeId, ...set },
-        remove: dryRun ? [] : [...lacking, ...proved, 'MissingSince'],
+        // What a look found before is over, or the node says itself what is wrong.
+        remove: dryRun ? [] : [...lacking, 'Finding', 'MissingSince'],
         condition: dryRun
           ? 'attribute_not_exists(DryRun) OR DryRun.RolloutNumber <= :number'
           : 'attribute_not_exists(RolloutNumber) OR RolloutNumber <= :number',

@@ -6,6 +6,7 @@ import {
   type Clients,
   documents,
   dynamodb,
+  iam,
   PATIENT,
   secretsManager,
   sfn,
@@ -23,7 +24,7 @@ import { ReconcileEvent, reconcile } from './reconcile.ts';
 
 type OwnClients = Pick<
   Clients,
-  'acm' | 'documents' | 'dynamodb' | 'secretsManager' | 'sfn' | 'sns' | 'ssm' | 'sts'
+  'acm' | 'documents' | 'dynamodb' | 'iam' | 'secretsManager' | 'sfn' | 'sns' | 'ssm' | 'sts'
 >;
 
 /** Repairs what events missed, and shows how the fleet is. */
@@ -46,6 +47,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     acm: clients.acm(PATIENT),
     sleep: clock.sleep,
     connectTarget: connectTargetFrom(env, clients, target, (session) => ({
+      iam: clients.iam(session),
       ssm: clients.ssm(session),
       secretsManager: clients.secretsManager(session),
     })),
@@ -87,4 +89,14 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
   };
 }
 
-export const handler = inLambda(compose, { acm, documents, dynamodb, secretsManager, sfn, sns, ssm, sts });
+export const handler = inLambda(compose, {
+  acm,
+  documents,
+  dynamodb,
+  iam,
+  secretsManager,
+  sfn,
+  sns,
+  ssm,
+  sts,
+});

@@ -10,7 +10,7 @@ import type { LookDeps } from './look-round.ts';
 
 export interface ReconcileDeps extends AdvanceDeps, RemovalDeps, RateLimitDeps, LookDeps {
   acm: ACMClient;
-  connectTarget: ConnectTarget<'ssm' | 'secretsManager'>;
+  connectTarget: ConnectTarget<'iam' | 'ssm' | 'secretsManager'>;
   nodeRetentionDays: number;
   correlationId: string;
 }

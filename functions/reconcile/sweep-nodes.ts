@@ -123,9 +123,6 @@ async function sweepNodesOf(
   }
   // What an installation mends is told only where none begins, or where one was in vain.
   found.push(...drifted.map((record) => ({ deployment, record })));
-  if (deployment.PausedAt) {
-    return;
-  }
   const byId = new Map(records.map((record) => [record.NodeId, record]));
   const strangers = listed.filter((node) => obstacleOf(node) && !byId.has(node.NodeId));
   const isWhole =

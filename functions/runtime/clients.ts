@@ -1,6 +1,7 @@
 import { ACMClient } from '@aws-sdk/client-acm';
 import { DynamoDBClient, type DynamoDBClientConfig } from '@aws-sdk/client-dynamodb';
 import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
+import { IAMClient } from '@aws-sdk/client-iam';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SFNClient } from '@aws-sdk/client-sfn';
 import { SNSClient } from '@aws-sdk/client-sns';
@@ -22,6 +23,7 @@ export const documents = (config: ClientConfig = {}) =>
     marshallOptions: { removeUndefinedValues: true },
   });
 export const events = (config: ClientConfig = {}) => new EventBridgeClient(config);
+export const iam = (config: ClientConfig = {}) => new IAMClient(config);
 export const secretsManager = (config: ClientConfig = {}) => new SecretsManagerClient(config);
 export const sfn = (config: ClientConfig = {}) => new SFNClient(config);
 export const sns = (config: ClientConfig = {}) => new SNSClient(config);
@@ -34,6 +36,7 @@ export interface Clients {
   dynamodb: typeof dynamodb;
   documents: typeof documents;
   events: typeof events;
+  iam: typeof iam;
   secretsManager: typeof secretsManager;
   sfn: typeof sfn;
   sns: typeof sns;

@@ -2,14 +2,13 @@ import {
   type CommandInvocation,
   GetCommandInvocationCommand,
   paginateListCommandInvocations,
-  paginateListCommands,
   SendCommandCommand,
   type SSMClient,
 } from '@aws-sdk/client-ssm';
-import { timestamp } from '../domain/deployment.ts';
 import { isNamed } from '../domain/errors.ts';
 import { type Look, parseLook } from '../domain/look.ts';
 import type { Target } from '../domain/order.ts';
+import { commandsSince } from './commands.ts';
 import { type SessionStatement, targetArns } from './session.ts';
 
 /** The most that SendCommand takes (SSM API reference). */
@@ -98,17 +97,8 @@ export async function findLook(
   { ssm, limit }: LookCalls,
 ): Promise<string[]> {
   await limit();
-  const found: string[] = [];
-  // In whole seconds, and the first command may have followed within the same one.
-  const before = timestamp(new Date(Date.parse(sentAt) - 1000));
-  const Filters = [
-    { key: 'DocumentName' as const, value: documentName },
-    { key: 'InvokedAfter' as const, value: before },
-  ];
-  for await (const { Commands = [] } of paginateListCommands({ client: ssm, pageSize: 50 }, { Filters })) {
-    found.push(...Commands.flatMap(({ CommandId }) => CommandId ?? []));
-  }
-  return found;
+  const commands = await commandsSince(ssm, documentName, new Date(sentAt));
+  return commands.flatMap(({ CommandId }) => CommandId ?? []);
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { EventBridgeClient } from '@aws-sdk/client-eventbridge';
+import type { IAMClient } from '@aws-sdk/client-iam';
 import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import type { SSMClient } from '@aws-sdk/client-ssm';
 import { AssumeRoleCommand, type STSClient } from '@aws-sdk/client-sts';
@@ -30,6 +31,7 @@ export interface TargetClients {
   ssm: SSMClient;
   secretsManager: SecretsManagerClient;
   events: EventBridgeClient;
+  iam: IAMClient;
 }
 
 /** Opens a session in a target account, limited to the statements. */
@@ -60,6 +62,7 @@ export function targetArns(config: { prefix: string; partition: string }, target
     fleetDocumentName: `${prefix}-install-on-fleet`,
     fleetDocument: `arn:${partition}:ssm:${region}:${account}:document/${prefix}-install-on-fleet`,
     fleetDocumentDefinition: `arn:${partition}:ssm:${region}:${account}:automation-definition/${prefix}-install-on-fleet:*`,
+    nodeDocumentName: `${prefix}-install-on-node`,
     lookDocumentName: `${prefix}-look-at-node`,
     lookDocument: `arn:${partition}:ssm:${region}:${account}:document/${prefix}-look-at-node`,
     nodes: [

@@ -407,6 +407,7 @@ describe('what is seen', () => {
 
   test('of a delivery without nodes nothing is seen there', async () => {
     const ReaderRoleArns = [`arn:aws:iam::${MEMBER}:role/team-a`];
+    system.addRole(ReaderRoleArns[0] as string);
     const { body } = await system.register({ CertificateArn: arn, Delivery: 'secret', ReaderRoleArns });
     await system.runAll();
     const { Status, Seen } = await get(body.DeploymentId);

@@ -409,6 +409,115 @@ describe('an installation that ended', () => {
   });
 });
 
+describe('an Automation whose steps do not name their commands', () => {
+  const listed = () => system.target().ssm.callsOf('ListCommands');
+  const failedAt = async (...nodes: string[]) => {
+    const { LastError } = await deployment();
+    expect(LastError).toBe(nodes.map((id) => `${id}: key and certificate differ`).join(' '));
+  };
+
+  /** Another deployment has the same node at the same time, and its script says something else, later. */
+  const addAnotherDeployment = async () => {
+    const { body } = await system.register({ CertificateArn: arn }, {}, 'web-other');
+    const { DeploymentId } = body;
+    system.advance({ seconds: 1 });
+    await system.step(body.ExecutionArn);
+    await system.step(body.ExecutionArn);
+    const { RolloutNumber } = await system.deployment(DeploymentId);
+    expect(RolloutNumber).toBe(input.RolloutNumber);
+    const other = lineOf('failed', { DeploymentId, RolloutNumber, Error: 'of another deployment' });
+    const ours = lineOf('failed');
+    canary.says = (parameters) => (parameters.DeploymentId === DeploymentId ? other : ours);
+  };
+
+  interface Row {
+    before?: () => unknown;
+    nodes: Record<string, string>;
+    failed: string[];
+  }
+  const rows: Record<string, Row> = {
+    'at the canary': {
+      before: () => saying('failed'),
+      nodes: { 'i-00000001': 'failed' },
+      failed: ['i-00000001'],
+    },
+    'after the canary': {
+      before: async () => {
+        (await addNode()).says = () => lineOf('rolled-back');
+        (await addNode()).says = () => lineOf('failed');
+      },
+      nodes: { 'i-00000001': 'installed', 'i-00000002': 'rolled-back', 'i-00000003': 'failed' },
+      failed: ['i-00000002', 'i-00000003'],
+    },
+    'with commands of another deployment to the same node': {
+      before: addAnotherDeployment,
+      nodes: { 'i-00000001': 'failed' },
+      failed: ['i-00000001'],
+    },
+    'with all steps left out of the answer': {
+      before: async () => {
+        system.cloud.services.automation.mostSteps = 0;
+        // The canary is told first, whatever the order of the list: the fleet step finds it unchanged.
+        const answers = [lineOf('installed'), lineOf('unchanged')];
+        canary.says = () => {
+          system.advance({ seconds: 1 });
+          return answers.shift() as AgentAnswer;
+        };
+        (await addNode()).says = () => lineOf('failed');
+      },
+      nodes: { 'i-00000001': 'installed', 'i-00000002': 'failed' },
+      failed: ['i-00000002'],
+    },
+  };
+  test.each(Object.entries(rows))('%s keeps the own errors of its nodes', async (_, row) => {
+    await row.before?.();
+    await ended();
+    expect(await outcomes()).toEqual(row.nodes);
+    await failedAt(...row.failed);
+    expect(listed()).toHaveLength(1);
+  });
+
+  test('at its deadline keeps what nodes have said so far', async () => {
+    await addNode();
+    await addNode({ online: false });
+    await system.letNodesAnswer();
+    system.advance({ hours: 3 });
+    await check();
+    expect(await outcomes()).toMatchObject({ 'i-00000001': 'installed', 'i-00000002': 'installed' });
+    expect(listed()).toHaveLength(1);
+  });
+
+  test('in a member account that does not let it list commands: ends as before, on the steps alone', async () => {
+    (await addNode()).says = () => lineOf('failed');
+    system.target().ssm.failNext('ListCommands', awsError('AccessDeniedException'));
+    await ended();
+    expect(await outcomes()).toEqual({ 'i-00000001': 'installed', 'i-00000002': 'not-reached' });
+    const { Status, LastError } = await deployment();
+    expect([Status, LastError]).toEqual(['FAILED', expect.stringMatching(/^The Automation ended as Failed/)]);
+  });
+
+  test('while AWS throttles the list: looks again', async () => {
+    saying('failed');
+    await system.letNodesAnswer();
+    system.target().ssm.failNext('ListCommands', awsError('ThrottlingException'));
+    await expect(check()).rejects.toMatchObject({ name: 'RetryLater' });
+    await check();
+    await failedAt('i-00000001');
+  });
+
+  test.each([
+    ['failed, although its step names it', 'failed', true],
+    ['worked; other steps sent none, or never began', 'installed', false],
+  ])('is not what it is called where the command %s', async (_, outcome, showsEveryOutput) => {
+    system.cloud.services.automation.showsEveryOutput = showsEveryOutput;
+    await addNode();
+    saying(outcome);
+    await ended();
+    expect((await outcomes())['i-00000001']).toBe(outcome);
+    expect(listed()).toEqual([]);
+  });
+});
+
 describe('an installation that runs', () => {
   test.each(['Pending', 'InProgress', 'Waiting', 'Cancelling', 'RunbookInProgress', 'NeverSeenBefore', ''])(
     'as %j is waited for, and nothing is written',

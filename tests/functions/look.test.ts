@@ -153,7 +153,7 @@ describe('a node that does not serve what was installed', () => {
     const id = await installed();
     await sweeps(10);
     node().drift.set('web-prod', 'closed');
-    await sweeps(70);
+    await sweeps(75);
     expect(subjects()).toEqual([`web-prod on ${node().NodeId} is not served: acm-export=web`]);
     expect(await system.deployment(id)).toMatchObject({ Status: 'DEGRADED', Rollouts: 1 });
     node().drift.clear();
@@ -400,7 +400,10 @@ describe('TLS ports that serve what nobody registered', () => {
     system.discoverEndpoints = 'tell';
     await installed();
     node().endpoints = [endpoint(8444), endpoint(8445, { NotAfter: '2027-05-01T00:00:00Z' })];
-    await sweeps(200);
+    await sweeps(70);
+    // Another day.
+    system.advance({ hours: 24 });
+    await sweeps(70);
     expect(system.messages()).toEqual([
       expect.objectContaining({
         Subject: `Unregistered certificate on ${node().NodeId}:8444 expires soon`,

@@ -467,6 +467,13 @@ describe('whatever a deployment is like', () => {
   });
 });
 
+test('a person who asks while a healing runs gets a rollout to all nodes', () => {
+  const asked = { ...by, CertificateArn: 'arn:web', Serial: '02', NotBefore: wanted.NotBefore };
+  const during = (Cause: Running['Cause']) =>
+    wantedAfterRequest({ ...settled, Running: { ...running, Cause } }, order, asked, NOW).Generation;
+  expect([during('DRIFT'), during('RECONCILE')]).toEqual([3, 2]);
+});
+
 describe('what waits', () => {
   const more = { ...wanted, Generation: 3 };
   test.each<[string, Partial<Deployment>, Wanted | undefined]>([

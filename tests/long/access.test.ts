@@ -233,30 +233,48 @@ describe('a function that was taken over', () => {
     expect(StandardOutputContent).toMatch(/^end\t0\t/m);
   });
 
-  test('reads parameters and output of commands that others sent in a target account', async () => {
-    cloud.services.ssmDocuments.create(CENTRAL.account, CENTRAL.region, {
-      name: 'payments-report',
-      type: 'Command',
-      content: {
-        schemaVersion: '2.2',
-        parameters: { Word: { type: 'String' } },
-        mainSteps: [
-          { name: 'Print', action: 'aws:runShellScript', inputs: { runCommand: ['printf %03000d 7'] } },
-        ],
-      },
+  describe('and what others sent in a target account', () => {
+    let CommandId: string;
+    const InstanceId = () => scene.untaggedNode.id;
+
+    beforeAll(async () => {
+      cloud.services.ssmDocuments.create(CENTRAL.account, CENTRAL.region, {
+        name: 'payments-report',
+        type: 'Command',
+        content: {
+          schemaVersion: '2.2',
+          parameters: { Word: { type: 'String' } },
+          mainSteps: [
+            { name: 'Print', action: 'aws:runShellScript', inputs: { runCommand: ['printf %03000d 7'] } },
+          ],
+        },
+      });
+      const sent = await callAws(cloud, flows.site.administrator, CENTRAL.region, 'AmazonSSM.SendCommand', {
+        DocumentName: 'payments-report',
+        InstanceIds: [InstanceId()],
+        Parameters: { Word: ['of payments'] },
+      });
+      await cloud.idle();
+      ({ CommandId } = JSON.parse(sent.body).Command);
     });
-    const InstanceId = scene.untaggedNode.id;
-    const sent = await callAws(cloud, flows.site.administrator, CENTRAL.region, 'AmazonSSM.SendCommand', {
-      DocumentName: 'payments-report',
-      InstanceIds: [InstanceId],
-      Parameters: { Word: ['of payments'] },
+    const seen = { Parameters: { Word: ['of payments'] } };
+
+    test('reads parameters and output of commands that others sent in a target account', async () => {
+      expect((await call('ListCommands', { CommandId })).Commands).toMatchObject([seen]);
+      const input = { CommandId, InstanceId: InstanceId() };
+      expect((await call('GetCommandInvocation', input)).StandardOutputContent).toHaveLength(3000);
     });
-    await cloud.idle();
-    const { CommandId } = JSON.parse(sent.body).Command;
-    const { Commands } = await call('ListCommands', { CommandId });
-    expect(Commands).toMatchObject([{ Parameters: { Word: ['of payments'] } }]);
-    const { StandardOutputContent } = await call('GetCommandInvocation', { CommandId, InstanceId });
-    expect(StandardOutputContent).toHaveLength(3000);
+
+    test('lists commands of others, with their parameters, in a session of check-installation', async () => {
+      const narrowed = (operation: string, input: object) => {
+        const identity = scene.sessions['check-installation'];
+        return callAws(cloud, identity, CENTRAL.region, `AmazonSSM.${operation}`, { ...input });
+      };
+      const { body } = await narrowed('ListCommands', { CommandId });
+      expect(JSON.parse(body).Commands).toMatchObject([seen]);
+      const whole = await narrowed('GetCommandInvocation', { CommandId, InstanceId: InstanceId() });
+      expect(whole.error).toMatch(DENIED);
+    });
   });
 });
 

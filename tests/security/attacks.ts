@@ -3,6 +3,7 @@ import { CENTRAL, MEMBER } from '../../local/example-fleet.ts';
 import { functionRole } from './flows.ts';
 import {
   AUTOMATION_ROLE,
+  allow,
   EXTERNAL_ID,
   MEMBER_ROLLOUT_ROLE,
   ROLLOUT_ROLE,
@@ -141,6 +142,42 @@ const administrators: Attack[] = [
     ({ flows }) => ({ SecretId: `acm-export/web/${flows.appliancesId}` }),
   ],
 ];
+
+/** A session of a role that may do whatever identity policies allow. */
+const roleOf = (account: string, name: string, path = '/') => {
+  const trustPolicy = { Version: '2012-10-17', Statement: [] };
+  return ({ cloud: { services } }: Scene) => {
+    const made = { name, path, trustPolicy, inlinePolicies: [allow('*')] };
+    const session = { name: 'intruder', seconds: 900, source: 'intruder' };
+    return services.identities.openSession(services.identities.createRole(account, made), session);
+  };
+};
+
+const readers: Attack[] = (
+  [
+    ['a role whose name begins like that of a reader', roleOf(CENTRAL.account, 'reader-one-too', '/apps/')],
+    [
+      'a role with the name of a reader that does not exist, under a path',
+      roleOf(CENTRAL.account, 'reader-two', '/apps/'),
+    ],
+    [
+      'a role of another account with the ARN of a reader but for the account',
+      roleOf(STRANGER, 'reader-one', '/apps/'),
+    ],
+  ] as const
+).map(([who, by]) => [
+  `${who} cannot read a bundle that is delivered as a secret`,
+  by,
+  'secretsmanager.GetSecretValue',
+  ({ cloud, flows }) => ({
+    SecretId: cloud.services.secretsManager.state(
+      CENTRAL.account,
+      CENTRAL.region,
+      `acm-export/web/${flows.appliancesId}`,
+    )?.arn,
+  }),
+  CENTRAL.region,
+]);
 
 const rolloutRole = (ExternalId?: string, RoleArn = ROLLOUT_ROLE): Input => ({
   RoleArn,
@@ -383,6 +420,20 @@ const rollout: Attack[] = [
     'secretsmanager.PutSecretValue',
     { SecretId: 'acm-export/web/0', SecretString: '{}', ClientRequestToken: token },
     'us-east-1',
+  ],
+  ...['administrator', 'reader', 'a-reader-one'].map(
+    (RoleName): Attack => [
+      `the rollout role cannot look at a role that is none of the readers: ${RoleName}`,
+      ({ rollout }) => rollout,
+      'iam.GetRole',
+      { RoleName },
+    ],
+  ),
+  [
+    'a session that looks whether readers exist cannot look at others, whatever the account allows',
+    ({ findingReaders }) => findingReaders,
+    'iam.GetRole',
+    { RoleName: 'reader-three' },
   ],
   [
     'the rollout role cannot announce anything in the name of another',
@@ -684,6 +735,7 @@ const inside: Attack[] = [
 export const attacks: Attack[] = [
   ...nodes,
   ...administrators,
+  ...readers,
   ...trust,
   ...rollout,
   ...looks,

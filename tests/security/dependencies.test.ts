@@ -107,6 +107,7 @@ describe('what is delivered', () => {
   const stack = centralStack();
   const services: Record<string, string> = {
     sfn: 'states',
+    iam: 'sts',
     'secrets-manager': 'sts',
     ssm: 'sts',
     eventbridge: 'sts',

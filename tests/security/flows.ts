@@ -45,7 +45,13 @@ export async function deploySite(
     },
     member: {
       ...options.member,
-      parameters: { TargetTagKey1, TargetTagKey2, TargetTagKey3, ...options.member?.parameters },
+      parameters: {
+        TargetTagKey1,
+        TargetTagKey2,
+        TargetTagKey3,
+        SecretReaderRoles: 'reader-*',
+        ...options.member?.parameters,
+      },
     },
   });
   const everything = {
@@ -231,9 +237,16 @@ export class Flows {
     return (await callApi(this.site, 'GET', `/certificates/web/deployments/${id}`)) as unknown as Deployment;
   }
 
-  /** For readers that are no nodes. */
+  /** For readers that are no nodes: one exists, one does not. */
   async deliverAsSecret(): Promise<void> {
-    const ReaderRoleArns = [`arn:aws:iam::${CENTRAL.account}:role/reader-one`];
+    this.cloud.services.identities.createRole(CENTRAL.account, {
+      name: 'reader-one',
+      path: '/apps/',
+      trustPolicy: { Version: '2012-10-17', Statement: [] },
+    });
+    const ReaderRoleArns = ['apps/reader-one', 'reader-two'].map(
+      (name) => `arn:aws:iam::${CENTRAL.account}:role/${name}`,
+    );
     this.appliancesId = await this.deploy(APPLIANCES, { Delivery: 'secret', ReaderRoleArns });
   }
 

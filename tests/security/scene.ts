@@ -56,6 +56,8 @@ export interface Scene {
     'deployments-api' | 'export-certificate' | 'start-installation' | 'check-installation' | 'reconcile',
     Identity
   >;
+  /** One that deployments-api opened to look whether readers exist. */
+  findingReaders: Identity;
   /** Sessions of the rollout role of the central account, without a session policy and with reconcile's. */
   rollout: Identity;
   /** Could call the API an hour ago. */
@@ -240,6 +242,7 @@ export async function setScene(flows: Flows): Promise<Scene> {
       'check-installation': await asIn('check-installation'),
       reconcile: await asIn('reconcile', 'look-at-node'),
     },
+    findingReaders: await asIn('deployments-api', 'iam:GetRole'),
     rollout,
     expired,
     narrowed: await byExport(allow('ssm:DescribeInstanceInformation')),

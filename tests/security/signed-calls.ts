@@ -13,7 +13,7 @@ const SERVICES: Record<string, string> = {
   AWSEvents: 'events',
 };
 
-const VERSIONS: Record<string, string> = { sts: '2011-06-15', sns: '2010-03-31' };
+const VERSIONS: Record<string, string> = { iam: '2010-05-08', sts: '2011-06-15', sns: '2010-03-31' };
 
 export interface Answer {
   status: number;
@@ -33,7 +33,7 @@ export interface HttpRequest {
 
 /**
  * One call as any client makes it, for every service alike: `operation` is the X-Amz-Target, or
- * `<service>.<Operation>` of STS, SNS and Lambda. Without the SDK, so that nothing on the attacker's side checks,
+ * `<service>.<Operation>` of IAM, STS, SNS and Lambda. Without the SDK, so that nothing on the attacker's side checks,
  * completes or repeats what is sent.
  */
 export async function callAws(

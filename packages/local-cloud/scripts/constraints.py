@@ -40,6 +40,7 @@ OPERATIONS = {
         "UpdateItem",
     ],
     "events": ["PutEvents"],
+    "iam": ["GetRole"],
     "lambda": ["Invoke"],
     "secretsmanager": [
         "CreateSecret",

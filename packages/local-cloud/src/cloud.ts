@@ -14,6 +14,7 @@ import { DynamoDb } from './services/dynamodb.ts';
 import { type ClientConfig, Endpoint, signingName } from './services/endpoint.ts';
 import { Events } from './services/events.ts';
 import { FaultPlan, type Faults } from './services/faults.ts';
+import { Iam } from './services/iam.ts';
 import { Identities, type Identity } from './services/identities.ts';
 import {
   type ClientClass,
@@ -109,6 +110,7 @@ export interface DeployOptions {
 export interface Services {
   identities: Identities;
   acm: Acm;
+  iam: Iam;
   secretsManager: SecretsManager;
   sts: Sts;
   dynamoDb: DynamoDb;
@@ -237,6 +239,7 @@ class LocalCloud implements Cloud, Kernel {
     this.services = {
       identities: this.identities,
       acm: new Acm(this, authority),
+      iam: new Iam(this),
       secretsManager: new SecretsManager(this),
       sts: new Sts(this),
       dynamoDb: new DynamoDb(this),
@@ -474,6 +477,7 @@ function resourcesOf(services: Services): ResourceState {
     document: (account, region, name) => services.ssmDocuments.state(account, region, name),
     automationExecution: (account, region, id) => services.automation.state(account, region, id),
     role: (arn) => services.sts.state(arn),
+    roleNamed: (account, name) => services.iam.state(account, name),
     resource: (arn) => holders[parseArn(arn)?.service ?? '']?.state(arn),
   };
 }

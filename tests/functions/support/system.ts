@@ -11,6 +11,7 @@ import {
   type Identity,
   VirtualClock,
 } from 'local-cloud';
+import type { PolicyDocument } from 'local-cloud/iam';
 import { type Deployed, resolveTemplate } from 'local-cloud/templates';
 import { viewOf } from '../../../functions/deployments-api/view.ts';
 import type { Installation } from '../../../functions/domain/installation.ts';
@@ -151,6 +152,7 @@ class StepFunctionsView extends ServiceView {
 
 /** One account and Region with its nodes. */
 export class TargetView {
+  readonly iam: ServiceView;
   readonly secretsManager: ServiceView;
   readonly ssm: ServiceView;
   readonly events: ServiceView;
@@ -166,6 +168,7 @@ export class TargetView {
     this.#cloud = cloud;
     this.#place = { account, region };
     this.#mayAnswer = mayAnswer;
+    this.iam = new ServiceView(cloud, 'iam', isHere);
     this.secretsManager = new ServiceView(cloud, 'secretsmanager', isHere);
     this.ssm = new ServiceView(cloud, 'AmazonSSM', isHere);
     this.events = new ServiceView(cloud, 'AWSEvents', isHere);
@@ -274,6 +277,13 @@ export class System {
         ...parameters,
       }),
     );
+  }
+
+  /** Makes a role that has no policy, or these. */
+  addRole(arn: string, inlinePolicies: PolicyDocument[] = []) {
+    const [, account = '', path = '', name = ''] = /^arn:aws:iam::(\d+):role(\/.*?)([^/]+)$/.exec(arn) ?? [];
+    const trustPolicy = { Version: '2012-10-17', Statement: [] };
+    return this.cloud.services.identities.createRole(account, { name, path, trustPolicy, inlinePolicies });
   }
 
   /** The account does not let the functions in any more; returns what opens it again. */

@@ -22,6 +22,7 @@ export interface ResourceState {
   document(account: string, region: string, nameOrArn: string): DocumentState | undefined;
   automationExecution(account: string, region: string, id: string): AutomationExecutionState | undefined;
   role(arn: string): RoleState | undefined;
+  roleNamed(account: string, name: string): RoleState | undefined;
   /** A Lambda function, SNS topic, SQS queue, state machine, table, event bus or REST API, by ARN. */
   resource(arn: string): PolicedState | undefined;
 }
@@ -414,6 +415,20 @@ const stsRows: OperationRow[] = [
   },
 ];
 
+/* --- IAM ------------------------------------------------------------------------------------------------ */
+
+const iamRows: OperationRow[] = [
+  {
+    operation: 'iam.GetRole',
+    source: `${reference('AWS Identity and Access Management')}: GetRole on role*, aws:ResourceTag, iam:ResourceTag. UNCONFIRMED: that a role which does not exist is judged by its name without a path`,
+    checks: ({ RoleName: name }, caller, state) => {
+      const found = state.roleNamed(caller.account, name);
+      const arn = `arn:${caller.partition ?? 'aws'}:iam::${caller.account}:role/${name}`;
+      return [on('iam:GetRole', arn, caller, found, tagKeys(found?.tags ?? {}, 'iam:ResourceTag'))];
+    },
+  },
+];
+
 /* --- DynamoDB ------------------------------------------------------------------------------------------- */
 
 const dynamodb = reference('Amazon DynamoDB');
@@ -585,6 +600,7 @@ export const operations: readonly OperationRow[] = [
   ...secretRows,
   ...ssmRows,
   ...stsRows,
+  ...iamRows,
   ...dynamodbRows,
   ...statesRows,
   ...otherRows,

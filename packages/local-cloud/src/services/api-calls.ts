@@ -129,7 +129,7 @@ export class ApiCalls {
       entry.decisions.push({ request, decision });
       if (decision.allowed) continue;
       // The query protocol's name has no suffix.
-      const isQuery = /^(sts|sns)\./.test(operation);
+      const isQuery = /^(iam|sts|sns)\./.test(operation);
       throw new ServiceError(isQuery ? 'AccessDenied' : 'AccessDeniedException', decision.reason, 403);
     }
   }

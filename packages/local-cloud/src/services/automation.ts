@@ -61,13 +61,18 @@ export interface Execution {
  *
  * Not modelled: other actions, operations of aws:branch other than StringEquals, jumps to an earlier step, targets and
  * rate control, other accounts, approvals, alarms, step retries, runbooks without assumeRole (which would act as the
- * caller). UNCONFIRMED: that a step that no branch leads to stays Pending.
+ * caller). UNCONFIRMED: that a step that no branch leads to stays Pending; whether a step that has not succeeded shows
+ * its outputs (`showsEveryOutput`), and which steps are left out of a long answer (`mostSteps`).
  */
 export class Automation {
+  /** True: a step that failed, was cancelled or still runs shows its outputs, too. AWS promises those of no step. */
+  showsEveryOutput = false;
+  /** GetAutomationExecution answers so many steps, and then says that there are more. AWS names no number. */
+  mostSteps = Number.POSITIVE_INFINITY;
   readonly operations: Operations = {
     'AmazonSSM.StartAutomationExecution': (input, caller) => this.#start(input, caller),
     'AmazonSSM.GetAutomationExecution': (input, { account, region }) => ({
-      AutomationExecution: describe(this.#find(input.AutomationExecutionId, account, region)),
+      AutomationExecution: describe(this.#find(input.AutomationExecutionId, account, region), this),
     }),
     'AmazonSSM.StopAutomationExecution': (input, { account, region }) => this.#stop(input, account, region),
   };
@@ -401,7 +406,7 @@ function valueNamed(name: string, execution: Execution): string {
   return found.join(',');
 }
 
-function describe(execution: Execution) {
+function describe(execution: Execution, { showsEveryOutput, mostSteps }: Automation) {
   const { steps } = execution;
   const current = steps.findLast(({ startedAt }) => startedAt);
   return {
@@ -418,14 +423,14 @@ function describe(execution: Execution) {
     CurrentStepName: execution.endedAt ? undefined : current?.step.name,
     CurrentAction: execution.endedAt ? undefined : current?.step.action,
     Outputs: {},
-    StepExecutionsTruncated: false,
-    StepExecutions: steps.map((stepExecution) => ({
+    StepExecutionsTruncated: steps.length > mostSteps,
+    StepExecutions: steps.slice(0, mostSteps).map((stepExecution) => ({
       StepName: stepExecution.step.name,
       Action: stepExecution.step.action,
       ExecutionStartTime: stepExecution.startedAt,
       ExecutionEndTime: stepExecution.endedAt,
       StepStatus: stepExecution.status,
-      Outputs: stepExecution.outputs,
+      Outputs: showsEveryOutput || stepExecution.status === 'Success' ? stepExecution.outputs : undefined,
       FailureMessage: stepExecution.failure,
       FailureDetails: stepExecution.failure && {
         FailureStage: 'Execution',

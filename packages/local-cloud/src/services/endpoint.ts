@@ -190,6 +190,7 @@ const signingNames: Record<string, string> = {
   AWSStepFunctions: 'states',
   AWSEvents: 'events',
   AmazonSQS: 'sqs',
+  iam: 'iam',
   lambda: 'lambda',
   sts: 'sts',
   sns: 'sns',

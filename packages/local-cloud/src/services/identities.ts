@@ -24,6 +24,7 @@ export interface Role {
   managedPolicyArns: string[];
   tags: Record<string, string>;
   maxSessionSeconds: number;
+  createdAt: Date;
 }
 
 interface User {
@@ -84,6 +85,7 @@ const managedByAws = ['AmazonSSMManagedInstanceCore', 'AWSXRayDaemonWriteAccess'
 export class Identities {
   readonly #partition: string;
   readonly #clock: Clock;
+  readonly #users = new Set<string>();
   readonly #roles = new Map<string, Role>();
   readonly #managedPolicies = new Map<string, PolicyDocument>();
   readonly #keys = new Map<string, AccessKey>();
@@ -104,6 +106,7 @@ export class Identities {
   ): Identity {
     const arn = `arn:${this.#partition}:iam::${account}:user/${name}`;
     const user: User = { arn, account, userId: `AIDA${randomText(17, ID_ALPHABET)}`, policies, tags };
+    this.#users.add(arn);
     const key = this.#issue('AKIA', user, 'client');
     return {
       account,
@@ -125,6 +128,7 @@ export class Identities {
       managedPolicyArns: options.managedPolicyArns ?? [],
       tags: options.tags ?? {},
       maxSessionSeconds: options.maxSessionSeconds ?? 3600,
+      createdAt: this.#clock.now(),
     };
     this.#roles.set(arn, role);
     return role;
@@ -136,6 +140,16 @@ export class Identities {
 
   role(arn: string): Role | undefined {
     return this.#roles.get(arn);
+  }
+
+  /** By its name alone, which is taken once in an account, whatever the path. */
+  roleNamed(account: string, name: string): Role | undefined {
+    return [...this.#roles.values()].find((role) => role.account === account && role.name === name);
+  }
+
+  /** Whether there is such a role or user. */
+  exists(arn: string): boolean {
+    return this.#roles.has(arn) || this.#users.has(arn);
   }
 
   putManagedPolicy(arn: string, document: PolicyDocument): void {
@@ -219,7 +233,10 @@ export class Identities {
     return this.callerOf(this.#keys.get(credentials.accessKeyId) as AccessKey, region);
   }
 
-  /** Policies and tags are read at each call: a changed policy counts at once (AWS: within seconds). */
+  /**
+   * Policies and tags are read at each call: a changed policy counts at once (AWS: within seconds). UNCONFIRMED: that
+   * sessions have the tags which their role gets after they began.
+   */
   callerOf(key: AccessKey, region: string): Caller {
     const principal = this.principalOf(key);
     const { source, accessKeyId, crash } = key;

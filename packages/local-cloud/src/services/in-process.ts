@@ -42,6 +42,7 @@ const services: Record<string, string> = {
   ACMClient: 'CertificateManager',
   DynamoDBClient: 'DynamoDB_20120810',
   EventBridgeClient: 'AWSEvents',
+  IAMClient: 'iam',
   LambdaClient: 'lambda',
   SecretsManagerClient: 'secretsmanager',
   SFNClient: 'AWSStepFunctions',
@@ -202,6 +203,7 @@ const modelledErrors: Record<string, string> = {
   AuthorizationError: 'AuthorizationErrorException',
   Throttled: 'ThrottledException',
   InternalError: 'InternalErrorException',
+  NoSuchEntity: 'NoSuchEntityException',
   MalformedPolicyDocument: 'MalformedPolicyDocumentException',
   PackedPolicyTooLarge: 'PackedPolicyTooLargeException',
 };

@@ -50,6 +50,7 @@ const json: Protocol = {
 };
 
 const queryNamespaces: Record<string, string> = {
+  iam: 'https://iam.amazonaws.com/doc/2010-05-08/',
   sts: 'https://sts.amazonaws.com/doc/2011-06-15/',
   sns: 'http://sns.amazonaws.com/doc/2010-03-31/',
 };

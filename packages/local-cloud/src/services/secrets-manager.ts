@@ -1,5 +1,5 @@
 import { randomInt, randomUUID } from 'node:crypto';
-import type { PolicyDocument } from '../iam/evaluate.ts';
+import type { PolicyDocument, PrincipalElement, Statement } from '../iam/evaluate.ts';
 import type { SecretState } from '../iam/operations.ts';
 import {
   type Kernel,
@@ -50,7 +50,8 @@ const MARKED = 'because it was marked for deletion.';
  * AWS Secrets Manager. Source of each rule, where none is named: API reference (service model of botocore
  * 1.43) and user guide.
  *
- * Not modelled: KMS keys of one's own, replication, rotation, managed secrets, the delay of ListSecrets.
+ * Not modelled: KMS keys of one's own, replication, rotation, managed secrets, the delay of ListSecrets, and that a
+ * resource policy keeps a role or user by its id, so that one which is made anew under the name is another.
  */
 export class SecretsManager {
   readonly operations: Operations;
@@ -354,11 +355,15 @@ export class SecretsManager {
         throw malformed('Action and Resource are required');
       }
     }
-    const isPublic = statements.some(
-      ({ Effect, Principal, Condition }) =>
-        Effect === 'Allow' && JSON.stringify(Principal)?.includes('"*"') && !Condition,
-    );
-    if (input.BlockPublicPolicy && isPublic) {
+    // "This resource policy contains an unsupported principal": terraform-provider-aws#14449 (a role that was just made),
+    // #29496 (the id of one that was deleted). Accounts are not looked up here.
+    const names = statements.flatMap(({ Principal, NotPrincipal }) => [
+      ...principalsOf(Principal),
+      ...principalsOf(NotPrincipal),
+    ]);
+    const unknown = names.find((name) => NAMED.test(name) && !this.#kernel.identities.exists(name));
+    if (unknown) throw malformed(`it contains an unsupported principal, ${unknown}`);
+    if (input.BlockPublicPolicy && statements.some(isPublic)) {
       throw new ServiceError(
         'PublicPolicyException',
         'The resource policy allows broad access to the secret.',
@@ -448,6 +453,31 @@ export class SecretsManager {
       NextToken: nextToken,
     };
   }
+}
+
+/** A role or user, or the id of one, which a policy has in its place once it was deleted. */
+const NAMED = /^(arn:[\w-]+:iam::\d+:(role|user)\/|A(ROA|IDA)[A-Z2-7]+$)/;
+
+function principalsOf(element: PrincipalElement | undefined): string[] {
+  if (element === undefined) return [];
+  return typeof element === 'string' ? [element] : [element.AWS ?? []].flat();
+}
+
+/**
+ * The keys whose fixed values make a statement for everybody one for some. "An AWS principal, user, role, or service
+ * principal (e.g. aws:PrincipalOrgID)" and the sources (S3 user guide, "The meaning of public", to which the Secrets
+ * Manager user guide refers). UNCONFIRMED: that Secrets Manager's own check takes every key of principals.
+ */
+const FIXING = /^aws:(Principal(Arn|Account|OrgID)|Source(Arn|Vpc|Vpce|Account|Owner))$/i;
+
+/** Whether BlockPublicPolicy refuses a statement: it allows everybody, and no condition holds them to a fixed value. */
+function isPublic({ Effect, Principal, Condition = {} }: Statement): boolean {
+  const isFixed = Object.entries(Condition).some(
+    ([operator, keys]) =>
+      /^(String|Arn)(Equals|Like)$/.test(operator) &&
+      Object.entries(keys).some(([key, value]) => FIXING.test(key) && !/[*?$]/.test(String(value))),
+  );
+  return Effect === 'Allow' && (!Principal || principalsOf(Principal).includes('*')) && !isFixed;
 }
 
 /** Those of one version; a list of labels is never empty in an answer. */

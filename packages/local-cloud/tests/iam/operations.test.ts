@@ -21,6 +21,7 @@ const secret = arn('secretsmanager', `secret:${secretName}-AbCdEf`);
 const foreignSecret = arn('secretsmanager', 'secret:shop/web/0a0b-AbCdEf', other);
 const automation = `arn:aws:iam::${account}:role/shop-automation`;
 const courier = `arn:aws:iam::${other}:role/shop-courier`;
+const reader = `arn:aws:iam::${account}:role/apps/shop-reader`;
 const execution = '12345678-1234-1234-1234-123456789012';
 const table = arn('dynamodb', 'table/shop-orders');
 const machine = arn('states', 'stateMachine:shop-order');
@@ -111,6 +112,10 @@ const state: ResourceState = {
             Condition: { StringEquals: { 'sts:ExternalId': 'ours' } },
           }),
         }
+      : undefined,
+  roleNamed: (owner, name) =>
+    owner === account && name === 'shop-reader'
+      ? { arn: reader, account, tags: { env: 'prod' }, trustPolicy: policy() }
       : undefined,
   resource: (id) =>
     ({
@@ -413,6 +418,11 @@ const cases: Record<string, Case> = {
         ExternalId: 'ours',
       },
     ],
+  },
+  'iam.GetRole': {
+    input: { RoleName: 'shop-reader' },
+    grants: [allow('iam:GetRole', reader, { StringEquals: { 'iam:ResourceTag/env': 'prod' } })],
+    denied: [{ RoleName: 'shop-reader-too' }, { RoleName: 'reader' }],
   },
   'sts.GetCallerIdentity': { input: {}, grants: [], denied: [] },
 

@@ -1,6 +1,7 @@
 import { ACMClient, DescribeCertificateCommand, ExportCertificateCommand } from '@aws-sdk/client-acm';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { GetRoleCommand, IAMClient } from '@aws-sdk/client-iam';
 import {
   CreateSecretCommand,
   DescribeSecretCommand,
@@ -90,7 +91,7 @@ async function seen(send: () => Promise<unknown>): Promise<unknown> {
   const plain = (value: unknown) =>
     JSON.parse(
       JSON.stringify(value, (name, member) =>
-        /^(\$metadata|MessageId|EventId|executionArn|startDate|stopDate|ARN|VersionId|LastChangedDate|CreatedDate|LastPingDateTime|PrivateKey|Credentials|nextToken|PackedPolicySize|\$response|LastAccessedDate)$/.test(
+        /^(\$metadata|MessageId|EventId|executionArn|startDate|stopDate|ARN|VersionId|LastChangedDate|CreatedDate|CreateDate|RoleId|LastPingDateTime|PrivateKey|Credentials|nextToken|PackedPolicySize|\$response|LastAccessedDate)$/.test(
           name,
         )
           ? typeof member
@@ -200,6 +201,8 @@ const calls: [string, (door: Door) => Promise<unknown>][] = [
         () => new AssumeRoleCommand({ RoleArn: ROLE, RoleSessionName: 'test', DurationSeconds: 899 }),
       ],
       ['a caller', STSClient, () => new GetCallerIdentityCommand({})],
+      ['a role', IAMClient, () => new GetRoleCommand({ RoleName: 'reader' })],
+      ['a role that is not there', IAMClient, () => new GetRoleCommand({ RoleName: 'nobody' })],
     ] as const
   ).map(([what, Class, command]): [string, (door: Door) => Promise<unknown>] => [
     what,

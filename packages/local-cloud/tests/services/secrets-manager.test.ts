@@ -14,8 +14,8 @@ import {
   TagResourceCommand,
   UpdateSecretVersionStageCommand,
 } from '@aws-sdk/client-secrets-manager';
-import { beforeAll, expect, test } from '@jest/globals';
-import { ACCOUNT, allow, OTHER_ACCOUNT, REGION, testCloud } from './test-cloud.ts';
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { ACCOUNT, allow, OTHER_ACCOUNT, REGION, testCloud, trust } from './test-cloud.ts';
 
 const cloud = testCloud();
 let secrets: SecretsManagerClient;
@@ -142,6 +142,70 @@ test('a resource policy keeps out whom it denies, however much identity policies
 
   const malformed = secrets.send(new PutResourcePolicyCommand({ SecretId: name, ResourcePolicy: '{' }));
   await expect(malformed).rejects.toMatchObject({ name: 'MalformedPolicyDocumentException' });
+});
+
+describe('a resource policy', () => {
+  const here = `arn:aws:iam::${ACCOUNT}`;
+  const lay = async (statement: object, BlockPublicPolicy = true) => {
+    const Statement = [
+      { Effect: 'Allow', Action: 'secretsmanager:GetSecretValue', Resource: '*', ...statement },
+    ];
+    const ResourcePolicy = JSON.stringify({ Version: '2012-10-17', Statement });
+    const SecretId = await created();
+    await secrets.send(new PutResourcePolicyCommand({ SecretId, ResourcePolicy, BlockPublicPolicy }));
+  };
+  const by = (operator: string, key: string, value: string | string[]) => ({
+    Principal: '*',
+    Condition: { [operator]: { [key]: value } },
+  });
+
+  beforeAll(() => {
+    const { identities } = cloud().services;
+    const trustPolicy = trust({ AWS: `${here}:root` });
+    identities.createRole(ACCOUNT, { name: 'reader', path: '/apps/', trustPolicy });
+    cloud().createUser(ACCOUNT, 'alice', []);
+  });
+
+  test.each([
+    ['a role that was never made', `${here}:role/nobody`],
+    ['a role under another path', `${here}:role/reader`],
+    ['a role of that name in another account', `arn:aws:iam::${OTHER_ACCOUNT}:role/apps/reader`],
+    ['a user who does not exist', `${here}:user/bob`],
+    ['the id that a deleted role leaves', 'AROAABCDEFGHIJKLMNOPQ'],
+  ])('that names %s is refused, beside one that is there', async (_what, name) => {
+    for (const element of ['Principal', 'NotPrincipal']) {
+      const principals = { [element]: { AWS: [`${here}:role/apps/reader`, name] }, Effect: 'Deny' };
+      await expect(lay(principals)).rejects.toMatchObject({
+        name: 'MalformedPolicyDocumentException',
+        message: expect.stringContaining('unsupported principal'),
+      });
+    }
+  });
+
+  test.each([
+    ['a role that is there', { Principal: { AWS: `${here}:role/apps/reader` } }],
+    ['a user', { Principal: { AWS: `${here}:user/alice` } }],
+    ['any account', { Principal: { AWS: [`arn:aws:iam::${OTHER_ACCOUNT}:root`, ACCOUNT] } }],
+    [
+      'everybody by the ARN of a role that is not there',
+      by('ArnEquals', 'aws:PrincipalArn', `${here}:role/no`),
+    ],
+    ['everybody of one account', by('StringEquals', 'aws:PrincipalAccount', ACCOUNT)],
+    ['nobody of all', { ...by('ArnNotEquals', 'aws:PrincipalArn', `${here}:role/no`), Effect: 'Deny' }],
+  ])('that speaks of %s is no public one', (_what, statement) => lay(statement));
+
+  test.each([
+    ['everybody', { Principal: '*' }],
+    ['everybody, in the long form', { Principal: { AWS: ['*'] } }],
+    ['all but one', { NotPrincipal: { AWS: `${here}:user/alice` } }],
+    ['a pattern', by('ArnLike', 'aws:PrincipalArn', `arn:aws:iam::*:role/reader`)],
+    ['a pattern among ARNs', by('ArnLike', 'aws:PrincipalArn', [`${here}:role/a`, '*'])],
+    ['all but a role', by('ArnNotEquals', 'aws:PrincipalArn', `${here}:role/no`)],
+    ['a tag that everybody can have', by('StringEquals', 'aws:PrincipalTag/env', 'prod')],
+  ])('that opens the secret to %s is public', async (_what, statement) => {
+    await expect(lay(statement)).rejects.toMatchObject({ name: 'PublicPolicyException' });
+    await lay(statement, false);
+  });
 });
 
 test('another account reaches a secret by its ARN only when both sides allow it', async () => {

@@ -409,6 +409,33 @@ describe('an automation', () => {
     expect(reached).not.toContain(`node ${other?.id}`);
   });
 
+  test('shows outputs of steps that succeeded, and of others where it is told to', async () => {
+    const [group, [canary, other]] = await nodes(2);
+    const { writeFile } = await import('node:fs/promises');
+    await writeFile(`${other?.spec.root}/broken`, '');
+    const id = await start({ Parameters: parameters(canary, group) });
+    const outputs = async () =>
+      (await execution(id))?.StepExecutions?.map(({ Outputs }) => Outputs?.CommandId);
+    const one = [expect.any(String)];
+    const { automation } = cloud().services;
+    await finished(id);
+    expect(await outputs()).toEqual([one, undefined]);
+    automation.showsEveryOutput = true;
+    expect(await outputs()).toEqual([one, one]);
+    automation.showsEveryOutput = false;
+  });
+
+  test('is answered with as many steps as it is told to, and says that there are more', async () => {
+    const [group, [canary]] = await nodes(1);
+    const { automation } = cloud().services;
+    const found = await finished(await start({ Parameters: parameters(canary, group) }));
+    expect(found).toMatchObject({ StepExecutionsTruncated: false, StepExecutions: [{}, {}] });
+    automation.mostSteps = 1;
+    const cut = await execution(found.AutomationExecutionId ?? '');
+    automation.mostSteps = Number.POSITIVE_INFINITY;
+    expect(cut).toMatchObject({ StepExecutionsTruncated: true, StepExecutions: [{ StepName: 'Canary' }] });
+  });
+
   test('fails when its role may not be taken on, or may not send', async () => {
     const { identities } = cloud().services;
     const [group, [canary]] = await nodes(1);
@@ -474,8 +501,8 @@ describe('an automation', () => {
     await stop();
     const found = await finished(id);
     expect(found).toMatchObject({ AutomationExecutionStatus: 'Cancelled' });
-    const [invocation] = await invocations(found.StepExecutions?.[0]?.Outputs?.CommandId?.[0] ?? '');
-    expect(invocation).toMatchObject({ Status: 'Cancelled' });
+    const sent = await ssm.send(new ListCommandsCommand({ InstanceId: canary?.id }));
+    expect(sent.Commands).toMatchObject([{ DocumentName: 'slow', Status: 'Cancelled' }]);
     await expect(stop()).rejects.toMatchObject({ name: 'InvalidAutomationStatusUpdateException' });
   });
 

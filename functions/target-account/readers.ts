@@ -1,0 +1,42 @@
+import { GetRoleCommand, type IAMClient } from '@aws-sdk/client-iam';
+import { isNamed } from '../domain/errors.ts';
+import { logger } from '../runtime/observability.ts';
+import type { SessionStatement } from './session.ts';
+
+/** The roles that exist, and those that do not. Of a role that is in neither list the account did not tell. */
+export interface Readers {
+  present: string[];
+  missing: string[];
+}
+
+/** IAM finds a role by its name: the path is left open. A session policy holds 2,048 characters, ten readers take half. */
+export const readerStatement = (readers: readonly string[]): SessionStatement => ({
+  Effect: 'Allow',
+  Action: ['iam:GetRole'],
+  Resource: readers.map((arn) => `${arn.slice(0, arn.indexOf(':role/'))}:role/*${nameOf(arn)}`),
+});
+
+/**
+ * Looks which reader roles exist. Only the whole ARN counts, as the policy of the bundle compares it. Nothing depends on
+ * the answer but what people are told: an account whose member stack does not allow the call tells nothing.
+ */
+export async function findReaders(iam: IAMClient, readers: readonly string[]): Promise<Readers> {
+  const found: Readers = { present: [], missing: [] };
+  await Promise.all(
+    readers.map(async (arn) => {
+      try {
+        const { Role } = await iam.send(new GetRoleCommand({ RoleName: nameOf(arn) }));
+        found[Role?.Arn === arn ? 'present' : 'missing'].push(arn);
+      } catch (error) {
+        if (isNamed(error, 'NoSuchEntityException')) {
+          found.missing.push(arn);
+        } else {
+          logger.info(`Whether ${arn} exists is not known`, error as Error);
+        }
+      }
+    }),
+  );
+  return found;
+}
+
+const nameOf = (arn: string) => arn.slice(arn.lastIndexOf('/') + 1);
