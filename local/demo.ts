@@ -48,7 +48,7 @@ const PROGRESS_EVERY_MS = 5000;
  * Looks again until something is so, and says meanwhile what it waits for. A look gives true, or what it saw instead.
  * One that fails is a "not yet"; one that throws NotSo has seen that it never will be.
  */
-async function waitFor(what: string, look: () => Promise<true | string>): Promise<void> {
+async function waitFor(what: string, look: () => Promise<true | string>, pauseMs = 100): Promise<void> {
   const began = performance.now();
   let told = began;
   for (;;) {
@@ -66,7 +66,7 @@ async function waitFor(what: string, look: () => Promise<true | string>): Promis
       tell(`  ... waiting for ${waited} until ${what}. Seen: ${seen}`);
       told = now;
     }
-    await sleep(100);
+    await sleep(pauseMs);
   }
 }
 
@@ -132,11 +132,10 @@ function allServe(
 
 /** Everything that was begun has ended. */
 async function rest(fleet: Fleet): Promise<void> {
-  let isIdle = false;
-  void fleet.cloud.idle().then(() => {
-    isIdle = true;
-  });
-  await waitFor('no function, rollout or installation is under way', async () => isIdle || 'some are');
+  const idle = fleet.cloud.idle().then(() => true as const);
+  await waitFor('no function, rollout or installation is under way', () =>
+    Promise.race([idle, sleep(PROGRESS_EVERY_MS, 'some are', { ref: false })]),
+  );
 }
 
 async function demo(fleet: Fleet): Promise<void> {
@@ -241,11 +240,16 @@ async function drift(fleet: Fleet, nodes: ServingNode[], serial: string, id: str
     clock.advance(minutes * MINUTE_MS);
     await rest(fleet);
   };
-  const comesToServe = (what: string, { node, ...serving }: ServingNode, isSo: (serves: string) => boolean) =>
-    waitFor(`${node.id} serves ${what}`, async () => {
-      const serves = await served({ node, ...serving });
-      return isSo(serves) || serves;
-    });
+  /** A reload takes milliseconds. */
+  const comesToServe = (what: string, serving: ServingNode, isSo: (serves: string) => boolean) =>
+    waitFor(
+      `${serving.node.id} serves ${what}`,
+      async () => {
+        const serves = await served(serving);
+        return isSo(serves) || serves;
+      },
+      10,
+    );
 
   console.log();
   tell(`By hand, an older copy of its files is put back on ${healed.node.id}, and its server reloaded`);
@@ -286,11 +290,9 @@ async function drift(fleet: Fleet, nodes: ServingNode[], serial: string, id: str
   await mendPort(told);
   await comesToServe('what was installed', told, (serves) => serves === serial);
   await callApi(fleet, 'POST', `/certificates/www/deployments/${id}/rollouts`);
-  await waitUntil('it is INSTALLED again', async () => {
-    const deployment = await deploymentOf(fleet, id);
-    return deployment.Status === 'INSTALLED' || deployment.Status;
-  });
   await rest(fleet);
+  const mended = await deploymentOf(fleet, id);
+  check('it is INSTALLED again', mended.Status === 'INSTALLED', mended.Status);
   return strange;
 }
 
