@@ -82,8 +82,11 @@ test('looks find what was broken by hand: files are healed, a configuration is t
   const served = await servedSerial();
   const [, node] = /^(i-\w+) .*111122223333/m.exec(output()) as string[];
   const [, foreign] = /^127\S+:(\d+) serves a certificate of CN=intranet/m.exec(output()) as string[];
-  await sweepsUntil('healed files', async () => (await deployment()).LastHealing?.Status === 'INSTALLED');
-  await settled('INSTALLED');
+  // The sweep after the healing says so.
+  await sweepsUntil('healed files', async () => {
+    const { LastHealing, Status } = await deployment();
+    return LastHealing?.Status === 'INSTALLED' && Status === 'INSTALLED';
+  });
   // Servers of other tests may listen at this address meanwhile.
   const listed = await sweepsUntil('the foreign server', async () => {
     const list = example(/API_URL\/deployments"$/).replace('/deployments', '/endpoints?Finding=unregistered');
