@@ -85,7 +85,8 @@ describe('a healthy fleet', () => {
     await installed({}, 1);
     await sweeps(10);
     system.target().ssm.forgetCalls();
-    await sweeps(23 * 60);
+    system.advance({ hours: 22 });
+    await sweeps(60);
     expect(callsOf('SendCommand')).toBe(0);
     await sweeps(60);
     expect(callsOf('SendCommand')).toBe(1);
@@ -144,7 +145,8 @@ describe('a node that does not serve what was installed', () => {
     expect(healings()).toBeGreaterThanOrEqual(6);
     expect(healings()).toBeLessThanOrEqual(8);
     node().behaviour = 'installs';
-    await sweeps(24 * 60);
+    system.advance({ hours: 23 });
+    await sweeps(90);
     expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED' });
     expect(await recordOf(id)).not.toHaveProperty('Finding');
   });
