@@ -70,7 +70,7 @@ READ_MESSAGE='
   process.stdout.write([target, message.ReceiptHandle, line].join("\n") + "\n");
 '
 
-# replay_next QUEUE_URL: one message. Returns 3 when none is to be seen. Whoever looks at the status of a function
+# replay_next QUEUE_URL: one message. Returns 3 when none is to be seen. A caller that looks at the status of a function
 # switches `set -e` off in it: hence the returns, without which a message could be deleted that nobody accepted.
 replay_next() {
   local url=$1 target receipt line

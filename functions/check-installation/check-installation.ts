@@ -155,12 +155,7 @@ async function recordResults(
       await nodes.noteFinding(DeploymentId, NodeId, { Error: reason });
     }
   }
-  const isListed = new Set(listed.map(({ NodeId }) => NodeId));
-  const records = await nodes.all(DeploymentId);
-  return earliestOf(
-    deployment,
-    records.filter(({ NodeId }) => isListed.has(NodeId)),
-  );
+  return earliestOf(deployment, await nodes.all(DeploymentId), listed);
 }
 
 /**

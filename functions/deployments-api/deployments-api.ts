@@ -8,6 +8,7 @@ import { followUpOf, type Noticed, wantedAfterRequest } from '../domain/next.ts'
 import { obstacleOf } from '../domain/nodes.ts';
 import { type FlatOrder, flatOf, type Order } from '../domain/order.ts';
 import { ROUNDS } from '../inventory/inventory.ts';
+import { kindOf } from '../inventory/looks.ts';
 import { InvalidToken } from '../inventory/pages.ts';
 import { type AdvanceDeps, advance, beginDryRun } from '../rollouts/advance.ts';
 import { type RemovalDeps, removeDeployment } from '../rollouts/removal.ts';
@@ -417,10 +418,11 @@ export async function getDeployment(
   const page = await deps.inventory.nodes.page(deploymentId, query.Limit, query.NextToken).catch(refuseToken);
   const place = `${deployment.TargetAccount}/${deployment.TargetRegion}`;
   const { looks } = deps.inventory;
-  const [ec2, hybrid] = await Promise.all([looks.get(place, 'ec2'), looks.get(place, 'hybrid')]);
-  const Nodes = page.items.map((node) =>
-    nodeViewOf(node, (node.NodeId.startsWith('mi-') ? hybrid : ec2).CompletedAt),
+  const kinds = new Set(page.items.map(({ NodeId }) => kindOf(NodeId)));
+  const looked = new Map(
+    await Promise.all([...kinds].map(async (kind) => [kind, await looks.get(place, kind)] as const)),
   );
+  const Nodes = page.items.map((node) => nodeViewOf(node, looked.get(kindOf(node.NodeId))?.CompletedAt));
   return {
     ...viewOf(deployment, deps),
     Nodes,

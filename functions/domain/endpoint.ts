@@ -13,6 +13,9 @@ export interface Endpoint extends SeenEndpoint {
   ToldAt?: string;
 }
 
+/** What an endpoint is known by within its account and Region. */
+export const keyOf = ({ NodeId, Port }: Pick<Endpoint, 'NodeId' | 'Port'>) => `${NodeId}#${Port}`;
+
 /** What a look at an account found of its endpoints. */
 export interface Discovery {
   Account: string;
@@ -34,13 +37,12 @@ export function endpointChanges(
   known: readonly Endpoint[],
   { looks, gone, registered, at, Account, Region }: Discovery,
 ): { put: Endpoint[]; drop: Endpoint[] } {
-  const keyOf = (NodeId: string, Port: number) => `${NodeId}#${Port}`;
-  const before = new Map(known.map((endpoint) => [keyOf(endpoint.NodeId, endpoint.Port), endpoint]));
+  const before = new Map(known.map((endpoint) => [keyOf(endpoint), endpoint]));
   const seen = new Set<string>();
   const put: Endpoint[] = [];
   for (const [NodeId, look] of looks) {
     for (const found of look?.endpoints ?? []) {
-      const key = keyOf(NodeId, found.Port);
+      const key = keyOf({ NodeId, Port: found.Port });
       if (registered.has(found.Serial) || seen.has(key)) {
         continue;
       }
@@ -54,7 +56,7 @@ export function endpointChanges(
     }
   }
   const missed = known.filter(
-    ({ NodeId, Port }) => gone.has(NodeId) || (looks.get(NodeId) && !seen.has(keyOf(NodeId, Port))),
+    (endpoint) => gone.has(endpoint.NodeId) || (looks.get(endpoint.NodeId) && !seen.has(keyOf(endpoint))),
   );
   return {
     put: [

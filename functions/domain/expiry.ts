@@ -1,5 +1,6 @@
 import type { Certificate } from './certificate.ts';
 import { type Deployment, type NodeRecord, timestamp } from './deployment.ts';
+import { type ManagedNode, ofListed } from './nodes.ts';
 import { executionLink, type Notification, placesOf, SUBJECTS } from './notification.ts';
 
 /**
@@ -29,8 +30,12 @@ export const lackingIn = (earliest: Earliest) =>
  * Of a node that an older edition recorded, and no look has seen since, the end is not known: it is taken to be the one
  * that the deployment has.
  */
-export function earliestOf(deployment: Deployment, records: readonly NodeRecord[]): Earliest | undefined {
-  const served = records.flatMap(({ NodeId, VersionId, Serves, MissingSince }) => {
+export function earliestOf(
+  deployment: Deployment,
+  records: readonly NodeRecord[],
+  listed: readonly ManagedNode[],
+): Earliest | undefined {
+  const served = ofListed(records, listed).flatMap(({ NodeId, VersionId, Serves, MissingSince }) => {
     const { NotAfter, NotBefore } = Serves ?? deployment;
     return MissingSince || !(Serves ?? VersionId) ? [] : [{ NodeId, NotAfter, NotBefore }];
   });

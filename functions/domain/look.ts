@@ -46,7 +46,7 @@ const NOT_SERVED = {
   'no-tls': 'it does not answer in TLS',
 } as const;
 
-/** More lines than this no node has; what it says may be written by whoever took it over. */
+/** No node has more lines than this. One that was taken over may say anything. */
 const MOST_LINES = 64;
 
 const SERIAL = '[0-9A-Fa-f]{1,64}';

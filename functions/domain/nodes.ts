@@ -49,6 +49,15 @@ function compareVersions(left: string, right: string): number {
   return 0;
 }
 
+/** Those of them whose node is listed. */
+export function ofListed<T extends { NodeId: string }>(
+  records: readonly T[],
+  listed: readonly { NodeId: string }[],
+): T[] {
+  const ids = new Set(listed.map(({ NodeId }) => NodeId));
+  return records.filter(({ NodeId }) => ids.has(NodeId));
+}
+
 /** What went wrong on which nodes, in a line. Names at most five: the inventory has them all. */
 export function summaryOf(
   results: readonly (Pick<NodeResult, 'NodeId' | 'Error'> & Partial<NodeResult>)[],

@@ -1,4 +1,4 @@
-import type { Endpoint } from '../domain/endpoint.ts';
+import { type Endpoint, keyOf as endpointKeyOf } from '../domain/endpoint.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
 import { decodeToken, nextToken, type Page, pages } from './pages.ts';
 import type { Key, Table } from './table.ts';
@@ -68,7 +68,7 @@ function endpointFrom(item: Key): Endpoint {
 
 const partitionOf = (place: string) => `endpoint#${place}`;
 
-const keyOf = (place: string, { NodeId, Port }: Endpoint) => ({
+const keyOf = (place: string, endpoint: Endpoint) => ({
   DeploymentId: partitionOf(place),
-  Item: `${NodeId}#${Port}`,
+  Item: endpointKeyOf(endpoint),
 });

@@ -5,6 +5,8 @@ import type { Table } from './table.ts';
 /** EC2 nodes and hybrid ones, which are priced, are looked at in turns of their own. */
 export type LookKind = 'ec2' | 'hybrid';
 
+export const kindOf = (nodeId: string): LookKind => (nodeId.startsWith('mi-') ? 'hybrid' : 'ec2');
+
 /** The last look at the nodes of one kind in one account and Region. Times are ISO 8601. */
 export interface LookRecord {
   SentAt?: string;

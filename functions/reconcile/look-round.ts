@@ -1,11 +1,11 @@
 import { type Deployment, type NodeRecord, timestamp } from '../domain/deployment.ts';
-import { type Endpoint, endpointChanges } from '../domain/endpoint.ts';
+import { type Endpoint, endpointChanges, keyOf } from '../domain/endpoint.ts';
 import { isNamed } from '../domain/errors.ts';
 import { endpointAlert, findingAlert, refusedLooks } from '../domain/finding.ts';
 import { isDrift, type Look, sightOf } from '../domain/look.ts';
-import { type ManagedNode, obstacleOf } from '../domain/nodes.ts';
+import { type ManagedNode, obstacleOf, ofListed } from '../domain/nodes.ts';
 import type { Inventory } from '../inventory/inventory.ts';
-import { isOpen, type LookKind, type LookRecord } from '../inventory/looks.ts';
+import { isOpen, kindOf, type LookKind, type LookRecord } from '../inventory/looks.ts';
 import type { Notify } from '../notifications/notifier.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
 import { logger } from '../runtime/observability.ts';
@@ -58,7 +58,6 @@ const PATIENCE_MS = 8 * MINUTE_MS;
 const WRITES_AT_ONCE = 10;
 
 const KINDS: readonly LookKind[] = ['ec2', 'hybrid'];
-const kindOf = (nodeId: string): LookKind => (nodeId.startsWith('mi-') ? 'hybrid' : 'ec2');
 
 /** The looks at one account and Region in one sweep. */
 export class LookRound {
@@ -103,13 +102,12 @@ export class LookRound {
   ): Promise<NodeRecord[]> {
     const { Running, Observed, LastHealing } = deployment;
     const now = new Map(records.map((record) => [record.NodeId, record]));
-    const isListed = new Set(listed.map(({ NodeId }) => NodeId));
-    const last = [Observed?.At, LastHealing?.At].reduce((a = '', b = '') => (a > b ? a : b)) ?? '';
+    const last = [Observed?.At ?? '', LastHealing?.At ?? ''].sort().at(-1) as string;
     for (const { kind, at, looks } of this.rounds) {
       if (Running || at <= last) {
         continue;
       }
-      const seen = records.filter(({ NodeId }) => isListed.has(NodeId) && kindOf(NodeId) === kind);
+      const seen = ofListed(records, listed).filter(({ NodeId }) => kindOf(NodeId) === kind);
       await inParallel(seen, WRITES_AT_ONCE, async (record) => {
         const sight = sightOf(deployment, record, looks.get(record.NodeId), at);
         if (Object.keys(sight).length > 0) {
@@ -233,12 +231,9 @@ export class LookRound {
   }
 }
 
-const keyOf = ({ NodeId, Port }: Endpoint) => `${NodeId}#${Port}`;
-
 /** The findings of nodes that are listed: without those that only say that nobody could look. */
 export function driftOf(records: readonly NodeRecord[], listed: readonly ManagedNode[]): NodeRecord[] {
-  const isListed = new Set(listed.map(({ NodeId }) => NodeId));
-  return records.filter(({ NodeId, Finding }) => isListed.has(NodeId) && isDrift(Finding));
+  return ofListed(records, listed).filter(({ Finding }) => isDrift(Finding));
 }
 
 /** Tells people of findings, once a day of each, and of all that are alike in one message. @returns how many messages. */

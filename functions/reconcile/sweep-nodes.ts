@@ -148,11 +148,7 @@ async function noteEarliest(
   listed: readonly ManagedNode[],
   { inventory }: ReconcileDeps,
 ): Promise<void> {
-  const isListed = new Set(listed.map(({ NodeId }) => NodeId));
-  const earliest = earliestOf(
-    deployment,
-    records.filter(({ NodeId }) => isListed.has(NodeId)),
-  );
+  const earliest = earliestOf(deployment, records, listed);
   const { NotAfter, EarliestNodeId } = deployment;
   if (earliest && (earliest.NotAfter !== NotAfter || earliest.EarliestNodeId !== EarliestNodeId)) {
     await inventory.noteEarliest(deployment, earliest);

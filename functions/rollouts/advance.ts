@@ -96,13 +96,13 @@ export async function advance(
     const { Generation, Serial, NotBefore, Cause, CorrelationId } = deployment.Wanted as Wanted;
     const isWanted = decision.reason === 'asked' || decision.reason === 'renewed';
     const repair = { Cause: 'RECONCILE' as const, CorrelationId: how.correlationId };
-    const healing = { ...repair, Cause: 'DRIFT' as const, ...healedNodes(how.nodes) };
     const begun: Deployment | undefined = await deps.inventory.begin(deployment, {
       Generation,
       Order: orderOf(deployment),
       Serial,
       NotBefore,
-      ...(isWanted ? { Cause, CorrelationId } : decision.reason === 'drifted' ? healing : repair),
+      ...(isWanted ? { Cause, CorrelationId } : repair),
+      ...(decision.reason === 'drifted' ? { Cause: 'DRIFT', ...healedNodes(how.nodes) } : {}),
       slot: how.slot,
     });
     logger.info(begun ? 'Rollout begun' : 'Another caller was faster', { Reason: REASONS[decision.reason] });

@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from '@jest/globals';
 import { System } from './support/system.ts';
 
-// What a server says when it is looked at may be written by whoever took it over, and what its certificates say by any
+// What a server says when it is looked at may be written by an attacker who took it over, and what its certificates say by any
 // user of it.
 
 let system: System;

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes the folder of one Debian release, with the packages named, by debootstrap. Runs as PID 1 of a namespace of its
-# own: when it ends, or when whoever started it ends (standard input closes), all is killed and nothing stays mounted.
+# own: when it ends, or when the process that started it ends (standard input closes), all is killed and nothing stays mounted.
 #
 #   make-release.sh <folder> <codename> <packages, with commas> [<mirror>]
 #

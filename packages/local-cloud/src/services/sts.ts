@@ -11,7 +11,7 @@ const POLICY_CHARACTERS = 2048;
 const invalid = (message: string) => new ServiceError('ValidationError', message);
 
 /**
- * AWS Security Token Service: who somebody is, and taking on a role. Trust policy and identity policy were
+ * AWS Security Token Service: who a caller is, and taking on a role. Trust policy and identity policy were
  * checked before an operation here begins. Source: API reference (service model of botocore 1.43).
  *
  * Not modelled: managed session policies, transitive tags, source identity, MFA.

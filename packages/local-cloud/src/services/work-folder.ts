@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /**
- * Runs when the cloud was killed. Scripts on nodes, and servers that were just starting, do not know of it: whoever
+ * Runs when the cloud was killed. Scripts on nodes, and servers that were just starting, do not know of it: each process that
  * has the folder's name (random, so nobody else's) on the command line is told to end, with its process group, and
  * then made to. The folder goes in each pass, because until then they may be writing.
  */
