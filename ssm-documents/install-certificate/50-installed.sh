@@ -167,7 +167,7 @@ refuse_rollout() {
   local most
   ((RolloutNumber >= recorded_number)) || fail rollout-superseded \
     "this node has seen rollout $recorded_number, later than $RolloutNumber"
-  printf -v most '%(%s)T' -1
+  most=$(date +%s)
   ((most >= recorded_number)) || most=$recorded_number
   ((RolloutNumber <= most + 86400)) || fail rollout-superseded \
     "rollout $RolloutNumber is more than a day ahead of this node"

@@ -12,7 +12,7 @@ export const SHIMS = fileURLToPath(new URL('./bin/', import.meta.url));
  */
 export async function installShims(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  for (const name of ['openssl', 'systemctl', 'unshare'])
+  for (const name of ['date', 'openssl', 'systemctl', 'unshare'])
     await symlink(join(SHIMS, name), join(folder, name));
   // A shim must not pretend that a server is here.
   if (isInstalled('nginx')) await symlink(join(SHIMS, 'nginx'), join(folder, 'nginx'));

@@ -151,6 +151,13 @@ describe('aws', () => {
   });
 });
 
+test('date tells the time of the cloud, where that is ahead of the machine', async () => {
+  const before = Math.floor(Date.now() / 1000);
+  const { stdout } = await call('date', ['+%s'], { LOCAL_NODE_AHEAD_SECONDS: String(2 * 86_400) });
+  expect(Number(stdout)).toBeGreaterThanOrEqual(before + 2 * 86_400);
+  expect(Number((await call('date', ['+%s'])).stdout)).toBeLessThan(before + 86_400);
+});
+
 test('openssl verifies certificates at the time of the cloud, where that is ahead of the machine', async () => {
   const [key, certificate] = [join(folder, 'day.key'), join(folder, 'day.pem')];
   const options = ['-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=day', '-days', '1'];
