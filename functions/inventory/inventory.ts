@@ -333,12 +333,18 @@ export class Inventory {
 
   /** Removes a deployment that is marked as being deleted; only its RolloutNumber stays. */
   async remove(deployment: Deployment): Promise<void> {
-    const { DeploymentId, RolloutNumber } = deployment;
+    const { DeploymentId, RolloutNumber, Running, Unfinished } = deployment;
+    const { AutomationExecutionId } = Running?.AutomationExecutionId ? Running : (Unfinished ?? {});
     const nodes = await this.nodes.all(DeploymentId);
     const nodeIds = nodes.map(({ NodeId }) => NodeId);
     await this.nodes.drop(DeploymentId, nodeIds);
     await this.table.put({
-      Item: { ...keyOf(DeploymentId), RolloutNumber },
+      Item: {
+        ...keyOf(DeploymentId),
+        RolloutNumber,
+        // It was stopped, and a step that runs goes on: a deployment that is registered again waits for its end.
+        ...(AutomationExecutionId ? { Unfinished: { AutomationExecutionId } } : {}),
+      },
       ConditionExpression: '#Status = :deleting AND RolloutNumber = :number',
       ExpressionAttributeNames: { '#Status': 'Status' },
       ExpressionAttributeValues: { ':deleting': 'DELETING', ':number': RolloutNumber },

@@ -129,15 +129,16 @@ export class LookRound {
   }
 
   /**
-   * Sends the looks that are due.
+   * Sends the looks that are due. One that was refused is sent again by the next sweep.
    *
-   * @returns why the account refused them.
+   * @returns why the account refused them, twice in a row: a refusal may pass.
    */
   async send(): Promise<string | undefined> {
     const due = KINDS.filter((kind) => {
-      const { SentAt } = this.records.get(kind) ?? {};
+      const { SentAt, Refused } = this.records.get(kind) ?? {};
       const minutes = this.deps.lookMinutes[kind];
-      const next = SentAt === undefined ? 0 : Date.parse(SentAt) + minutes * MINUTE_MS - SLACK_MS;
+      const isFirst = SentAt === undefined || Refused !== undefined;
+      const next = isFirst ? 0 : Date.parse(SentAt) + minutes * MINUTE_MS - SLACK_MS;
       return minutes > 0 && this.deps.now().getTime() >= next;
     });
     if (due.length === 0) {
@@ -158,15 +159,15 @@ export class LookRound {
   private async sendTo(nodes: ManagedNode[], kind: LookKind): Promise<string | undefined> {
     const { name } = this.place;
     const { looks } = this.deps.inventory;
-    const opened = await looks.open(name, kind, this.records.get(kind) ?? {});
+    const before = this.records.get(kind) ?? {};
+    const opened = await looks.open(name, kind, before);
     if (!opened) {
       return undefined;
     }
     const ready = nodes.filter((node) => !obstacleOf(node)).map(({ NodeId }) => NodeId);
+    let CommandIds: string[];
     try {
-      const CommandIds = await sendLook(this.documentName(), ready, this.deps.discover, this.place);
-      await looks.note(name, kind, opened, { CommandIds });
-      return undefined;
+      CommandIds = await sendLook(this.documentName(), ready, this.deps.discover, this.place);
     } catch (error) {
       if (!isNamed(error, 'AccessDeniedException', 'InvalidDocument')) {
         throw error;
@@ -174,8 +175,10 @@ export class LookRound {
       // A member stack of the edition before has neither the document nor the right: nothing else suffers from that.
       logger.warn(`No look at ${name}`, error);
       await looks.note(name, kind, opened, { Refused: error.message });
-      return error.message;
+      return before.Refused && error.message;
     }
+    await looks.note(name, kind, opened, { CommandIds });
+    return undefined;
   }
 
   private async noteEndpoints(

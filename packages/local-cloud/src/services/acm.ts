@@ -256,7 +256,8 @@ export class Acm {
     const notBefore = new Date(Math.floor(now.getTime() / DAY) * DAY);
     const notAfter = new Date(notBefore.getTime() + VALIDITY_DAYS * DAY - 1000);
     const { names, keyAlgorithm } = certificate;
-    const issued = await this.#authority.issue(names, keyAlgorithm, notBefore, notAfter);
+    const { clock } = this.#kernel;
+    const issued = await clock.during(this.#authority.issue(names, keyAlgorithm, notBefore, notAfter));
     const lead = action === 'RENEWAL' ? this.eventLeadMilliseconds : 0;
     if (lead > 0) {
       this.#publishAvailable(certificate, issued, action);

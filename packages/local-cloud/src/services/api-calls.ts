@@ -4,6 +4,7 @@ import { accessRequests, type ResourceState } from '../iam/operations.ts';
 import { CallLog } from './call-log.ts';
 import { answerFaults, checkConstraints } from './constraints.ts';
 import type { FaultPlan } from './faults.ts';
+import { invocationsHere } from './lambda.ts';
 import { type Quotas, serverError, throttled } from './quotas.ts';
 import type { RecordedCall } from './recording.ts';
 import { type Caller, type Kernel, NoAnswer, type Operations, ServiceError } from './service.ts';
@@ -52,6 +53,10 @@ export class ApiCalls {
     // A session may be older than the policies that hold now.
     const key = from.accessKeyId ? identities.key(from.accessKeyId) : undefined;
     const caller = key ? { ...from, principal: identities.principalOf(key) } : from;
+    const here = invocationsHere.getStore();
+    const invocation = here?.source === caller.source ? here : undefined;
+    if (invocation?.isDead) return new Promise(() => {});
+    const crash = () => (invocation ? invocation.die() : caller.crash?.());
     const entry = this.#entry(operation, input, caller);
     record.call(entry);
     const hasModel = operation !== OWN_API && Object.hasOwn(this.#operations, operation);
@@ -63,7 +68,7 @@ export class ApiCalls {
       if (error) throw new ServiceError(error.name, error.message ?? error.name, error.status);
       if (fault === 'throttle') throw throttled(operation);
       if (fault === 'server-error') throw serverError(operation);
-      if (fault === 'crash-before-effect') caller.crash?.();
+      if (fault === 'crash-before-effect') crash();
       if (fault === 'timeout' || fault === 'crash-before-effect') throw new NoAnswer('the request was lost');
       this.#quotas.take(operation, caller.account, caller.region);
       if (hasModel) checkConstraints(operation, input);
@@ -72,7 +77,7 @@ export class ApiCalls {
       if (!handler) throw new NotModelled(`operation ${operation}`);
       const output = await handler(input, caller);
       if (hasModel) this.#checkAnswer(operation, output);
-      if (fault === 'crash-after-effect') caller.crash?.();
+      if (fault === 'crash-after-effect') crash();
       if (fault !== undefined) throw new NoAnswer('the answer was lost');
       entry.status = 200;
       entry.output = output;

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
@@ -38,7 +39,7 @@ export interface FunctionOptions {
   /** The built module, and the export that is called. Needed where there is no `handler`. */
   handlerFile?: string;
   handlerName?: string;
-  /** Called in place of the built module, in this process; time-outs are seen when it has ended. */
+  /** Called in place of the built module, in this process. */
   handler?: Handler | undefined;
   layerFolder?: string;
   environment?: Record<string, string>;
@@ -52,6 +53,23 @@ export interface FunctionOptions {
   /** ARN of a queue or topic for events that were given up, with the error. */
   onFailure?: string;
 }
+
+/** An invocation of a function in this process. */
+interface InvocationHere {
+  /** As in `RecordedCall.source`. */
+  source: string;
+  /** A time-out or a crash has ended it: what its code still asks for is never sent. */
+  isDead: boolean;
+  die(error?: FunctionError): void;
+}
+
+/** By what a call is known as that of an invocation in this process. */
+export const invocationsHere = new AsyncLocalStorage<InvocationHere>();
+
+const KILLED: FunctionError = {
+  errorType: 'Runtime.ExitError',
+  errorMessage: 'Error: Runtime exited with error: signal: killed',
+};
 
 interface LambdaFunction extends FunctionOptions {
   arn: string;
@@ -293,8 +311,20 @@ export class Lambda {
       callbackWaitsForEmptyEventLoop: true,
       getRemainingTimeInMillis: () => Math.max(0, remaining()),
     } as Context;
-    const answer = await answerOf(handler(JSON.parse(payload), context));
-    return resultOf(remaining() < 0 ? { error: timedOut(target, requestId) } : answer);
+    const died = Promise.withResolvers<Answer>();
+    const invocation: InvocationHere = {
+      source: `function ${target.name}`,
+      isDead: false,
+      die: (error = KILLED) => {
+        invocation.isDead = true;
+        died.resolve({ error });
+      },
+    };
+    const cancel = clock.at(new Date(deadline), () => invocation.die(timedOut(target, requestId)));
+    const work = invocationsHere.run(invocation, () => answerOf(handler(JSON.parse(payload), context)));
+    const answer = await Promise.race([died.promise, work]);
+    cancel();
+    return resultOf(answer);
   }
 
   /** The segment that Lambda itself makes of each invocation; like those of the function, it is sent as the role. */
@@ -362,11 +392,7 @@ export class Lambda {
     if (!existsSync(handlerFile))
       throw new Error(`The code of ${target.name}, '${handlerFile}', is missing: build it`);
     let environment: Environment | undefined;
-    const crash = () =>
-      environment?.fail({
-        errorType: 'Runtime.ExitError',
-        errorMessage: 'Error: Runtime exited with error: signal: killed',
-      });
+    const crash = () => environment?.fail(KILLED);
     const caller = this.#identity(target, crash);
     const data: WorkerData = {
       handlerFile,

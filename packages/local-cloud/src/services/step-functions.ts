@@ -353,7 +353,9 @@ export class StepFunctions {
     } catch (error) {
       if (error instanceof NoAnswer) throw new TaskError('Lambda.SdkClientException', error.message);
       if (!(error instanceof ServiceError)) throw error;
-      throw new TaskError(`Lambda.${error.name}`, error.message);
+      // A denial has the general name (awslabs/aws-deployment-framework#460).
+      const name = error.name === 'AccessDeniedException' ? 'AWSLambdaException' : error.name;
+      throw new TaskError(`Lambda.${name}`, error.message);
     }
     if (result.FunctionError) {
       throw new TaskError(JSON.parse(result.Payload).errorType ?? 'Lambda.Unknown', result.Payload);

@@ -14,13 +14,16 @@ interface Timer {
  * A clock that stands still until it is moved: by `advance`, by a caller that lets time `pass`, or by `run`, which
  * moves it whenever nothing else is left to do. So days of waits take no time, and each run is like the one before.
  *
- * It is for code that waits for timers and promises. Real input or output may be overtaken.
+ * It is for code that waits for timers and promises. Input, output and work in other threads may be overtaken, unless they
+ * are waited for with `during`.
  */
 export class VirtualClock implements Clock {
   /** Workers live by the machine's time. */
   readonly shared = new Float64Array(1);
   #now: number;
   #made = 0;
+  /** Work of the machine that is waited for. */
+  #held = 0;
   #stopped = false;
   readonly #timers = new Heap();
   readonly #passing: Timer[] = [];
@@ -97,6 +100,7 @@ export class VirtualClock implements Clock {
         // Every promise that can go on has gone on when this returns.
         await new Promise(setImmediate);
         if (ended) return await result;
+        if (this.#held > 0) continue;
         const next = this.#timers.next;
         if (next !== undefined) {
           idle = 0;
@@ -109,6 +113,15 @@ export class VirtualClock implements Clock {
       }
     } finally {
       restore();
+    }
+  }
+
+  async during<T>(work: Promise<T>): Promise<T> {
+    this.#held += 1;
+    try {
+      return await work;
+    } finally {
+      this.#held -= 1;
     }
   }
 

@@ -1,0 +1,60 @@
+import type { Flow } from './flows.ts';
+import { DENIED_MINUTES, type Run } from './play.ts';
+
+/** An attempt that ended before a server was touched is made again within 15 minutes, and takes some. */
+const MAY_ADD_MINUTES = 20;
+/** The caller was told by the answer; operators, who did not ask, by this alarm. */
+const API_ALARM = 'acm-export-api-faults';
+
+/**
+ * What is wrong with a run in which one fault passed, beside the same flow without it: it was not well in time, or people
+ * were told of what they had nothing to do about.
+ */
+export function faultsOf(run: Run, clean: Run, { mayAdd = MAY_ADD_MINUTES }: Flow): string[] {
+  const added = (run.healedAfter ?? 0) - (clean.healedAfter ?? 0);
+  const told = without(run.told, clean.told);
+  const untold = without(clean.told, run.told);
+  const rings = without(
+    run.rings.map(({ alarm }) => alarm),
+    clean.rings.map(({ alarm }) => alarm),
+  ).filter((alarm) => alarm !== API_ALARM || run.refusals === 0);
+  return [
+    ...run.wrong,
+    ...(added > mayAdd ? [`well ${added} minutes later than without a fault`] : []),
+    ...told.map((subject) => `people were told without need: ${subject}`),
+    ...untold.map((subject) => `people were not told: ${subject}`),
+    ...rings.map((alarm) => `${alarm} went off`),
+    ...run.rings.filter(({ over }) => over === undefined).map(({ alarm }) => `${alarm} is still on`),
+  ];
+}
+
+/** Of a denial that nothing passes by, people hear within this. */
+const TOLD_MINUTES = 30;
+
+/** What is wrong with a run in which something was denied for good, and then repaired. */
+export function faultsOfDenial(run: Run, clean: Run, { mayAdd = MAY_ADD_MINUTES }: Flow): string[] {
+  const bound = DENIED_MINUTES + Math.max(mayAdd, clean.healedAfter ?? 0);
+  const heard = [...run.rings.map(({ at }) => at), ...run.toldAt].filter((at) => at > (run.deniedAt ?? 0));
+  const after = (Math.min(...heard) - (run.deniedAt ?? 0)) / 60_000;
+  return [
+    ...run.wrong,
+    ...((run.healedAfter ?? 0) > bound
+      ? [`well only ${(run.healedAfter ?? 0) - DENIED_MINUTES} minutes after the repair`]
+      : []),
+    ...(run.deniedAt === undefined ? ['nothing was denied'] : []),
+    ...(run.deniedAt !== undefined && after > TOLD_MINUTES
+      ? [`people heard of it after ${after} minutes`]
+      : []),
+    ...run.rings.filter(({ over }) => over === undefined).map(({ alarm }) => `${alarm} is still on`),
+  ];
+}
+
+/** The members of a list that are not in another one, each as often as it is there more. */
+export function without(list: string[], other: string[]): string[] {
+  const left = [...other];
+  return list.filter((one) => {
+    const index = left.indexOf(one);
+    if (index >= 0) left.splice(index, 1);
+    return index < 0;
+  });
+}

@@ -1,0 +1,231 @@
+import type { Fault, FaultKind } from 'local-cloud';
+import type { Ring } from './alarms.ts';
+import type { Flow } from './flows.ts';
+import { HOUR, MINUTE, SECOND, World } from './world.ts';
+
+/** What became of a run. */
+export interface Run {
+  /** Calls from the cause of the flow until six minutes after it was well: the next sweep of nodes is among them. */
+  calls: number;
+  /** Minutes until all was well; undefined when it never was. */
+  healedAfter?: number;
+  /** Subjects of messages to people. */
+  told: string[];
+  rings: Ring[];
+  /** Requests to the API that were answered with a 5xx. */
+  refusals: number;
+  /** What must never be. */
+  wrong: string[];
+  /** The calls that met a fault. */
+  met: string[];
+  /** When a call was first denied that is denied for good. */
+  deniedAt?: number;
+  /** When people were told, in the order of `told`. */
+  toldAt: number[];
+  /** What was called by whom, each once. */
+  asked: Asked[];
+}
+
+export interface Asked {
+  operation: string;
+  source: string;
+}
+
+/** What goes wrong in a run; it is arranged when the flow begins. */
+export type Trouble = (world: World, run: Run) => void;
+
+type Effect = Omit<Fault, 'operation' | 'when' | 'times'>;
+
+interface Failing {
+  effect: (world: World) => Effect;
+  /** What the same call of the same caller meets from then on, for OUTAGE. */
+  afterwards?: (world: World) => Effect;
+}
+
+/** Longer than the SDK repeats a call (8 attempts), shorter than the state machine does. */
+const OUTAGE = 100 * SECOND;
+
+const plain = (kind: FaultKind) => (): Effect => ({ kind });
+const DENIED = { name: 'AccessDeniedException', message: 'denied by the campaign', status: 403 };
+export const denied = (): Effect => ({ kind: 'refuse', error: DENIED });
+
+/** How one call fails. Where a client of the SDK repeats calls, an answer that is lost is one that the SDK repeats. */
+export const KINDS = {
+  throttled: { effect: plain('throttle'), afterwards: plain('throttle') },
+  'answered with 5xx': { effect: plain('server-error'), afterwards: plain('server-error') },
+  'timed out without effect': { effect: plain('timeout') },
+  'without its answer': { effect: plain('answer-lost') },
+  'without its answer, and not repeated': { effect: plain('answer-lost'), afterwards: plain('timeout') },
+  'killed before its effect': { effect: plain('crash-before-effect') },
+  'killed after its effect': { effect: plain('crash-after-effect') },
+  // The longest function runs for 15 minutes.
+  'slower than its function': {
+    effect: (world) => ({ kind: 'delay', until: () => world.clock.sleep(16 * MINUTE) }),
+  },
+  denied: { effect: denied },
+} satisfies Record<string, Failing>;
+export type Kind = keyof typeof KINDS;
+
+/** Of the functions and of the state machine: what they ask of AWS, and what calls them. */
+export const isOurs = ({ source }: { source: string }) => /^(function|state machine) /.test(source);
+
+/** The nth call of a flow fails. */
+export function failing(nth: number, kind: Kind): Trouble {
+  const { effect, afterwards }: Failing = KINDS[kind];
+  return (world, run) => {
+    const { clock, cloud } = world;
+    let calls = 0;
+    let met: { operation: string; source: string; at: number } | undefined;
+    cloud.faults.inject({
+      operation: '*',
+      ...effect(world),
+      when: (call) => {
+        calls += isOurs(call) ? 1 : 0;
+        if (!isOurs(call) || calls !== nth) return false;
+        met = { operation: call.operation, source: call.source, at: clock.now().getTime() };
+        run.met.push(`${call.operation} by ${call.source}`);
+        return true;
+      },
+    });
+    if (!afterwards) return;
+    cloud.faults.inject({
+      operation: '*',
+      ...afterwards(world),
+      times: Number.POSITIVE_INFINITY,
+      when: ({ operation, source }) =>
+        calls > nth &&
+        met?.operation === operation &&
+        met.source === source &&
+        clock.now().getTime() - met.at < OUTAGE,
+    });
+  };
+}
+
+/** How long what is denied for good stays so, until it is repaired. */
+export const DENIED_MINUTES = 65;
+
+/** One operation is denied to one caller for an hour. */
+export function deniedForGood({ operation, source }: Asked): Trouble {
+  return ({ clock, cloud }, run) => {
+    const start = clock.now().getTime();
+    cloud.faults.inject({
+      operation,
+      ...denied(),
+      times: Number.POSITIVE_INFINITY,
+      when: (call) => {
+        const at = clock.now().getTime();
+        if (call.source !== source || at - start >= DENIED_MINUTES * MINUTE) return false;
+        run.deniedAt ??= at;
+        return true;
+      },
+    });
+  };
+}
+
+/** A call takes effect after its caller has given up, and others have acted. */
+export function coming(nth: number, minutes: number): Trouble {
+  return (world, run) => {
+    let calls = 0;
+    world.cloud.faults.inject({
+      operation: '*',
+      kind: 'delay',
+      until: () => world.clock.sleep(minutes * MINUTE),
+      when: (call) => {
+        calls += isOurs(call) ? 1 : 0;
+        if (!isOurs(call) || calls !== nth) return false;
+        run.met.push(`${call.operation} by ${call.source}`);
+        return true;
+      },
+    });
+  };
+}
+
+/** More sweeps than AWS starts, at once, for ten minutes. */
+export const crowded: Trouble = (world) => {
+  const sweep = async () => {
+    for (let round = 0; round < 20; round += 1) {
+      const tasks = ['nodes', 'certificates', 'nodes'].map((Task) =>
+        world.run('ReconcileFunction', { Task }),
+      );
+      await Promise.all(tasks);
+      await world.clock.sleep(30 * SECOND);
+    }
+  };
+  void sweep();
+};
+
+/** The clock of the functions is wrong for an hour. */
+export function skewed(milliseconds: number): Trouble {
+  return (world) => {
+    world.skew = milliseconds;
+    void world.clock.sleep(HOUR).then(() => {
+      world.skew = 0;
+    });
+  };
+}
+
+/** Plays a flow to its end. */
+export async function play(flow: Flow, ...troubles: Trouble[]): Promise<Run> {
+  const world = await World.create();
+  const { clock, cloud } = world;
+  const run: Run = { calls: 0, told: [], toldAt: [], rings: [], refusals: 0, wrong: [], met: [], asked: [] };
+  const lacks = () => (flow.lacks ? flow.lacks(world) : world.lacks());
+  const isRinging = () => world.alarms.rings(clock.now()).some(({ over }) => over === undefined);
+  try {
+    await clock.run(
+      () => 0.5,
+      async () => {
+        await flow.before?.(world);
+        for (const trouble of troubles) trouble(world, run);
+        const counting = countCalls(world);
+        const start = clock.now().getTime();
+        const minutes = () => Math.ceil((clock.now().getTime() - start) / MINUTE);
+        await flow.does(world);
+        let lack = await lacks();
+        // A minute at a time, so that it is known when it was well.
+        while (lack && clock.now().getTime() - start < (flow.hours ?? 4) * HOUR) {
+          await clock.sleep(MINUTE);
+          world.sampleQueues();
+          lack = await lacks();
+        }
+        if (lack) run.wrong.push(`${minutes()} minutes later ${lack}`);
+        else run.healedAfter = minutes();
+        await clock.sleep(6 * MINUTE);
+        run.calls = counting.calls;
+        run.asked = [...counting.asked.values()];
+        // What comes late comes now; an alarm that is on has two quarters of an hour to go off.
+        for (let minute = 6; minute < 20 || (minute < 50 && isRinging()); minute += 1) {
+          await clock.sleep(MINUTE);
+          world.sampleQueues();
+        }
+        const after = lack ? undefined : await lacks();
+        if (after) run.wrong.push(`it was well, and later ${after}`);
+      },
+    );
+    run.wrong.push(...world.violations());
+  } catch (error) {
+    run.wrong.push((error as Error).message);
+  }
+  run.told = world.messages().map(({ subject }) => subject);
+  run.toldAt = world.messages().map(({ at }) => Date.parse(at));
+  run.rings = world.alarms.rings(clock.now());
+  run.refusals = world.refusals;
+  await cloud.stop().catch(() => {});
+  return run;
+}
+
+function countCalls({ cloud }: World): { calls: number; asked: Map<string, Asked> } {
+  const counting = { calls: 0, asked: new Map<string, Asked>() };
+  cloud.faults.inject({
+    operation: '*',
+    kind: 'throttle',
+    when: (call) => {
+      if (!isOurs(call)) return false;
+      const { operation, source } = call;
+      counting.calls += 1;
+      counting.asked.set(`${operation} by ${source}`, { operation, source });
+      return false;
+    },
+  });
+  return counting;
+}

@@ -1,0 +1,301 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import path from 'node:path';
+import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
+import { CertificateAuthority, type Cloud, type Handler, VirtualClock } from 'local-cloud';
+import { resolveTemplate } from 'local-cloud/templates';
+import { metrics } from '../../functions/runtime/observability.ts';
+import { createCloud } from '../../local/cloud.ts';
+import { ComposedFunctions, type FunctionName } from '../../local/composed-functions.ts';
+import { ScriptedNode } from '../../local/scripted-node.ts';
+import { AlarmWatch } from './alarms.ts';
+
+export const SECOND = 1000;
+export const MINUTE = 60 * SECOND;
+export const HOUR = 60 * MINUTE;
+
+export const CENTRAL = '111122223333';
+export const MEMBER = '444455556666';
+export const REGION = 'eu-central-1';
+const READER = `arn:aws:iam::${MEMBER}:role/reader`;
+
+const stackOf = (file: string, account: string, parameters: Record<string, string>) =>
+  resolveTemplate(path.resolve(import.meta.dirname, '../..', file), {
+    account,
+    region: REGION,
+    stackName: `acm-export-${account}`,
+    parameters: { ExternalId: 'only-for-these-tests', ...parameters },
+  });
+const central = stackOf('template.yaml', CENTRAL, {
+  TargetAccounts: `${CENTRAL},${MEMBER}`,
+  SecretReaderRoles: 'reader',
+});
+const member = stackOf('member-account.yaml', MEMBER, {
+  CentralAccountId: CENTRAL,
+  CentralRegion: REGION,
+  TargetTagKey1: 'acm-export',
+});
+const authority = CertificateAuthority.create(new Date('2026-11-24T00:00:00Z'));
+
+/** What of a deployment's record these tests look at. */
+export interface Found extends Record<string, unknown> {
+  DeploymentId: string;
+  Status: string;
+  Serial?: string;
+  Running?: object;
+}
+
+/** Whose metric it is: the functions of this process share one publisher. */
+const functionNow = new AsyncLocalStorage<{ name: string; world: World }>();
+Object.assign(metrics, {
+  addMetric(name: string, _unit: string, value: number) {
+    const now = functionNow.getStore();
+    now?.world.alarms.add({
+      namespace: 'acm-export',
+      name,
+      dimensions: { service: now.name },
+      at: now.world.clock.now().getTime(),
+      value,
+    });
+  },
+});
+
+/** A whole system that lives by itself: the shipped state machine, functions, rules and schedules, in virtual time. */
+export class World {
+  readonly clock = new VirtualClock();
+  readonly alarms = new AlarmWatch(central, this.clock.now());
+  readonly nodes: ScriptedNode[] = [];
+  cloud!: Cloud;
+  certificateArn = '';
+  id = '';
+  /** Milliseconds by which the clock of functions is wrong. */
+  skew = 0;
+  /** Requests that were answered with a 5xx, at last or at first. */
+  refusals = 0;
+  #table!: DynamoDBDocumentClient;
+  #functions!: ComposedFunctions;
+
+  static async create(): Promise<World> {
+    const world = new World();
+    const { clock } = world;
+    const handlerOf =
+      (name: string): Handler =>
+      (event, context) =>
+        functionNow.run({ name, world }, () =>
+          (
+            world.#functions.compose(name as FunctionName, {
+              now: () => new Date(clock.now().getTime() + world.skew),
+              sleep: (milliseconds) => clock.sleep(milliseconds),
+              random: () => 0.5,
+            }) as Handler
+          )(event, context),
+        );
+    world.cloud = await createCloud({ clock, authority: await authority, quotas: false, handlerOf });
+    const { cloud } = world;
+    world.#functions = new ComposedFunctions(cloud, central);
+    await cloud.deploy(central);
+    await cloud.deploy(member);
+    cloud.services.acm.automaticRenewal = false;
+    const { credentials } = cloud.createUser(CENTRAL, 'administrator', [
+      { Statement: { Effect: 'Allow', Action: '*', Resource: '*' } },
+    ]);
+    world.#table = cloud.documentClient(DynamoDBDocumentClient, { region: REGION, credentials });
+    world.certificateArn = await world.addCertificate();
+    await world.addNode();
+    return world;
+  }
+
+  addCertificate(): Promise<string> {
+    return this.cloud.services.acm.add(CENTRAL, REGION, {
+      names: ['www.example.com'],
+      keyAlgorithm: 'EC_prime256v1',
+      tags: { CertName: '+' },
+    });
+  }
+
+  async addNode(): Promise<void> {
+    const id = `i-${String(this.nodes.length + 1).padStart(8, '0')}`;
+    const place = { account: MEMBER, region: REGION };
+    const install = () => this.clock.sleep(20 * SECOND);
+    this.nodes.push(await ScriptedNode.create(this.cloud, place, id, {}, install));
+  }
+
+  /** A request to the API by a client that repeats what was answered with a 5xx, as SDKs and scripts do. */
+  async api(httpMethod: string, route: string, body: object | null = null): Promise<void> {
+    const event = {
+      httpMethod,
+      resource: `/certificates/{CertName}/deployments${route}`,
+      pathParameters: { CertName: 'web', ...(route ? { DeploymentId: this.id } : {}) },
+      body: body && JSON.stringify(body),
+      requestContext: { requestId: `request-${this.clock.now().getTime()}` },
+    };
+    for (let attempt = 1; ; attempt += 1) {
+      const answer = await this.#invoke('DeploymentsApiFunction', event);
+      if (answer.statusCode >= 500) {
+        this.refusals += 1;
+        this.alarms.add({
+          namespace: 'AWS/ApiGateway',
+          name: '5XXError',
+          dimensions: { ApiName: 'acm-export-deployments', Stage: 'v1' },
+          at: this.clock.now().getTime(),
+          value: 1,
+        });
+      }
+      // 422 is what a target that refuses the call once is answered with; a person tries again.
+      if (answer.statusCode < 500 && ![422, 429].includes(answer.statusCode)) {
+        if (answer.statusCode === 404 && httpMethod === 'DELETE' && attempt > 1) return;
+        if (answer.statusCode >= 400) throw new Error(`${httpMethod} ${route}: ${answer.body}`);
+        this.id = JSON.parse(answer.body).DeploymentId ?? this.id;
+        return;
+      }
+      if (attempt === 4)
+        throw new Error(`${httpMethod} ${route} failed four times: ${JSON.stringify(answer)}`);
+      await this.clock.sleep(30 * SECOND);
+    }
+  }
+
+  /** As API Gateway calls a function: an error of the function is a 502 to the caller. */
+  async #invoke(logicalId: string, event: object): Promise<{ statusCode: number; body: string }> {
+    const { lambda } = this.cloud.services;
+    const invoke = lambda.operations['lambda.Invoke'] as (input: object, caller: object) => Promise<object>;
+    const input = { FunctionName: this.physicalId(logicalId), Payload: JSON.stringify(event) };
+    const answer = await invoke(input, { account: CENTRAL, region: REGION, source: 'aws apigateway' });
+    const { Payload, FunctionError } = answer as { Payload: string; FunctionError?: string };
+    return FunctionError ? { statusCode: 502, body: Payload } : JSON.parse(Payload);
+  }
+
+  /** One more run of a function, beside those that AWS starts. */
+  async run(logicalId: string, event: object): Promise<void> {
+    await this.#invoke(logicalId, event);
+  }
+
+  register(body: object = {}): Promise<void> {
+    return this.api('POST', '', {
+      CertificateArn: this.certificateArn,
+      TargetTagKey: 'acm-export',
+      TargetTagValue: 'web',
+      TargetAccount: MEMBER,
+      ...body,
+    });
+  }
+
+  /** A deployment by secret, for one reader. */
+  async registerSecret(): Promise<void> {
+    await this.api('POST', '', {
+      CertificateArn: this.certificateArn,
+      Delivery: 'secret',
+      TargetTagKey: 'acm-export',
+      TargetTagValue: 'web',
+      TargetAccount: MEMBER,
+      ReaderRoleArns: [READER],
+    });
+  }
+
+  /** What reads a bundle without being a server of ours. */
+  addReader(): void {
+    this.cloud.services.identities.createRole(MEMBER, {
+      name: 'reader',
+      trustPolicy: { Statement: [{ Effect: 'Allow', Principal: { AWS: MEMBER }, Action: 'sts:AssumeRole' }] },
+      tags: { 'acm-export': 'web' },
+    });
+  }
+
+  physicalId(logicalId: string): string {
+    return central.resources.get(logicalId)?.physicalId ?? '';
+  }
+
+  serial(arn = this.certificateArn): string {
+    const { versions } = this.cloud.services.acm.certificate(arn);
+    return versions.at(-1)?.serial.replaceAll(':', '') ?? '';
+  }
+
+  bundles() {
+    return this.cloud.services.secretsManager.secrets(MEMBER, REGION);
+  }
+
+  /** The deployment as the table has it; undefined when there is none. */
+  async deployment(): Promise<Found | undefined> {
+    const { Items = [] } = await this.#table.send(
+      new ScanCommand({ TableName: this.physicalId('InventoryTable') }),
+    );
+    return Items.find(({ Item, CertName }) => Item === 'deployment' && CertName !== undefined) as
+      | Found
+      | undefined;
+  }
+
+  /** What lacks until every node serves the current version, the inventory says so and nothing runs. */
+  async lacks(): Promise<string | undefined> {
+    const stale = this.nodes.filter(({ installed }) => installed?.Serial !== this.serial());
+    if (stale.length > 0) return `${stale.map(({ NodeId }) => NodeId)} serve another version`;
+    return this.#lacksRecord();
+  }
+
+  async #lacksRecord(): Promise<string | undefined> {
+    const found = await this.deployment();
+    if (found?.Status !== 'INSTALLED') return `the deployment is ${found?.Status}`;
+    if (found.Serial !== this.serial()) return 'the inventory has another serial';
+    if (found.Running) return 'a rollout runs';
+    return this.bundles().some(({ deletionDate }) => deletionDate)
+      ? 'its bundle is to be deleted'
+      : undefined;
+  }
+
+  /** The same of a deployment by secret, which has no nodes. */
+  async lacksSecret(): Promise<string | undefined> {
+    const [bundle] = this.bundles();
+    const versions = [...(bundle?.versions.values() ?? [])];
+    const current = versions.find(({ stages }) => stages.has('AWSCURRENT'));
+    if (!current) return 'there is no bundle';
+    const { Serial } = JSON.parse(current.string ?? '{}');
+    return Serial === this.serial() ? this.#lacksRecord() : 'the bundle has another serial';
+  }
+
+  /** What must hold in every run, however it came to its end: one installation at a time, and nothing stuck. */
+  violations(): string[] {
+    const { stepFunctions, automation } = this.cloud.services;
+    const executions = stepFunctions.executions();
+    const automations = automation.executions(MEMBER, REGION);
+    const overlapping = automations.filter((one) =>
+      automations.some(
+        (other) =>
+          other !== one &&
+          other.startedAt >= one.startedAt &&
+          (one.endedAt === undefined || other.startedAt < one.endedAt),
+      ),
+    );
+    return [
+      ...executions.filter(({ status }) => status === 'RUNNING').map(({ name }) => `${name} still runs`),
+      ...automations.filter(({ endedAt }) => !endedAt).map(({ id }) => `Automation ${id} still runs`),
+      ...overlapping.map(({ id }) => `another Automation ran beside ${id}`),
+      ...this.cloud.failures,
+    ];
+  }
+
+  /** Those of which people must be told. A healing that fails and a dry run tell by themselves. */
+  failedExecutions() {
+    return this.cloud.services.stepFunctions
+      .executions()
+      .filter(({ status, name }) => !['RUNNING', 'SUCCEEDED'].includes(status) && !name.endsWith('-try'));
+  }
+
+  messages(): { subject: string; message: string; at: string }[] {
+    return this.cloud.services.sns.messages.map(({ subject = '', message, at }) => ({
+      subject,
+      message,
+      at,
+    }));
+  }
+
+  /** How full the queues are now, as CloudWatch sees it each minute. */
+  sampleQueues(): void {
+    for (const logicalId of ['UndeliveredEventsQueue', 'FailedEventsQueue']) {
+      const { physicalId = '', arn = '' } = central.resources.get(logicalId) ?? {};
+      this.alarms.add({
+        namespace: 'AWS/SQS',
+        name: 'ApproximateNumberOfMessagesVisible',
+        dimensions: { QueueName: physicalId },
+        at: this.clock.now().getTime(),
+        value: this.cloud.services.sqs.messages(arn).length,
+      });
+    }
+  }
+}
