@@ -26,6 +26,10 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
       }
     });
   }
+  // Lambda tries again: in the first minute of a stack its table is still being made.
+  if (pass.Errors === STATUSES.length) {
+    throw new Error('Nothing of the inventory could be read');
+  }
   const fleet = [...found.values()].filter(({ Status }) => Status !== 'DELETING');
   // What is only tried out is not registered.
   const registered = fleet.filter(({ Wanted }) => Wanted);

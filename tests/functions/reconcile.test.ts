@@ -555,6 +555,11 @@ describe('nodes', () => {
   });
 });
 
+test('a sweep that can read nothing of the inventory fails, so that Lambda repeats it', async () => {
+  system.dynamodb.failNext('Query', awsError('ResourceNotFoundException'), 'before', STATUSES.length);
+  await expect(system.reconcile('certificates')).rejects.toThrow('Nothing of the inventory could be read');
+});
+
 describe('a rollout', () => {
   test('that was lost is told, and a message that fails is sent by a later sweep', async () => {
     const { body } = await system.register({ CertificateArn: arn });

@@ -112,12 +112,6 @@ describe('the tables', () => {
     },
   );
 
-  test('the inventory outlives its stack and refuses deletion', () => {
-    const inventory = resourceOf(stack, 'InventoryTable');
-    expect([inventory.deletionPolicy, inventory.updateReplacePolicy]).toEqual(['Retain', 'Retain']);
-    expect(inventory.properties.DeletionProtectionEnabled).toBe(true);
-  });
-
   test('each question to the inventory has its index', () => {
     const { GlobalSecondaryIndexes } = resourceOf(stack, 'InventoryTable').properties;
     const keys = GlobalSecondaryIndexes.map(

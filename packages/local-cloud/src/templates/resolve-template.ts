@@ -33,7 +33,7 @@ export interface Resource {
   arn?: string;
   /** What GetAtt gives. */
   attributes: Record<string, unknown>;
-  /** Logical ids, from DependsOn and from every reference. */
+  /** Logical ids, from DependsOn and from every reference, those in Metadata included. */
   dependsOn: string[];
   metadata?: Properties;
   deletionPolicy?: string;
@@ -211,6 +211,7 @@ function deploy(
     if (Events) properties.Events = resolve(Events, scope, `Resources.${id}.Properties.Events`);
     if (EventInvokeConfig)
       properties.EventInvokeConfig = resolve(EventInvokeConfig, scope, `Resources.${id}`);
+    if (source.Metadata) resolveFor(id, source.Metadata, 'Metadata');
     for (const dependency of [source.DependsOn ?? []].flat()) {
       if (!raw.has(dependency))
         throw new TemplateError(`${id} depends on ${dependency}, which is not a resource`);

@@ -191,6 +191,7 @@ Outputs:
   test.each([
     ['references', ', Properties: {DisplayName: !Ref A}'],
     ['DependsOn', ', DependsOn: A'],
+    ['Metadata', ', Metadata: {Needs: !Ref A}'],
   ])('that depend on each other by %s are refused', (_by, rest) => {
     expect(() => resolve(two('!Ref B', rest))).toThrow('circular dependency: A → B → A');
   });
