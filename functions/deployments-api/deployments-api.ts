@@ -2,9 +2,17 @@ import { type ACMClient, RenewCertificateCommand } from '@aws-sdk/client-acm';
 import type * as z from 'zod';
 import { describeDeployable, ownerAllows } from '../certificates/describe-certificate.ts';
 import type { Certificate } from '../domain/certificate.ts';
-import { type Deployment, deploymentIdOf, executionArnOf, orderOf, timestamp } from '../domain/deployment.ts';
+import {
+  type Deployment,
+  deploymentIdOf,
+  executionArnOf,
+  isDryRun,
+  orderOf,
+  type Running,
+  timestamp,
+} from '../domain/deployment.ts';
 import { CertificateNotDeployable, isNamed, RequestRefused } from '../domain/errors.ts';
-import { followUpOf, type Noticed, wantedAfterRequest } from '../domain/next.ts';
+import { followUpOf, isSameOrder, type Noticed, wantedAfterRequest } from '../domain/next.ts';
 import { obstacleOf } from '../domain/nodes.ts';
 import { type FlatOrder, flatOf, type Order } from '../domain/order.ts';
 import { ROUNDS } from '../inventory/inventory.ts';
@@ -85,12 +93,13 @@ export async function createDeployment(
   if (existing?.PausedAt && !body.DryRun) {
     throw isPaused();
   }
-  if (body.DryRun && existing?.Running) {
+  const trial = body.DryRun ? existing?.Running : undefined;
+  if (trial && !isRepeatOf(trial, order, certificate)) {
     throw isRunning();
   }
   const warnings = [...unseen(order), ...(await lookAtTarget(deploymentId, order, deps))];
   if (body.DryRun) {
-    const begun = await beginDryRun(deploymentId, order, certificate, correlationId, deps);
+    const begun = trial ? existing : await beginDryRun(deploymentId, order, certificate, correlationId, deps);
     if (!begun) {
       throw isRunning();
     }
@@ -99,6 +108,10 @@ export async function createDeployment(
   const wanted = await want(deploymentId, existing, orderOver, certificate, correlationId, deps);
   return started(wanted, orderOf(wanted), certificate, correlationId, warnings, deps);
 }
+
+/** A caller who did not hear the answer asks again: it is the dry run that runs. */
+const isRepeatOf = (running: Running, order: Order, { Serial }: Certificate): boolean =>
+  isDryRun(running) && running.Serial === Serial && isSameOrder(running.Order, order);
 
 /** Warns of an order whose result nobody can see. */
 function unseen({ Delivery, Options }: Order): string[] {

@@ -262,7 +262,7 @@ export function wantedAfterRequest(
 ): Wanted {
   const { Wanted: wanted, Observed: last, Running: running } = deployment ?? {};
   const { Serial, NotBefore, Cause, CorrelationId } = asked;
-  const isSame = deployment && isDeepStrictEqual(plain(orderOf(deployment)), plain(orderOf(order)));
+  const isSame = deployment && isSameOrder(deployment, order);
   if (isSame && wanted) {
     const isOpen = wanted.Generation > (last?.Generation ?? 0);
     const isUnderway =
@@ -274,6 +274,10 @@ export function wantedAfterRequest(
   const Generation = Math.max(wanted?.Generation ?? 0, last?.Generation ?? 0) + 1;
   return { Generation, Serial, NotBefore, Cause, CorrelationId, At: timestamp(now) };
 }
+
+/** Whether two orders ask for the same. */
+export const isSameOrder = (one: Order, other: Order): boolean =>
+  isDeepStrictEqual(plain(orderOf(one)), plain(orderOf(other)));
 
 /** Without the undefined members that DynamoDB drops, and the empty lists of options that an older order does not have. */
 const plain = (value: unknown): unknown =>

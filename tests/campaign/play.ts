@@ -18,6 +18,8 @@ export interface Run {
   wrong: string[];
   /** The calls that met a fault. */
   met: string[];
+  /** So long, at least, it is looked at: default 20 minutes after it was well. */
+  lastsMinutes: number;
   /** When a call was first denied that is denied for good. */
   deniedAt?: number;
   /** When people were told, in the order of `told`. */
@@ -106,8 +108,11 @@ export const DENIED_MINUTES = 65;
 
 /** One operation is denied to one caller for an hour. */
 export function deniedForGood({ operation, source }: Asked): Trouble {
-  return ({ clock, cloud }, run) => {
+  return (world, run) => {
+    const { clock, cloud } = world;
     const start = clock.now().getTime();
+    world.patience = 2 * DENIED_MINUTES + 10;
+    run.lastsMinutes = DENIED_MINUTES + 30;
     cloud.faults.inject({
       operation,
       ...denied(),
@@ -168,7 +173,17 @@ export function skewed(milliseconds: number): Trouble {
 export async function play(flow: Flow, ...troubles: Trouble[]): Promise<Run> {
   const world = await World.create();
   const { clock, cloud } = world;
-  const run: Run = { calls: 0, told: [], toldAt: [], rings: [], refusals: 0, wrong: [], met: [], asked: [] };
+  const run: Run = {
+    calls: 0,
+    told: [],
+    toldAt: [],
+    lastsMinutes: 0,
+    rings: [],
+    refusals: 0,
+    wrong: [],
+    met: [],
+    asked: [],
+  };
   const lacks = () => (flow.lacks ? flow.lacks(world) : world.lacks());
   const isRinging = () => world.alarms.rings(clock.now()).some(({ over }) => over === undefined);
   try {
@@ -194,7 +209,8 @@ export async function play(flow: Flow, ...troubles: Trouble[]): Promise<Run> {
         run.calls = counting.calls;
         run.asked = [...counting.asked.values()];
         // What comes late comes now; an alarm that is on has two quarters of an hour to go off.
-        for (let minute = 6; minute < 20 || (minute < 50 && isRinging()); minute += 1) {
+        const end = Math.max(minutes() + 14, run.lastsMinutes);
+        while (minutes() < end || (minutes() < end + 30 && isRinging())) {
           await clock.sleep(MINUTE);
           world.sampleQueues();
         }

@@ -69,8 +69,10 @@ export class World {
   id = '';
   /** Milliseconds by which the clock of functions is wrong. */
   skew = 0;
-  /** Requests that were answered with a 5xx, at last or at first. */
+  /** Requests that were answered with a 5xx. */
   refusals = 0;
+  /** How often a caller of the API tries, half a minute apart. */
+  patience = 4;
   #table!: DynamoDBDocumentClient;
   #functions!: ComposedFunctions;
 
@@ -147,8 +149,8 @@ export class World {
         this.id = JSON.parse(answer.body).DeploymentId ?? this.id;
         return;
       }
-      if (attempt === 4)
-        throw new Error(`${httpMethod} ${route} failed four times: ${JSON.stringify(answer)}`);
+      if (attempt === this.patience)
+        throw new Error(`${httpMethod} ${route} failed ${attempt} times: ${JSON.stringify(answer)}`);
       await this.clock.sleep(30 * SECOND);
     }
   }

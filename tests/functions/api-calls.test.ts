@@ -175,6 +175,20 @@ describe('a dry run', () => {
     expect(registered.DryRunOnly).toBeUndefined();
   });
 
+  test('that is asked for again while it runs is the same one, started again if need be; another one must wait', async () => {
+    await system.target().addNode('i-00000001');
+    const ask = (VerifyPort: number) => system.register({ CertificateArn: arn, VerifyPort, DryRun: true });
+    system.cloud.faults.inject({ operation: 'StartExecution', kind: 'timeout' });
+    const { body: unstarted } = await ask(443);
+    expect(unstarted.Warnings).toContainEqual(expect.stringContaining('could not be started yet'));
+    const { status, body } = await ask(443);
+    expect([status, body.RolloutNumber]).toEqual([202, unstarted.RolloutNumber]);
+    expect(system.sfn.executions.size).toBe(1);
+    expect(await ask(8443)).toMatchObject({ status: 409 });
+    await system.runAll();
+    expect(await get(body.DeploymentId)).toMatchObject({ LastTrial: { Status: 'PASSED' } });
+  });
+
   test('that fails wakes nobody, and changes neither status nor the time of the next repair', async () => {
     const id = await installed();
     Object.assign(system.target().nodes[0] as object, { behaviour: 'failed' });
