@@ -169,11 +169,13 @@ async function want(
       throw isPaused();
     }
   }
-  throw new RequestRefused(409, 'The deployment was changed in this moment: repeat the request.');
+  throw isChanged();
 }
 
 const FOLLOWS = 'Another rollout of this deployment is running: this one starts when it has ended.';
 
+const isChanged = () =>
+  new RequestRefused(409, 'The deployment was changed in this moment: repeat the request.');
 const isDeleting = () =>
   new RequestRefused(409, 'The deployment is being deleted: repeat the DELETE, then POST again.');
 const isPaused = () => new RequestRefused(409, 'The deployment is paused: resume it first.');
@@ -372,12 +374,8 @@ async function getInstallable(certName: string, deploymentId: string, deps: Depl
 
 /** Pauses a deployment: nothing starts for it any more. A rollout that is running goes on to its end. */
 export async function pauseDeployment(certName: string, deploymentId: string, deps: DeploymentsApiDeps) {
-  await getOwn(certName, deploymentId, deps);
-  const deployment = await deps.inventory.pause(deploymentId);
-  if (!deployment) {
-    throw isDeleting();
-  }
-  return viewOf(deployment, deps);
+  const pause = (deployment: Deployment) => deps.inventory.pause(deployment);
+  return viewOf(await marked(certName, deploymentId, pause, deps), deps);
 }
 
 /** Resumes a deployment and brings its nodes to the current version, which they may have missed. */
@@ -388,8 +386,7 @@ export async function resumeDeployment(
   deps: DeploymentsApiDeps,
 ): Promise<Started> {
   refuseSwitchedOff(deps);
-  await getOwn(certName, deploymentId, deps);
-  await deps.inventory.resume(deploymentId);
+  await marked(certName, deploymentId, (deployment) => deps.inventory.resume(deployment), deps);
   return startRollout(certName, deploymentId, correlationId, deps);
 }
 
@@ -470,6 +467,30 @@ async function getOwn(certName: string, deploymentId: string, deps: DeploymentsA
 }
 
 /**
+ * Marks a deployment as it is in this moment.
+ *
+ * @throws RequestRefused when there is none, or it is being deleted, or others are faster each time.
+ */
+async function marked(
+  certName: string,
+  deploymentId: string,
+  mark: (deployment: Deployment) => Promise<Deployment | undefined>,
+  deps: DeploymentsApiDeps,
+): Promise<Deployment> {
+  let current = await getOwn(certName, deploymentId, deps);
+  const { CreatedAt } = current;
+  // One that was registered again meanwhile is another deployment.
+  for (let round = 0; round < ROUNDS && current.CreatedAt === CreatedAt; round += 1) {
+    const written = await mark(current);
+    if (written) {
+      return written;
+    }
+    current = await getOwn(certName, deploymentId, deps);
+  }
+  throw current.Status === 'DELETING' ? isDeleting() : isChanged();
+}
+
+/**
  * Stops managing a deployment: its rollout is stopped, its bundle scheduled for deletion, its record removed.
  * Files on nodes stay. Each step can be repeated; a DELETE that failed half-way is finished by the next.
  *
@@ -481,11 +502,7 @@ export async function deleteDeployment(
   force: boolean,
   deps: DeploymentsApiDeps,
 ) {
-  await getOwn(certName, deploymentId, deps);
-  const deployment = await deps.inventory.markDeleting(deploymentId);
-  if (!deployment) {
-    throw new RequestRefused(404, `There is no deployment ${deploymentId} of ${certName}.`);
-  }
+  const deployment = await marked(certName, deploymentId, (read) => deps.inventory.markDeleting(read), deps);
   try {
     const Warnings = await removeDeployment(deployment, deps, force);
     return { DeploymentId: deploymentId, Status: 'DELETED', Warnings };

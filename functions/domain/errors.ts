@@ -53,3 +53,13 @@ export class RequestRefused extends Error {
 export function isNamed(error: unknown, ...names: string[]): error is Error {
   return error instanceof Error && names.includes(error.name);
 }
+
+/** True where AWS denies a call to the one who makes it. SNS and the services of the query protocol have names of their own. */
+export const isDenial = (error: unknown): error is Error =>
+  isNamed(
+    error,
+    'AccessDeniedException',
+    'AccessDenied',
+    'AuthorizationErrorException',
+    'TargetAccessDenied',
+  );

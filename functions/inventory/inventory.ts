@@ -13,6 +13,7 @@ import { type Earliest, lackingIn } from '../domain/expiry.ts';
 import { driftAfter } from '../domain/next.ts';
 import type { Order } from '../domain/order.ts';
 import { type Beginning, changesAtEnd, endOf, type RolloutResult, runningFrom } from '../domain/rollout.ts';
+import { Denials } from './denials.ts';
 import { Endpoints } from './endpoints.ts';
 import { asRead, type Change } from './expressions.ts';
 import { FIRST_EDITION_MARKS, FIRST_EDITION_NAMES, readItem } from './first-edition.ts';
@@ -33,8 +34,9 @@ const notRunning = 'attribute_not_exists(Running) AND attribute_not_exists(Rollo
 /**
  * The inventory: one item a deployment (`Item` = deployment), which this class writes, and one a node (`node#<id>`). Only
  * deployment items carry the keys of the indexes. The table also holds the slots of rollouts (`line#<quota>`), the
- * looks at each account (`look#<account>/<Region>`), and what they found that nobody registered (`endpoint#…`). Every write
- * is conditional, so that what is older never overwrites what is newer. `want`, `begin`, `end` and `note` are the only
+ * looks at each account (`look#<account>/<Region>`), what they found that nobody registered (`endpoint#…`), and what AWS
+ * denies to sweeps (`denied#…`). Every write of the others is
+ * conditional, so that what is older never overwrites what is newer. `want`, `begin`, `end` and `note` are the only
  * writes of a rollout's life. A deleted deployment leaves its RolloutNumber, which nodes and execution names rely on.
  */
 export class Inventory {
@@ -43,6 +45,7 @@ export class Inventory {
   readonly slots: Slots;
   readonly looks: Looks;
   readonly endpoints: Endpoints;
+  readonly denials: Denials;
   private readonly table: Table;
 
   constructor(client: DynamoDBDocumentClient, table: string, now: () => Date) {
@@ -52,6 +55,7 @@ export class Inventory {
     this.slots = new Slots(this.table);
     this.looks = new Looks(this.table);
     this.endpoints = new Endpoints(this.table);
+    this.denials = new Denials(this.table);
   }
 
   /** Reads a deployment, strongly consistent; undefined when there is none or it was deleted. */
@@ -300,34 +304,45 @@ export class Inventory {
     });
   }
 
-  /** Pauses a deployment; one that is paused already keeps its time. Undefined when there is none. */
-  pause(deploymentId: string): Promise<Deployment | undefined> {
+  /** Pauses a deployment that is as it was read. Undefined when it is not, or is being deleted. */
+  pause(deployment: Deployment): Promise<Deployment | undefined> {
     const now = timestamp(this.table.now());
-    return this.update(deploymentId, {
-      set: { UpdatedAt: now },
-      setIfAbsent: { PausedAt: now },
-      condition: isLive,
-      values: { ':deleting': 'DELETING' },
-    });
+    return this.mark(deployment, { set: { UpdatedAt: now }, setIfAbsent: { PausedAt: now } }, true);
   }
 
-  /** Ends the pause of a deployment, if it is paused. Undefined when there is none. */
-  resume(deploymentId: string): Promise<Deployment | undefined> {
-    return this.update(deploymentId, {
-      set: { UpdatedAt: timestamp(this.table.now()) },
-      remove: ['PausedAt'],
-      condition: isLive,
-      values: { ':deleting': 'DELETING' },
-    });
+  /** Ends the pause of a deployment that is as it was read. Undefined when it is not, or is being deleted. */
+  resume(deployment: Deployment): Promise<Deployment | undefined> {
+    return this.mark(
+      deployment,
+      { set: { UpdatedAt: timestamp(this.table.now()) }, remove: ['PausedAt'] },
+      true,
+    );
   }
 
-  /** Marks a deployment as being deleted: from here on nothing starts for it. Undefined when there is none. */
-  markDeleting(deploymentId: string): Promise<Deployment | undefined> {
+  /**
+   * Marks a deployment that is as it was read as being deleted: from here on nothing starts for it. Undefined when it is
+   * not as it was read.
+   */
+  markDeleting(deployment: Deployment): Promise<Deployment | undefined> {
     const now = timestamp(this.table.now());
-    return this.update(deploymentId, {
+    return this.mark(deployment, {
       set: { Status: 'DELETING', UpdatedAt: now },
       setIfAbsent: { DeletingSince: now },
-      condition: isDeployment,
+    });
+  }
+
+  /** What a person asked for comes to nothing where it comes late, and the deployment was resumed or registered again. */
+  private async mark(
+    deployment: Deployment,
+    change: Omit<Change, 'condition'>,
+    onlyLive = false,
+  ): Promise<Deployment | undefined> {
+    await this.turnOver(deployment);
+    const { condition, values } = asRead(deployment, ['RolloutNumber', 'UpdatedAt']);
+    return this.update(deployment.DeploymentId, {
+      ...change,
+      condition: `${onlyLive ? isLive : isDeployment} AND ${condition}`,
+      values: { ...(onlyLive ? { ':deleting': 'DELETING' } : {}), ...values },
     });
   }
 

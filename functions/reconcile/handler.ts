@@ -1,4 +1,5 @@
 import type { Context } from 'aws-lambda';
+import { RetryLater } from '../domain/errors.ts';
 import { NOTIFIER_VARIABLES, notifierFrom } from '../notifications/notifier.ts';
 import { ADVANCE_VARIABLES, advanceDepsFrom } from '../rollouts/advance.ts';
 import {
@@ -27,7 +28,13 @@ type OwnClients = Pick<
   'acm' | 'documents' | 'dynamodb' | 'iam' | 'secretsManager' | 'sfn' | 'sns' | 'ssm' | 'sts'
 >;
 
-/** Repairs what events missed, and shows how the fleet is. */
+/**
+ * Repairs what events missed, and shows how the fleet is.
+ *
+ * @throws RetryLater when nothing of the inventory could be read (in the first minute of a stack its table is still being
+ *   made), and when certificates could not be compared, whose next sweep comes in an hour: Lambda calls again after one and
+ *   two minutes.
+ */
 export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
   const env = readEnvironment(
     [
@@ -74,7 +81,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
       },
     });
     count('RolloutRepaired', pass.Repaired + pass.Started);
-    count('ReconcileFailed', pass.Errors);
+    count('ReconcileFailed', pass.Faults);
     if (Task === 'certificates' && pass.Errors === 0) {
       count('CertificatesCompared');
     }
@@ -84,6 +91,9 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     }
     if (pass.Health) {
       showHealth(pass.Health);
+    }
+    if (pass.SawNothing || (Task === 'certificates' && pass.Errors > 0)) {
+      throw new RetryLater(`Parts of the fleet that could not be looked at: ${pass.Errors}`);
     }
     return pass;
   };

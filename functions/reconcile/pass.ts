@@ -1,5 +1,5 @@
 import type { ACMClient } from '@aws-sdk/client-acm';
-import { isNamed } from '../domain/errors.ts';
+import { isDenial, isNamed } from '../domain/errors.ts';
 import type { AdvanceDeps } from '../rollouts/advance.ts';
 import type { RemovalDeps } from '../rollouts/removal.ts';
 import { LOGGED, logger } from '../runtime/observability.ts';
@@ -23,6 +23,12 @@ export interface Pass {
   Dropped: number;
   Notified: number;
   Errors: number;
+  /** Those of which no message tells. */
+  Faults: number;
+  /** Nothing of the inventory could be read. */
+  SawNothing?: boolean;
+  /** What of these AWS denied, for what part of the fleet. */
+  Denied: { What: string; Why: string }[];
   /** Nodes on which a look found something else than what was installed, and nodes that it did not reach. */
   Drifted: number;
   Unseen: number;
@@ -37,6 +43,8 @@ export const newPass = (): Pass => ({
   Dropped: 0,
   Notified: 0,
   Errors: 0,
+  Faults: 0,
+  Denied: [],
   Drifted: 0,
   Unseen: 0,
 });
@@ -53,6 +61,9 @@ export async function guarded(pass: Pass, what: string, work: () => Promise<void
     // Another function was faster.
     if (!isNamed(error, 'RolloutSuperseded')) {
       pass.Errors += 1;
+      if (isDenial(error)) {
+        pass.Denied.push({ What: what, Why: error.message.slice(0, 1000) });
+      }
       logger.error(`${LOGGED.reconcileFailed} ${what}`, error as Error);
       return false;
     }

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { type Deployment, STATUSES } from '../domain/deployment.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
 import { compareCertificates } from './compare-certificates.ts';
+import { tellOfDenials } from './denials.ts';
 import { healthOf } from './fleet-health.ts';
 import { lookAtReaders } from './look-at-readers.ts';
 import { guarded, newPass, type Pass, type ReconcileDeps } from './pass.ts';
@@ -14,9 +15,19 @@ export const ReconcileEvent = z.object({ Task: z.enum(['nodes', 'certificates'])
 /** Most need no call; those that begin a rollout make six. */
 const TENDED_AT_ONCE = 16;
 
-/** Makes the promise true where events were lost, rollouts died or nodes changed. */
+/** Makes the promise true where events were lost, rollouts died or nodes changed. Tells people of what is denied for good. */
 export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileDeps): Promise<Pass> {
   const pass = newPass();
+  await sweep(task, pass, deps);
+  const others = pass.Errors - pass.Denied.length;
+  const isTold = await guarded(pass, 'what people are told of denials', async () => {
+    pass.Notified += await tellOfDenials(task, pass, deps);
+  });
+  pass.Faults = isTold ? others : pass.Errors;
+  return pass;
+}
+
+async function sweep(task: 'nodes' | 'certificates', pass: Pass, deps: ReconcileDeps): Promise<void> {
   // By id: while the statuses are read one after the other, a deployment may change from one to the next.
   const found = new Map<string, Deployment>();
   for (const Status of STATUSES) {
@@ -26,9 +37,9 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
       }
     });
   }
-  // Lambda tries again: in the first minute of a stack its table is still being made.
   if (pass.Errors === STATUSES.length) {
-    throw new Error('Nothing of the inventory could be read');
+    pass.SawNothing = true;
+    return;
   }
   const fleet = [...found.values()].filter(({ Status }) => Status !== 'DELETING');
   // What is only tried out is not registered.
@@ -43,7 +54,7 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
   if (task === 'nodes') {
     const onNodes = registered.filter((d) => d.Delivery !== 'secret');
     await sweepNodes(onNodes, pass, deps);
-    return pass;
+    return;
   }
   await compareCertificates(registered, pass, deps);
   await lookAtReaders(registered, pass, deps);
@@ -52,5 +63,4 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
       await guarded(pass, deployment.DeploymentId, () => finishDeletion(deployment, pass, deps));
     }
   }
-  return pass;
 }

@@ -115,7 +115,8 @@ export async function finishDeletion(deployment: Deployment, pass: Pass, deps: R
       `It cannot be finished: ${(error as Error).message}`,
       'Correct the role, policy or stack that the message names; the next attempt follows within the hour. For an account that is closed, DELETE with Force=true.',
     );
-    throw error;
+    pass.Notified += 1;
+    return;
   }
   await tell('It is finished now: the bundle is scheduled for deletion.', 'Nothing.');
   pass.Repaired += 1;

@@ -416,7 +416,7 @@ describe('a deployment of another name, or none, is a 404', () => {
 describe('what stands in the way of a request for now gets 409', () => {
   test('a deployment that is being deleted takes no order, no dry run and no rollout', async () => {
     const { body } = await system.register({ CertificateArn: arn });
-    await system.inventory.markDeleting(body.DeploymentId);
+    await system.mark('markDeleting', body.DeploymentId);
     const answers = [
       await refused(() => system.register({ CertificateArn: arn })),
       await refused(() => system.register({ CertificateArn: arn, DryRun: true })),

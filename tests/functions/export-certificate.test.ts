@@ -315,7 +315,7 @@ describe('what the certificate or its owner no longer allows', () => {
 describe('a deployment that is deleted meanwhile', () => {
   test.each(['being deleted', 'deleted'])('(%s) takes the bundle along that was just made', async (how) => {
     system.acm.beforeExport(async () => {
-      const deployment = await system.inventory.markDeleting(input.DeploymentId);
+      const deployment = await system.mark('markDeleting', input.DeploymentId);
       if (how === 'deleted' && deployment) {
         await system.inventory.remove(deployment);
       }

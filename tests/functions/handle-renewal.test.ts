@@ -115,9 +115,9 @@ describe('a renewal', () => {
       });
       await system.runAll();
       if (kind === 'being deleted') {
-        await system.inventory.markDeleting(odd.body.DeploymentId);
+        await system.mark('markDeleting', odd.body.DeploymentId);
       } else if (kind === 'paused') {
-        await system.inventory.pause(odd.body.DeploymentId);
+        await system.mark('pause', odd.body.DeploymentId);
       }
       system.advance({ days: 1 });
       await expect(system.renewal(arn)).rejects.toMatchObject({ name: 'RetryLater' });

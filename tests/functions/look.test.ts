@@ -167,7 +167,7 @@ describe('a node that does not serve what was installed', () => {
   test('is left alone while it is paused, and told', async () => {
     const id = await installed();
     await sweeps(10);
-    await system.inventory.pause(id);
+    await system.mark('pause', id);
     node().drift.set('web-prod', 'damaged');
     await sweeps(70);
     expect(await system.deployment(id)).toMatchObject({ Rollouts: 1 });

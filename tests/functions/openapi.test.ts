@@ -286,7 +286,7 @@ describe('answers of the running code are as they are described', () => {
     await call(`GET ${one}`, { path: own });
     await register({ DryRun: true });
     await call(`GET ${one}`, { path: own });
-    expect((await register({ DryRun: true })).status).toBe(409);
+    expect((await register({ DryRun: true, VerifyPort: 8443 })).status).toBe(409);
     await system.runAll();
     // What a look finds.
     const node = target.nodes[0] as ScriptedNode;

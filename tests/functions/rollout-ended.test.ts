@@ -257,7 +257,7 @@ describe('nobody is told', () => {
   test('of a deployment that was deleted or is being deleted', async () => {
     const { id, execution } = await running();
     system.sfn.end(execution.arn, 'ABORTED');
-    await system.inventory.markDeleting(id);
+    await system.mark('markDeleting', id);
     expect(await system.report(system.executionEvent(execution))).toEqual({
       Ignored: 'the deployment was deleted',
     });

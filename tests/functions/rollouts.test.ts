@@ -242,8 +242,8 @@ describe('between reading and writing', () => {
   /** What another caller does meanwhile, and whether a beginning and a wish are lost by it. */
   const MEANWHILE: Record<string, [(id: string) => Promise<unknown>, { begin: boolean; want: boolean }]> = {
     'nothing happens': [async () => {}, { begin: false, want: false }],
-    'it is paused': [(id) => system.inventory.pause(id), { begin: true, want: true }],
-    'it is deleted': [(id) => system.inventory.markDeleting(id), { begin: true, want: true }],
+    'it is paused': [(id) => system.mark('pause', id), { begin: true, want: true }],
+    'it is deleted': [(id) => system.mark('markDeleting', id), { begin: true, want: true }],
     'another rollout begins': [(id) => system.rollouts(id), { begin: true, want: true }],
     'another order is written': [
       (id) => set(id, 'SET Wanted.Generation = :more', { ':more': 9 }),
@@ -536,7 +536,7 @@ describe('a deployment that is deleted', () => {
     // The deletion comes after StartInstallation has looked, and before it notes the Automation.
     let deleting: Promise<unknown> | undefined;
     system.before('StartAutomationExecution', () => {
-      deleting = system.inventory.markDeleting(body.DeploymentId);
+      deleting = system.mark('markDeleting', body.DeploymentId);
     });
     const around = async <T>(call: () => Promise<T>): Promise<T> => {
       await deleting;
@@ -557,7 +557,7 @@ describe('a deployment that is deleted', () => {
     'from its mark on nothing more is done in the target account (state %d)',
     async (states) => {
       const body = await registeredFor(states);
-      await system.inventory.markDeleting(body.DeploymentId);
+      await system.mark('markDeleting', body.DeploymentId);
       const { ssm, secretsManager } = system.target();
       const before = [ssm.calls.length, secretsManager.calls.length];
       await system.step(body.ExecutionArn);

@@ -441,6 +441,12 @@ export class System {
     return this.function('reconcile', wrappers)({ Task: task }, context('reconcile-1'));
   }
 
+  /** A mark that a person makes, on the deployment as it is now. */
+  async mark(how: 'markDeleting' | 'pause' | 'resume', id: string) {
+    const deployment = await this.inventory.get(id);
+    return deployment && this.inventory[how](deployment);
+  }
+
   /** Delivers an event to rollout-ended. */
   report(event: unknown, wrappers?: Wrappers) {
     return this.function('rollout-ended', wrappers)(event as object, context('lambda-3'));

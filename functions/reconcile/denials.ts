@@ -1,0 +1,54 @@
+import { isDeepStrictEqual } from 'node:util';
+import { timestamp } from '../domain/deployment.ts';
+import { SUBJECTS } from '../domain/notification.ts';
+import type { Denial } from '../inventory/denials.ts';
+import type { Pass, ReconcileDeps } from './pass.ts';
+
+/** Changes of IAM spread within seconds: what was denied for so long, at two sweeps, is denied for good. */
+const PASSES_WITHIN_MS = 2 * 60_000;
+const DAY_MS = 24 * 60 * 60_000;
+/** More causes at once than a person reads; of each, so many parts of the fleet are named. */
+const MOST = 10;
+
+/**
+ * Tells people, once a day and in one message, what AWS denied to this sweep and to the one before it.
+ *
+ * @returns how many messages.
+ */
+export async function tellOfDenials(sweep: string, pass: Pass, deps: ReconcileDeps): Promise<number> {
+  const before = await deps.inventory.denials.get(sweep);
+  const now = timestamp(deps.now());
+  const age = (time: string) => Date.parse(now) - Date.parse(time);
+  const whatOf = Map.groupBy(pass.Denied, ({ Why }) => Why);
+  const denials = [...whatOf].slice(0, MOST).map(([Why, parts]): Denial => {
+    const { Since = now, ToldAt } = before.find((known) => known.Why === Why) ?? {};
+    const What = [...new Set(parts.map((part) => part.What))].sort().slice(0, MOST);
+    return { Why, What, Since, ...(ToldAt ? { ToldAt } : {}) };
+  });
+  const untold = denials.filter(
+    ({ Since, ToldAt }) => age(Since) >= PASSES_WITHIN_MS && (!ToldAt || age(ToldAt) >= DAY_MS),
+  );
+  const [first] = untold;
+  if (first) {
+    await deps.notify(`denied#${sweep}#${first.Since}#${first.Why}`, {
+      Subject: SUBJECTS.denied(actionOf(first.Why), untold.length - 1),
+      What: `Reconcile may not do what it has to. ${untold.map(({ Why }) => Why).join('\n')}`,
+      Where: untold.flatMap(({ What }) => What).join('; '),
+      Since: first.Since,
+      WhatToDo:
+        'Correct the role, policy or stack that AWS names. The sweeps go on, and make up for what they missed by themselves. ' +
+        'You are told again in a day.',
+    });
+    for (const denial of untold) {
+      denial.ToldAt = now;
+    }
+  }
+  if (!isDeepStrictEqual(denials, before)) {
+    await deps.inventory.denials.note(sweep, denials);
+  }
+  return first ? 1 : 0;
+}
+
+/** "User: … is not authorized to perform: ssm:SendCommand on resource: …" */
+const actionOf = (why: string): string =>
+  /not authorized to perform: ([\w:-]{1,60})/.exec(why)?.[1] ?? 'a call';
