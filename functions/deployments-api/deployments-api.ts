@@ -11,7 +11,7 @@ import {
   type Running,
   timestamp,
 } from '../domain/deployment.ts';
-import { CertificateNotDeployable, isNamed, RequestRefused } from '../domain/errors.ts';
+import { CertificateNotDeployable, isDenial, isNamed, RequestRefused } from '../domain/errors.ts';
 import { followUpOf, isSameOrder, type Noticed, wantedAfterRequest } from '../domain/next.ts';
 import { obstacleOf } from '../domain/nodes.ts';
 import { type FlatOrder, flatOf, type Order } from '../domain/order.ts';
@@ -20,7 +20,7 @@ import { kindOf } from '../inventory/looks.ts';
 import { InvalidToken } from '../inventory/pages.ts';
 import { type AdvanceDeps, advance, beginDryRun } from '../rollouts/advance.ts';
 import { type RemovalDeps, removeDeployment } from '../rollouts/removal.ts';
-import { logger } from '../runtime/observability.ts';
+import { count, logger } from '../runtime/observability.ts';
 import { listNodes } from '../target-account/nodes.ts';
 import { findReaders, readerStatement } from '../target-account/readers.ts';
 import { type ConnectTarget, inTarget } from '../target-account/session.ts';
@@ -200,6 +200,7 @@ async function started(
     ({ deployment } = await advance(DeploymentId, deps, { correlationId, written: asked }));
   } catch (error) {
     logger.error('The rollout could not be started', error as Error);
+    countDenial(error);
     warnings.push('The rollout could not be started yet: it starts by itself within the hour.');
   }
   const running = deployment?.Running;
@@ -215,6 +216,13 @@ async function started(
     Warnings: warnings,
     ...flatOf(order),
   };
+}
+
+/** Of what a target account refuses, the caller is told. */
+export function countDenial(error: unknown): void {
+  if (isDenial(error)) {
+    count('CallDenied');
+  }
 }
 
 function refuseSwitchedOff({ rolloutsEnabled }: DeploymentsApiDeps): void {

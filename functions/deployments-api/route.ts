@@ -4,6 +4,7 @@ import { isNamed, RequestRefused } from '../domain/errors.ts';
 import { PATTERNS, whole } from '../domain/patterns.ts';
 import { LOGGED, logFields, logger } from '../runtime/observability.ts';
 import {
+  countDenial,
   createDeployment,
   type DeploymentsApiDeps,
   deleteDeployment,
@@ -134,6 +135,7 @@ export async function route(
   } catch (error) {
     const refused = refusalOf(error);
     if (!refused) {
+      countDenial(error);
       throw error;
     }
     logger.warn(LOGGED.refused, { Status: refused.status, Message: refused.message, Faults: refused.faults });

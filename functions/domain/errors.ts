@@ -54,12 +54,6 @@ export function isNamed(error: unknown, ...names: string[]): error is Error {
   return error instanceof Error && names.includes(error.name);
 }
 
-/** True where AWS denies a call to the one who makes it. SNS and the services of the query protocol have names of their own. */
+/** True where AWS denies a call to the role that makes it. The query protocol, and SNS, have names of their own for that. */
 export const isDenial = (error: unknown): error is Error =>
-  isNamed(
-    error,
-    'AccessDeniedException',
-    'AccessDenied',
-    'AuthorizationErrorException',
-    'TargetAccessDenied',
-  );
+  isNamed(error, 'AccessDeniedException', 'AccessDenied', 'AuthorizationErrorException');

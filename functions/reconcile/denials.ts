@@ -36,8 +36,8 @@ export async function tellOfDenials(sweep: string, pass: Pass, deps: ReconcileDe
       Where: untold.flatMap(({ What }) => What).join('; '),
       Since: first.Since,
       WhatToDo:
-        'Correct the role, policy or stack that AWS names. The sweeps go on, and make up for what they missed by themselves. ' +
-        'You are told again in a day.',
+        'Correct the role or policy that AWS names. In a target account, check that member-account.yaml is there, and as new ' +
+        'as this stack. The sweeps go on, and make up for what they missed. You are told again in a day.',
     });
     for (const denial of untold) {
       denial.ToldAt = now;

@@ -82,7 +82,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     });
     count('RolloutRepaired', pass.Repaired + pass.Started);
     count('ReconcileFailed', pass.Faults);
-    if (Task === 'certificates' && pass.Errors === 0) {
+    if (Task === 'certificates' && !pass.MustRepeat) {
       count('CertificatesCompared');
     }
     if (Task === 'nodes') {
@@ -92,7 +92,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     if (pass.Health) {
       showHealth(pass.Health);
     }
-    if (pass.SawNothing || (Task === 'certificates' && pass.Errors > 0)) {
+    if (pass.MustRepeat) {
       throw new RetryLater(`Parts of the fleet that could not be looked at: ${pass.Errors}`);
     }
     return pass;

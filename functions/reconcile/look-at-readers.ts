@@ -22,7 +22,7 @@ async function lookAt(deployment: Deployment, pass: Pass, deps: ReconcileDeps): 
   const { DeploymentId, CertName, CertificateArn, ReaderRoleArns: readers = [] } = deployment;
   const { MissingReaderRoleArns: told = [] } = deployment;
   const { iam } = await deps.connectTarget(deployment, [readerStatement(readers)]);
-  const { present, missing } = await findReaders(iam, readers);
+  const { present, missing, denied } = await findReaders(iam, readers);
   const absent = readers.filter(
     (arn) => missing.includes(arn) || (told.includes(arn) && !present.includes(arn)),
   );
@@ -43,5 +43,8 @@ async function lookAt(deployment: Deployment, pass: Pass, deps: ReconcileDeps): 
   }
   if (!isDeepStrictEqual(absent, told)) {
     await deps.inventory.noteMissingReaders(deployment, absent);
+  }
+  if (denied) {
+    throw denied;
   }
 }

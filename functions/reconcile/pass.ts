@@ -25,8 +25,8 @@ export interface Pass {
   Errors: number;
   /** Those of which no message tells. */
   Faults: number;
-  /** Nothing of the inventory could be read. */
-  SawNothing?: boolean;
+  /** Nothing of the inventory could be read, or not every certificate was compared. */
+  MustRepeat?: boolean;
   /** What of these AWS denied, for what part of the fleet. */
   Denied: { What: string; Why: string }[];
   /** Nodes on which a look found something else than what was installed, and nodes that it did not reach. */
@@ -61,8 +61,10 @@ export async function guarded(pass: Pass, what: string, work: () => Promise<void
     // Another function was faster.
     if (!isNamed(error, 'RolloutSuperseded')) {
       pass.Errors += 1;
-      if (isDenial(error)) {
-        pass.Denied.push({ What: what, Why: error.message.slice(0, 1000) });
+      if (isDenial(error) || isNamed(error, 'TargetAccessDenied')) {
+        // Without what is said around it: one cause has one text.
+        const why = error.message.split('AWS says: ').at(-1) as string;
+        pass.Denied.push({ What: what, Why: why.slice(0, 1000) });
       }
       logger.error(`${LOGGED.reconcileFailed} ${what}`, error as Error);
       return false;

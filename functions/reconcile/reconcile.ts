@@ -37,8 +37,9 @@ async function sweep(task: 'nodes' | 'certificates', pass: Pass, deps: Reconcile
       }
     });
   }
-  if (pass.Errors === STATUSES.length) {
-    pass.SawNothing = true;
+  const unread = pass.Errors;
+  if (unread === STATUSES.length) {
+    pass.MustRepeat = true;
     return;
   }
   const fleet = [...found.values()].filter(({ Status }) => Status !== 'DELETING');
@@ -56,7 +57,9 @@ async function sweep(task: 'nodes' | 'certificates', pass: Pass, deps: Reconcile
     await sweepNodes(onNodes, pass, deps);
     return;
   }
+  const before = pass.Errors;
   await compareCertificates(registered, pass, deps);
+  pass.MustRepeat = unread > 0 || pass.Errors > before;
   await lookAtReaders(registered, pass, deps);
   for (const deployment of found.values()) {
     if (deployment.Status === 'DELETING') {

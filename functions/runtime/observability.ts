@@ -47,7 +47,7 @@ const INSTALLATION_ENDS = [
 
 /** Every metric, by the function that publishes it. */
 export const METRICS = {
-  'deployments-api': ['RequestAccepted', 'RequestRefused'],
+  'deployments-api': ['RequestAccepted', 'RequestRefused', 'CallDenied'],
   'handle-renewal': ['RenewalStarted'],
   'start-installation': ['InstallationStarted', ...INSTALLATION_ENDS],
   'check-installation': ['InstallationPolled', ...INSTALLATION_ENDS],

@@ -1,5 +1,5 @@
 import { GetRoleCommand, type IAMClient } from '@aws-sdk/client-iam';
-import { isNamed } from '../domain/errors.ts';
+import { isDenial, isNamed } from '../domain/errors.ts';
 import { logger } from '../runtime/observability.ts';
 import type { SessionStatement } from './session.ts';
 
@@ -7,6 +7,8 @@ import type { SessionStatement } from './session.ts';
 export interface Readers {
   present: string[];
   missing: string[];
+  /** What the account said where it does not allow the question. */
+  denied?: Error;
 }
 
 /** IAM finds a role by its name: the path is left open. A session policy holds 2,048 characters, ten readers take half. */
@@ -18,7 +20,7 @@ export const readerStatement = (readers: readonly string[]): SessionStatement =>
 
 /**
  * Looks which reader roles exist. Only the whole ARN counts, as the policy of the bundle compares it. Nothing depends on
- * the answer but what people are told: an account whose member stack does not allow the call tells nothing.
+ * the answer but what people are told.
  */
 export async function findReaders(iam: IAMClient, readers: readonly string[]): Promise<Readers> {
   const found: Readers = { present: [], missing: [] };
@@ -32,6 +34,9 @@ export async function findReaders(iam: IAMClient, readers: readonly string[]): P
           found.missing.push(arn);
         } else {
           logger.info(`Whether ${arn} exists is not known`, error as Error);
+          if (isDenial(error)) {
+            found.denied = error;
+          }
         }
       }
     }),

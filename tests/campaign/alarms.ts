@@ -26,6 +26,7 @@ interface Alarm {
   Statistic: keyof typeof STATISTICS;
   Period: number;
   EvaluationPeriods: number;
+  DatapointsToAlarm?: number;
   Threshold: number;
   ComparisonOperator: keyof typeof COMPARISONS;
   TreatMissingData: 'breaching' | 'notBreaching' | 'ignore';
@@ -45,7 +46,7 @@ const COMPARISONS = {
 /**
  * The alarms of a stack, over the metrics that it is given. An alarm looks back over whole periods; where all of them are
  * missing, TreatMissingData decides (CloudWatch user guide, "Evaluating an alarm", "Configuring how alarms treat missing
- * data"). One metric an alarm, as many datapoints as periods.
+ * data"). One metric an alarm.
  */
 export class AlarmWatch {
   readonly #alarms: Alarm[];
@@ -71,6 +72,7 @@ export class AlarmWatch {
 
   #ringsOf(alarm: Alarm, until: number): Ring[] {
     const { AlarmName, EvaluationPeriods, Threshold, TreatMissingData } = alarm;
+    const { DatapointsToAlarm = EvaluationPeriods } = alarm;
     const periodMs = alarm.Period * 1000;
     const first = Math.ceil(this.#start / periodMs);
     const values = this.#valuesByPeriod(alarm, periodMs);
@@ -84,11 +86,12 @@ export class AlarmWatch {
     };
     const rings: Ring[] = [];
     let open: Ring | undefined;
-    for (let period = first + EvaluationPeriods - 1; (period + 1) * periodMs <= until; period += 1) {
-      const looked = Array.from({ length: EvaluationPeriods }, (_, back) => breaches(period - back));
+    for (let period = first; (period + 1) * periodMs <= until; period += 1) {
+      const periods = Array.from({ length: EvaluationPeriods }, (_, back) => period - back);
+      const looked = periods.filter((one) => one >= first).map(breaches);
       const known = looked.filter((breach) => breach !== undefined);
       if (known.length === 0) continue; // Keeps its state.
-      const isBreached = known.every(Boolean);
+      const isBreached = known.filter(Boolean).length >= DatapointsToAlarm;
       const at = (period + 1) * periodMs;
       if (isBreached && !open) {
         open = { alarm: AlarmName, at };

@@ -69,10 +69,9 @@ export class World {
   id = '';
   /** Milliseconds by which the clock of functions is wrong. */
   skew = 0;
-  /** Requests that were answered with a 5xx. */
-  refusals = 0;
   /** How often a caller of the API tries, half a minute apart. */
   patience = 4;
+  readonly #lengths = new Map<string, number>();
   #table!: DynamoDBDocumentClient;
   #functions!: ComposedFunctions;
 
@@ -133,7 +132,6 @@ export class World {
     for (let attempt = 1; ; attempt += 1) {
       const answer = await this.#invoke('DeploymentsApiFunction', event);
       if (answer.statusCode >= 500) {
-        this.refusals += 1;
         this.alarms.add({
           namespace: 'AWS/ApiGateway',
           name: '5XXError',
@@ -287,16 +285,19 @@ export class World {
     }));
   }
 
-  /** How full the queues are now, as CloudWatch sees it each minute. */
+  /** What has come into the queues since the last time, as CloudWatch sees it each minute. */
   sampleQueues(): void {
     for (const logicalId of ['UndeliveredEventsQueue', 'FailedEventsQueue']) {
-      const { physicalId = '', arn = '' } = central.resources.get(logicalId) ?? {};
+      const { arn = '' } = central.resources.get(logicalId) ?? {};
+      const { length } = this.cloud.services.sqs.messages(arn);
+      const before = this.#lengths.get(arn) ?? 0;
+      this.#lengths.set(arn, length);
       this.alarms.add({
         namespace: 'AWS/SQS',
-        name: 'ApproximateNumberOfMessagesVisible',
-        dimensions: { QueueName: physicalId },
+        name: 'NumberOfMessagesSent',
+        dimensions: { QueueName: arn.split(':').at(-1) ?? '' },
         at: this.clock.now().getTime(),
-        value: this.cloud.services.sqs.messages(arn).length,
+        value: length - before,
       });
     }
   }

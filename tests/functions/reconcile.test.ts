@@ -557,6 +557,59 @@ describe('nodes', () => {
   });
 });
 
+describe('what AWS denies to a sweep', () => {
+  const DENIED = {
+    name: 'AccessDeniedException',
+    message: 'User: reconcile is not authorized to perform: ssm:DescribeInstanceInformation on resource: *',
+    status: 403,
+  };
+  const deny = (times: number) =>
+    system.cloud.faults.inject({
+      operation: 'AmazonSSM.DescribeInstanceInformation',
+      kind: 'refuse',
+      error: DENIED,
+      times,
+    });
+
+  test('once is told nobody; for good it is told once a day, with all that AWS says', async () => {
+    await installed();
+    deny(1);
+    expect(await system.reconcile('nodes')).toMatchObject({ Errors: 1, Faults: 0 });
+    await letTimePass(1, 5);
+    expect(system.messages()).toEqual([]);
+
+    const denial = deny(Number.POSITIVE_INFINITY);
+    system.advance({ minutes: 5 });
+    await system.reconcile('nodes');
+    const since = system.clock.now().toISOString().slice(0, 16);
+    expect(system.messages()).toEqual([]);
+    await letTimePass(23, 60);
+    expect(system.messages()).toEqual([
+      {
+        Subject: 'Reconcile is denied ssm:DescribeInstanceInformation',
+        Message: expect.stringMatching(
+          new RegExp(`${DENIED.message.replace('*', '[*]')}.*${MEMBER}.*Since: ${since}`, 's'),
+        ),
+      },
+    ]);
+    await letTimePass(2, 60);
+    expect(system.messages()).toHaveLength(2);
+    denial.remove();
+    await letTimePass(30, 60);
+    expect(system.messages()).toHaveLength(2);
+  });
+
+  test('and cannot be told either, counts as a fault', async () => {
+    await installed();
+    deny(Number.POSITIVE_INFINITY);
+    system.sns.failNext('Publish', awsError('AuthorizationErrorException'), 'before', 1000);
+    expect(await system.reconcile('nodes')).toMatchObject({ Faults: 0 });
+    system.advance({ minutes: 5 });
+    expect((await system.reconcile('nodes')).Faults).toBeGreaterThan(0);
+    system.cloud.faults.clear();
+  });
+});
+
 test('a sweep that can read nothing of the inventory fails, so that Lambda repeats it', async () => {
   system.dynamodb.failNext('Query', awsError('ResourceNotFoundException'), 'before', STATUSES.length);
   await expect(system.reconcile('certificates')).rejects.toThrow(
