@@ -41,7 +41,7 @@ export class Sts {
 
   /** For policies: the role as far as its trust is concerned. */
   state(arn: string): RoleState | undefined {
-    const role = this.#kernel.identities.role(arn);
+    const role = this.#kernel.identities.known(arn);
     return role && { arn, account: role.account, tags: role.tags, trustPolicy: role.trustPolicy };
   }
 
@@ -50,7 +50,7 @@ export class Sts {
     const { RoleArn, RoleSessionName: name } = input;
     const { identities } = this.#kernel;
     const seconds = Number(input.DurationSeconds ?? DEFAULT_SECONDS);
-    const role = identities.role(RoleArn);
+    const role = identities.known(RoleArn);
     // Whether a role exists is not told: authorization has refused the call before.
     if (!role)
       throw new ServiceError('AccessDenied', `Not authorized to perform: sts:AssumeRole on ${RoleArn}`, 403);
