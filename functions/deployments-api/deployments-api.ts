@@ -22,8 +22,8 @@ import { type AdvanceDeps, advance, beginDryRun } from '../rollouts/advance.ts';
 import { type RemovalDeps, removeDeployment } from '../rollouts/removal.ts';
 import { count, logger } from '../runtime/observability.ts';
 import { listNodes } from '../target-account/nodes.ts';
-import { findReaders, readerStatement } from '../target-account/readers.ts';
-import { type ConnectTarget, inTarget } from '../target-account/session.ts';
+import { findReaders } from '../target-account/readers.ts';
+import { type ConnectTarget, inTarget, type SessionStatement } from '../target-account/session.ts';
 import {
   type EndpointQuery,
   type FleetQuery,
@@ -319,20 +319,20 @@ async function deployableCertificate(
 /** Proves that the target account can be reached, and looks at the nodes or readers. Changes nothing there. */
 async function lookAtTarget(deploymentId: string, order: Order, deps: DeploymentsApiDeps): Promise<string[]> {
   const { ReaderRoleArns: readers } = order;
-  const { iam, ssm } = await deps.connectTarget({ ...order, DeploymentId: deploymentId }, [
-    readers
-      ? readerStatement(readers)
-      : // DescribeInstanceInformation has no resource level.
-        { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
-  ]);
+  const connect = (statements: SessionStatement[]) =>
+    deps.connectTarget({ ...order, DeploymentId: deploymentId }, statements);
   if (readers) {
-    const { missing } = await findReaders(iam, readers);
+    const { missing } = await findReaders(connect, readers);
     return missing.map(
       (arn) =>
         `The role ${arn} does not exist. It can read the bundle as soon as a role of exactly this ARN exists; ` +
         'the other readers do not wait for it.',
     );
   }
+  // DescribeInstanceInformation has no resource level.
+  const { ssm } = await connect([
+    { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
+  ]);
   const nodes = await inTarget(order, () => listNodes(ssm, order));
   if (nodes.length === 0) {
     return [

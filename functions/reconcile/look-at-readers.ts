@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { type Deployment, timestamp } from '../domain/deployment.ts';
 import { placeOf, SUBJECTS } from '../domain/notification.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
-import { findReaders, readerStatement } from '../target-account/readers.ts';
+import { findReaders } from '../target-account/readers.ts';
 import { guarded, type Pass, type ReconcileDeps } from './pass.ts';
 
 /** Each makes a call, and one for each of its readers. IAM publishes no quota. */
@@ -21,8 +21,10 @@ export async function lookAtReaders(fleet: Deployment[], pass: Pass, deps: Recon
 async function lookAt(deployment: Deployment, pass: Pass, deps: ReconcileDeps): Promise<void> {
   const { DeploymentId, CertName, CertificateArn, ReaderRoleArns: readers = [] } = deployment;
   const { MissingReaderRoleArns: told = [] } = deployment;
-  const { iam } = await deps.connectTarget(deployment, [readerStatement(readers)]);
-  const { present, missing, denied } = await findReaders(iam, readers);
+  const { present, missing, denied } = await findReaders(
+    (statements) => deps.connectTarget(deployment, statements),
+    readers,
+  );
   const absent = readers.filter(
     (arn) => missing.includes(arn) || (told.includes(arn) && !present.includes(arn)),
   );

@@ -90,7 +90,13 @@ export class World {
             }) as Handler
           )(event, context),
         );
-    world.cloud = await createCloud({ clock, authority: await authority, quotas: false, handlerOf });
+    world.cloud = await createCloud({
+      clock,
+      delays: true,
+      authority: await authority,
+      quotas: false,
+      handlerOf,
+    });
     const { cloud } = world;
     world.#functions = new ComposedFunctions(cloud, central);
     await cloud.deploy(central);

@@ -27,6 +27,8 @@ async function readAs(name: string, SecretId: string, tags: Record<string, strin
         : [],
     tags,
   });
+  // The role was there before the order.
+  cloud.settle();
   const user = cloud.createUser(CENTRAL.account, `user-of-${name}`, [
     { Version: '2012-10-17', Statement: [{ Effect: 'Allow', Action: 'sts:AssumeRole', Resource: '*' }] },
   ]);

@@ -9,7 +9,10 @@ import { CENTRAL, deployFleet, type Fleet } from '../../local/example-fleet.ts';
 export function testFleet(options: Parameters<typeof deployFleet>[1] = {}, timeScale = 0.005): () => Fleet {
   let fleet: Fleet;
   beforeAll(async () => {
-    fleet = await deployFleet(await startCloud({ timeScale, quotas: false, environments: 1 }), options);
+    fleet = await deployFleet(
+      await startCloud({ timeScale, quotas: false, environments: 1, delays: true }),
+      options,
+    );
   });
   afterAll(async () => {
     await Promise.all(fleet.nodes.map(({ server }) => server.stop()));
@@ -52,6 +55,8 @@ export const order = (CertificateArn: string, TargetTagValue: string, more: obje
 
 /** POSTs a deployment, waits until everything has come to rest, and gives what the inventory says then. */
 export async function deploy(fleet: Fleet, certName: string, body: object) {
+  // The servers, roles and tags that a test made a moment ago stand for such as have been there for long.
+  fleet.cloud.settle();
   const started = await call(fleet, 'POST', `/certificates/${certName}/deployments`, body);
   if (started.status !== 202) {
     throw new Error(`POST was answered with ${started.status} ${JSON.stringify(started.body)}`);

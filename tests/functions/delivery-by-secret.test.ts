@@ -206,6 +206,18 @@ describe('readers', () => {
     expect(await system.deployment(id)).toMatchObject({ MissingReaderRoleArns: [OTHER] });
   });
 
+  test('ten of the longest names fit into what the session of the call may hold', async () => {
+    const roles = Array.from({ length: 10 }, (_, index) =>
+      `${OTHER}-${index}`.padEnd(OTHER.length + 51, 'x'),
+    );
+    for (const role of roles.slice(1)) system.addRole(role);
+    const { status, body } = await register({ ReaderRoleArns: roles });
+    expect([status, body.Warnings]).toEqual([202, [missing(roles[0] as string)]]);
+    await system.runAll();
+    await system.reconcile('certificates');
+    expect(await system.deployment(body.DeploymentId)).toMatchObject({ MissingReaderRoleArns: [roles[0]] });
+  });
+
   test('one that is made again under its ARN reads at once, and people are told when it is gone anew', async () => {
     system.addRole(OTHER);
     const id = await deliver();

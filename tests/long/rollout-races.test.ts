@@ -7,7 +7,7 @@ import { System } from '../functions/support/system.ts';
 
 describe('two requests at once', () => {
   test('start one rollout, whichever comes first: a thousand races of two who advance', async () => {
-    const system = await System.create();
+    const system = await System.create({ delays: true });
     const { body } = await system.register({ CertificateArn: await system.acm.issue('web') });
     await system.runAll();
     const deployment = (await system.inventory.get(body.DeploymentId)) as Deployment;

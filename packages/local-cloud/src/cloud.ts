@@ -9,6 +9,7 @@ import { ApiGateway } from './services/api-gateway.ts';
 import { Automation } from './services/automation.ts';
 import { CertificateAuthority } from './services/certificate-authority.ts';
 import { type Clock, CloudClock } from './services/clock.ts';
+import { type DelayOptions, Delays } from './services/delays.ts';
 import { type CodeOf, deploy } from './services/deploy.ts';
 import { DynamoDb } from './services/dynamodb.ts';
 import { type ClientConfig, Endpoint, signingName } from './services/endpoint.ts';
@@ -68,6 +69,11 @@ export interface WorldOptions {
    * Default 4; with 1, invocations of one function take turns.
    */
   environments?: number;
+  /**
+   * What others see late: changes of IAM, tags, indexes and the list of nodes; `true` has the sizes of DELAYS. What there
+   * is at the first call counts as seen, and so does what a deployment makes. Default none.
+   */
+  delays?: DelayOptions;
   /** Request quotas such as one StartAutomationExecution a second. Default true. */
   quotas?: boolean;
   /** The code of each function that a template declares; asked when the template is deployed. */
@@ -141,6 +147,8 @@ export interface Cloud {
   operations(): Record<string, string[]>;
   /** What was asked of the cloud that it does not model, and faults of its own. `stop` throws when there are any. */
   failures: string[];
+  /** Whatever was changed so far is seen from now on, whatever the delays. */
+  settle(): void;
   /** Switches request quotas on and off. */
   setQuotas(enabled: boolean): void;
   clientConfig(identity: Identity, region: string): ClientConfig;
@@ -198,6 +206,7 @@ export async function startCloud(options: CloudOptions = {}): Promise<Cloud> {
 class LocalCloud implements Cloud, Kernel {
   readonly partition: string;
   readonly clock: Clock;
+  readonly delays: Delays;
   readonly faults = new FaultPlan();
   readonly record: Recorder;
   readonly identities: Identities;
@@ -219,13 +228,17 @@ class LocalCloud implements Cloud, Kernel {
     void this.#end().finally(() => process.kill(process.pid, signal));
   };
   #ended: Promise<void> | undefined;
+  #isCalled = false;
 
   constructor(options: WorldOptions, authority: CertificateAuthority) {
     const { partition = 'aws', timeScale = 1, quotas = true } = options;
     this.partition = partition;
     this.clock = options.clock ?? new CloudClock(timeScale);
     this.record = new Recorder(this.clock, options.keepsRecord);
-    this.identities = new Identities(partition, this.clock, (call) => this.record.call(call));
+    this.delays = new Delays(options.delays, this.clock);
+    this.identities = new Identities(partition, this.clock, this.delays.iam, (call) =>
+      this.record.call(call),
+    );
     this.#codeOf = options.codeOf ?? noCode;
     this.#report = options.report ?? ((failure) => process.stderr.write(`local cloud: ${failure}\n`));
     this.#lenient = options.lenient ?? false;
@@ -279,6 +292,8 @@ class LocalCloud implements Cloud, Kernel {
 
   // biome-ignore lint/suspicious/noExplicitAny: the output's shape is the operation's
   call(operation: string, input: unknown, caller: Caller): Promise<any> {
+    if (!this.#isCalled) this.settle();
+    this.#isCalled = true;
     return this.#calls.call(operation, input, caller);
   }
 
@@ -315,6 +330,10 @@ class LocalCloud implements Cloud, Kernel {
     return Object.fromEntries(
       [...grouped].map(([service, found]) => [service, found.map(([, name]) => name)]),
     );
+  }
+
+  settle(): void {
+    this.delays.settle();
   }
 
   setQuotas(enabled: boolean): void {

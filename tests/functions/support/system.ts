@@ -18,7 +18,7 @@ import type { Installation } from '../../../functions/domain/installation.ts';
 import { Inventory } from '../../../functions/inventory/inventory.ts';
 import { advanceDepsFrom } from '../../../functions/rollouts/advance.ts';
 import type { Clients } from '../../../functions/runtime/clients.ts';
-import { createCloud } from '../../../local/cloud.ts';
+import { createCloud, type WorldOptions } from '../../../local/cloud.ts';
 import { ComposedFunctions, type FunctionName } from '../../../local/composed-functions.ts';
 import { ScriptedNode } from '../../../local/scripted-node.ts';
 import { ServiceView } from './service-view.ts';
@@ -246,13 +246,14 @@ export class System {
   }
 
   /** The central stack, and member stacks in the central and in another account. */
-  static async create(): Promise<System> {
+  static async create({ delays }: Pick<WorldOptions, 'delays'> = {}): Promise<System> {
     const clock = new VirtualClock(START);
     const cloud = await createCloud({
       clock,
       authority: await authority,
       quotas: false,
       holdsExecutions: true,
+      ...(delays ? { delays } : {}),
     });
     await cloud.deploy(stack);
     const system = new System(cloud, clock);

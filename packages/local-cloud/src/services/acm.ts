@@ -117,7 +117,8 @@ export class Acm {
   state(account: string, region: string, arn: string): CertificateState | undefined {
     const certificate = this.#certificates.of(account, region).get(arn);
     if (!certificate) return undefined;
-    const { names, keyAlgorithm, tags } = certificate;
+    const { names, keyAlgorithm } = certificate;
+    const tags = this.#kernel.delays.tags.seen(certificate, 'tags');
     return { arn, domainNames: names, keyAlgorithm, tags };
   }
 
@@ -148,6 +149,7 @@ export class Acm {
     const { id, ...given } = options;
     const certificate = this.#create(account, region, given.names, given.keyAlgorithm ?? 'RSA_2048', id);
     Object.assign(certificate, given);
+    this.#kernel.delays.tags.watch(certificate, 'tags');
     if (options.status !== 'PENDING_VALIDATION') await this.#issue(certificate, 'ISSUANCE');
     if (options.status) certificate.status = options.status;
     return certificate.arn;
@@ -243,6 +245,7 @@ export class Acm {
     const tags = withTags({}, input.Tags ?? []);
     const certificate = this.#create(account, region, names, algorithm);
     certificate.tags = tags;
+    this.#kernel.delays.tags.watch(certificate, 'tags');
     // Export "can't be changed after the certificate is created", and is off unless asked for.
     certificate.exportable = input.Options?.Export === 'ENABLED';
     if (token) certificate.idempotency = { token, request: text, at: now };

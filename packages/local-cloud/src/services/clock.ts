@@ -8,7 +8,7 @@ export interface Clock {
   sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
   /** Calls back at a date of this clock, never scaled. Returns what cancels it. */
   at(date: Date, call: () => void): () => void;
-  /** Milliseconds of waits that have passed since some moment: what quotas are refilled by. */
+  /** Milliseconds of waits that have passed since some moment: what quotas and delays go by. */
   elapsed(): number;
   /** The offset to the machine's time in milliseconds, shared with the workers that run functions. */
   readonly shared: Float64Array;
@@ -79,7 +79,7 @@ export class CloudClock implements Clock {
   }
 
   elapsed(): number {
-    return performance.now() / (this.#timeScale || 1e-6);
+    return performance.now() / (this.#timeScale || 1e-6) + (this.shared[0] as number);
   }
 
   during<T>(work: Promise<T>): Promise<T> {

@@ -56,6 +56,8 @@ export async function deploy(deployed: Deployed, services: Services, codeOf: Cod
       managedPolicyArns,
       tags,
       maxSessionSeconds,
+      // CloudFormation goes on when a role can be used.
+      isKnownAtOnce: true,
     });
   }
   // What others refer to comes first; the rest in the template's order.

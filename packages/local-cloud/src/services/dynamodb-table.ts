@@ -1,4 +1,5 @@
 import { NotModelled } from '../iam/not-modelled.ts';
+import type { Due, Lag } from './delays.ts';
 import {
   type Action,
   type Call,
@@ -90,27 +91,34 @@ export function refuseRare(input: object, isRead: boolean): void {
  * DynamoDB's model first.
  *
  * Answers share their items with the table, which replaces items and never changes them: an answer stays as it was.
- * Indexes are consistent at once. Items that are equal in an index's keys come in the order of the table's keys, and
- * so do partitions in a Scan; DynamoDB promises no order there.
+ * Indexes, and reads of the table that are not consistent, follow the writes a lag later, all at one pace; reads that
+ * follow each other never go back in time. Items that are equal in an index's keys come in the order of the table's keys,
+ * and so do partitions in a Scan; DynamoDB promises no order there.
  */
 export class Table {
   readonly properties: TableProperties;
   readonly #items: SortedIndex;
+  /** What reads that are not consistent find: the same items, a lag later. */
+  readonly #replica: SortedIndex;
+  readonly #unseen: { old: Item | undefined; item: Item | undefined; size: number; due: Due }[] = [];
+  readonly #lag: Lag | undefined;
   readonly #indexes: SortedIndex[];
   readonly #indexKeys: Key[];
 
-  constructor(properties: TableProperties) {
+  constructor(properties: TableProperties, lag?: Lag) {
     const { KeySchema, GlobalSecondaryIndexes = [] } = properties;
     if ('LocalSecondaryIndexes' in properties) throw new NotModelled('local secondary indexes');
     this.properties = properties;
     this.#items = new SortedIndex(properties, { KeySchema });
+    this.#lag = lag?.isOn ? lag : undefined;
+    this.#replica = this.#lag ? new SortedIndex(properties, { KeySchema }) : this.#items;
     this.#indexes = GlobalSecondaryIndexes.map((index) => new SortedIndex(properties, index));
     this.#indexKeys = this.#indexes.flatMap(({ keys }) => keys);
   }
 
   getItem(input: TableInput): Consumed & { Item?: Item } {
     const { ProjectionExpression: paths } = this.#expressions(input, 'ProjectionExpression');
-    const row = this.#items.find(this.#key(input));
+    const row = this.#index(input).find(this.#key(input));
     const Item = row && paths ? projected(row.item, paths) : row?.item;
     return { ...(Item ? { Item } : {}), ...consumed(input, row?.size ?? 0) };
   }
@@ -186,11 +194,25 @@ export class Table {
 
   #write(old: Item | undefined, item: Item | undefined): void {
     const size = item ? checkedSize(item) : 0;
-    for (const index of [this.#items, ...this.#indexes]) index.replace(old, item, size);
+    this.#items.replace(old, item, size);
+    if (this.#lag) this.#unseen.push({ old, item, size, due: this.#lag.due() });
+    else for (const index of this.#indexes) index.replace(old, item, size);
+    this.#catchUp();
+  }
+
+  /** Brings the replica and the indexes to where they would be by now. */
+  #catchUp(): void {
+    const lag = this.#lag;
+    if (!lag) return;
+    const end = this.#unseen.findIndex(({ due }) => !lag.isSeen(due));
+    for (const { old, item, size } of this.#unseen.splice(0, end < 0 ? this.#unseen.length : end)) {
+      for (const index of [this.#replica, ...this.#indexes]) index.replace(old, item, size);
+    }
   }
 
   #index({ IndexName, ConsistentRead }: TableInput): SortedIndex {
-    if (IndexName == null) return this.#items;
+    this.#catchUp();
+    if (IndexName == null) return ConsistentRead ? this.#items : this.#replica;
     const index = this.#indexes.find(({ name }) => name === IndexName);
     if (!index) refuse(`The table does not have the specified index: ${IndexName}`);
     if (ConsistentRead) refuse('Consistent reads are not supported on global secondary indexes');

@@ -1,5 +1,6 @@
 import { NotModelled } from '../iam/not-modelled.ts';
 import type { PolicedState } from '../iam/operations.ts';
+import type { Lag } from './delays.ts';
 import { refuseRare, Table, type TableInput, type TableProperties } from './dynamodb-table.ts';
 import { type Item, itemSize, refuse } from './dynamodb-values.ts';
 import {
@@ -34,8 +35,10 @@ interface BatchGetInput {
 export class DynamoDb {
   readonly operations: Operations;
   readonly #tables = new Regional(() => new Map<string, Table>());
+  readonly #lag: Lag;
 
-  constructor({ record }: Pick<Kernel, 'record'>) {
+  constructor({ record, delays }: Pick<Kernel, 'record' | 'delays'>) {
+    this.#lag = delays.indexes;
     const on = (work: (table: Table, input: TableInput) => object) => (input: TableInput, caller: Caller) =>
       work(this.#table(input.TableName as string, caller), input);
     const write = (work: Operation) => (input: object, caller: Caller) => {
@@ -64,7 +67,7 @@ export class DynamoDb {
   clear(arn: string): void {
     const { tables, name } = this.#place(arn, {});
     const { properties } = tables.get(name) ?? {};
-    if (properties) tables.set(name, new Table(properties));
+    if (properties) tables.set(name, new Table(properties, this.#lag));
   }
 
   /** Creates a table from the properties of AWS::DynamoDB::Table. */
@@ -72,7 +75,7 @@ export class DynamoDb {
     const name = String(properties.TableName);
     const tables = this.#tables.of(account, region);
     if (tables.has(name)) throw new ServiceError('ResourceInUseException', `Table already exists: ${name}`);
-    tables.set(name, new Table(properties as unknown as TableProperties));
+    tables.set(name, new Table(properties as unknown as TableProperties, this.#lag));
   }
 
   #table(nameOrArn: string, caller: Caller): Table {

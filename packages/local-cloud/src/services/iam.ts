@@ -5,8 +5,8 @@ import { type Caller, type Kernel, type Operations, ServiceError } from './servi
  * AWS Identity and Access Management, as far as its API is called. Roles come from templates and from `identities`.
  * Source: API reference (service model of botocore 1.44).
  *
- * Not modelled: that IAM is one for all Regions of a partition and signs for one of them, and that a role which was just
- * made or deleted is not seen so at once.
+ * Not modelled: that IAM is one for all Regions of a partition and signs for one of them.
+ * UNCONFIRMED: that GetRole knows as little as decisions do of what was just changed.
  */
 export class Iam {
   readonly operations: Operations = {

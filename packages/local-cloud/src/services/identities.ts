@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type AccessRequest, evaluate, type PolicyDocument, type Principal } from '../iam/evaluate.ts';
 import { NotModelled } from '../iam/not-modelled.ts';
 import type { Clock } from './clock.ts';
+import type { Lag } from './delays.ts';
 import type { RecordedCall } from './recording.ts';
 import { type Caller, parseArn, randomText, ServiceError } from './service.ts';
 
@@ -25,6 +26,8 @@ export interface Role {
   tags: Record<string, string>;
   maxSessionSeconds: number;
   createdAt: Date;
+  /** False once it was deleted. */
+  exists: boolean;
 }
 
 interface User {
@@ -62,6 +65,8 @@ interface RoleOptions {
   managedPolicyArns?: string[];
   tags?: Record<string, string>;
   maxSessionSeconds?: number;
+  /** Default: once the delay has passed. */
+  isKnownAtOnce?: boolean;
 }
 
 interface SessionOptions {
@@ -85,6 +90,7 @@ const managedByAws = ['AmazonSSMManagedInstanceCore', 'AWSXRayDaemonWriteAccess'
 export class Identities {
   readonly #partition: string;
   readonly #clock: Clock;
+  readonly #lag: Lag;
   readonly #users = new Set<string>();
   readonly #roles = new Map<string, Role>();
   readonly #managedPolicies = new Map<string, PolicyDocument>();
@@ -92,9 +98,10 @@ export class Identities {
   readonly #record: (call: RecordedCall) => void;
 
   /** `record` is told how every role was taken on by an AWS service, as CloudTrail is: AssumeRole by the service. */
-  constructor(partition: string, clock: Clock, record: (call: RecordedCall) => void = () => {}) {
+  constructor(partition: string, clock: Clock, lag: Lag, record: (call: RecordedCall) => void = () => {}) {
     this.#partition = partition;
     this.#clock = clock;
+    this.#lag = lag;
     this.#record = record;
   }
 
@@ -117,8 +124,9 @@ export class Identities {
 
   createRole(account: string, options: RoleOptions): Role {
     const arn = `arn:${this.#partition}:iam::${account}:role${options.path ?? '/'}${options.name}`;
-    if (this.#roles.has(arn)) throw new Error(`role ${arn} exists already`);
+    if (this.role(arn)) throw new Error(`role ${arn} exists already`);
     const role: Role = {
+      exists: options.isKnownAtOnce ?? false,
       arn,
       name: options.name,
       account,
@@ -130,26 +138,43 @@ export class Identities {
       maxSessionSeconds: options.maxSessionSeconds ?? 3600,
       createdAt: this.#clock.now(),
     };
+    this.#lag.watch(role, 'exists', 'tags', 'trustPolicy', 'inlinePolicies', 'managedPolicyArns');
+    if (!role.exists) role.exists = true;
     this.#roles.set(arn, role);
     return role;
   }
 
   deleteRole(arn: string): void {
-    this.#roles.delete(arn);
+    const role = this.#roles.get(arn);
+    if (role) role.exists = false;
   }
 
+  /** As it is, for those who change it. */
   role(arn: string): Role | undefined {
-    return this.#roles.get(arn);
+    const role = this.#roles.get(arn);
+    return role?.exists ? role : undefined;
   }
 
-  /** By its name alone, which is taken once in an account, whatever the path. */
+  /** As decisions and services know it. */
+  known(arn: string): Role | undefined {
+    const role = this.#roles.get(arn);
+    return role && this.#knownOf(role);
+  }
+
+  #knownOf(role: Role): Role | undefined {
+    const known = this.#lag.view(role);
+    return known.exists ? known : undefined;
+  }
+
+  /** As it is known, by its name alone, which is taken once in an account, whatever the path. */
   roleNamed(account: string, name: string): Role | undefined {
-    return [...this.#roles.values()].find((role) => role.account === account && role.name === name);
+    const named = [...this.#roles.values()].filter((role) => role.account === account && role.name === name);
+    return named.map((role) => this.#knownOf(role)).find((role) => role !== undefined);
   }
 
-  /** Whether there is such a role or user. */
+  /** Whether such a role or user is known. */
   exists(arn: string): boolean {
-    return this.#roles.has(arn) || this.#users.has(arn);
+    return this.known(arn) !== undefined || this.#users.has(arn);
   }
 
   putManagedPolicy(arn: string, document: PolicyDocument): void {
@@ -187,7 +212,7 @@ export class Identities {
     context: Record<string, string>,
     options: SessionOptions,
   ): Identity {
-    const role = this.#roles.get(roleArn);
+    const role = this.known(roleArn);
     const denied = (why: string) =>
       new ServiceError(
         'AccessDenied',
@@ -234,7 +259,7 @@ export class Identities {
   }
 
   /**
-   * Policies and tags are read at each call: a changed policy counts at once (AWS: within seconds). UNCONFIRMED: that
+   * Policies and tags of the role are read at each call, as they are known then; session tags stay. UNCONFIRMED: that
    * sessions have the tags which their role gets after they began.
    */
   callerOf(key: AccessKey, region: string): Caller {
@@ -258,7 +283,7 @@ export class Identities {
       return { account: owner.account, arn: owner.arn, tags: owner.tags, identityPolicies: owner.policies };
     }
     // A role that was deleted leaves sessions that may do nothing.
-    const role = this.#roles.get(owner.role.arn) ?? {
+    const role = this.known(owner.role.arn) ?? {
       ...owner.role,
       inlinePolicies: [],
       managedPolicyArns: [],

@@ -26,6 +26,8 @@ export interface AgentAnswer {
 export interface ManagedNode {
   /** Changed while the node lives: online, tags. */
   spec: NodeSpec;
+  /** False: stopped or terminated. */
+  exists: boolean;
   account: string;
   region: string;
   roleName: string;
@@ -46,6 +48,8 @@ interface Filter {
  * SSM managed nodes: which there are, and DescribeInstanceInformation. Source: API reference (service model of
  * botocore 1.43).
  *
+ * UNCONFIRMED: that commands reach a node, or are refused for want of it, whatever the list still says of it.
+ *
  * Not modelled: associations, inventory, activations, Greengrass devices.
  */
 export class ManagedNodes {
@@ -61,21 +65,25 @@ export class ManagedNodes {
     this.#kernel = kernel;
   }
 
-  add(node: Omit<ManagedNode, 'registeredAt' | 'lastPing'>): ManagedNode {
+  add(node: Omit<ManagedNode, 'exists' | 'registeredAt' | 'lastPing'>): ManagedNode {
     const now = this.#kernel.clock.now();
-    const added = { ...node, registeredAt: now, lastPing: now };
+    const { nodes, tags } = this.#kernel.delays;
+    const added = nodes.watch({ ...node, exists: false, registeredAt: now, lastPing: now }, 'exists');
+    added.exists = true;
+    nodes.watch(added.spec, 'online', 'agentVersion');
+    tags.watch(added.spec, 'tags');
     this.#nodes.of(node.account, node.region).set(node.spec.id, added);
     return added;
   }
 
   /** A terminated node is no longer listed: "information for nodes that are Stopped or Terminated" is not given. */
   remove(node: ManagedNode): void {
-    this.#nodes.of(node.account, node.region).delete(node.spec.id);
+    node.exists = false;
   }
 
   /** A node that was stopped runs again. */
   restore(node: ManagedNode): void {
-    this.#nodes.of(node.account, node.region).set(node.spec.id, node);
+    node.exists = true;
   }
 
   setOnline(node: ManagedNode, online: boolean): void {
@@ -102,23 +110,29 @@ export class ManagedNodes {
   }
 
   find(account: string, region: string, id: string): ManagedNode | undefined {
-    return this.#nodes.of(account, region).get(id);
+    const node = this.#nodes.of(account, region).get(id);
+    return node?.exists ? node : undefined;
+  }
+
+  #tagsOf({ spec }: ManagedNode): Record<string, string> {
+    return this.#kernel.delays.tags.seen(spec, 'tags');
   }
 
   /** Nodes whose tag `key` has one of the values; no values: any value. Tag keys are case-sensitive. */
   byTag(account: string, region: string, key: string, values: string[]): ManagedNode[] {
-    return [...this.#nodes.of(account, region).values()].filter(({ spec }) => {
-      const value = spec.tags[key];
-      return value !== undefined && (values.length === 0 || values.includes(value));
+    return [...this.#nodes.of(account, region).values()].filter((node) => {
+      const value = this.#tagsOf(node)[key];
+      return node.exists && value !== undefined && (values.length === 0 || values.includes(value));
     });
   }
 
-  state({ spec, account, region }: ManagedNode): TaggedState {
+  state(node: ManagedNode): TaggedState {
+    const { spec, account, region } = node;
     const place = (service: string) => `arn:${this.#kernel.partition}:${service}:${region}:${account}`;
     const arn = spec.id.startsWith('mi-')
       ? `${place('ssm')}:managed-instance/${spec.id}`
       : `${place('ec2')}:instance/${spec.id}`;
-    return { arn, tags: spec.tags };
+    return { arn, tags: this.#tagsOf(node) };
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
@@ -142,11 +156,14 @@ export class ManagedNodes {
       throw new ServiceError('InvalidFilterKey', 'Tag filters cannot be combined with other filters.');
     }
     const ids = filters.filter(({ Key }) => Key === 'InstanceIds').flatMap(({ Values }) => Values);
-    const unknown = ids.find((id) => !this.find(account, region, id));
+    const { nodes } = this.#kernel.delays;
+    const all = this.#nodes.of(account, region);
+    const isListed = (node: ManagedNode | undefined) => node !== undefined && nodes.seen(node, 'exists');
+    const unknown = ids.find((id) => !isListed(all.get(id)));
     // "If you specify a node ID that isn't valid or a node that you don't own, you receive an error."
     if (unknown) throw new ServiceError('InvalidInstanceId', `Instance ${unknown} is not a managed node.`);
-    const found = [...this.#nodes.of(account, region).values()].filter((node) =>
-      filters.every((filter) => fits(node, filter)),
+    const found = [...all.values()].filter(
+      (node) => isListed(node) && filters.every((filter) => this.#fits(node, filter)),
     );
     const { items, nextToken } = page(
       found,
@@ -162,12 +179,14 @@ export class ManagedNodes {
   }
 
   #information({ spec, roleName, registeredAt, lastPing }: ManagedNode) {
+    const { nodes } = this.#kernel.delays;
+    const online = nodes.seen(spec, 'online');
     const isHybrid = spec.id.startsWith('mi-');
     return {
       InstanceId: spec.id,
-      PingStatus: pingStatus(spec),
-      LastPingDateTime: spec.online ? this.#kernel.clock.now() : lastPing,
-      AgentVersion: spec.agentVersion,
+      PingStatus: pingStatus(online),
+      LastPingDateTime: online ? this.#kernel.clock.now() : lastPing,
+      AgentVersion: nodes.seen(spec, 'agentVersion'),
       IsLatestVersion: true,
       PlatformType: spec.platform,
       PlatformName: spec.platform === 'Linux' ? 'Amazon Linux' : 'Microsoft Windows Server 2025',
@@ -181,27 +200,29 @@ export class ManagedNodes {
       ...(isHybrid ? { IamRole: roleName, RegistrationDate: registeredAt } : {}),
     };
   }
-}
 
-function pingStatus({ online }: NodeSpec): string {
-  return online ? 'Online' : 'ConnectionLost';
-}
-
-function fits({ spec }: ManagedNode, { Key, Values }: Filter): boolean {
-  if (Key.startsWith('tag:')) {
-    const value = spec.tags[Key.slice(4)];
-    return value !== undefined && Values.includes(value);
+  #fits(node: ManagedNode, { Key, Values }: Filter): boolean {
+    const { spec } = node;
+    const { nodes } = this.#kernel.delays;
+    if (Key.startsWith('tag:')) {
+      const value = this.#tagsOf(node)[Key.slice(4)];
+      return value !== undefined && Values.includes(value);
+    }
+    if (Key === 'tag-key') return Values.some((key) => this.#tagsOf(node)[key] !== undefined);
+    const fields: Record<string, string> = {
+      InstanceIds: spec.id,
+      PingStatus: pingStatus(nodes.seen(spec, 'online')),
+      PlatformType: spec.platform,
+      PlatformTypes: spec.platform,
+      AgentVersion: nodes.seen(spec, 'agentVersion'),
+      ResourceType: spec.id.startsWith('mi-') ? 'ManagedInstance' : 'EC2Instance',
+    };
+    const value = fields[Key];
+    if (value === undefined) throw new ServiceError('InvalidFilterKey', `The filter ${Key} is not valid.`);
+    return Values.includes(value);
   }
-  if (Key === 'tag-key') return Values.some((key) => spec.tags[key] !== undefined);
-  const fields: Record<string, string> = {
-    InstanceIds: spec.id,
-    PingStatus: pingStatus(spec),
-    PlatformType: spec.platform,
-    PlatformTypes: spec.platform,
-    AgentVersion: spec.agentVersion,
-    ResourceType: spec.id.startsWith('mi-') ? 'ManagedInstance' : 'EC2Instance',
-  };
-  const value = fields[Key];
-  if (value === undefined) throw new ServiceError('InvalidFilterKey', `The filter ${Key} is not valid.`);
-  return Values.includes(value);
+}
+
+function pingStatus(online: boolean): string {
+  return online ? 'Online' : 'ConnectionLost';
 }

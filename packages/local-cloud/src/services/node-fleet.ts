@@ -95,6 +95,8 @@ export class NodeFleet {
       managedPolicyArns: options.managedPolicyArns ?? this.#defaultPolicies.get(`${account} ${region}`) ?? [],
       inlinePolicies: options.inlinePolicies ?? [],
       tags: options.roleTags ?? { ...tags },
+      // The agent has taken it on when the node appears.
+      isKnownAtOnce: true,
     });
     const session = this.#nodeSession(kind, role.arn, id, account, region);
     const common = {

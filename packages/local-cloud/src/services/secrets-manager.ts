@@ -98,7 +98,8 @@ export class SecretsManager {
   state(account: string, region: string, id: string): SecretState | undefined {
     const secret = this.#lookUp(id, account, region);
     if (!secret) return undefined;
-    const { arn, name, tags, policy } = secret;
+    const { arn, name, policy } = secret;
+    const tags = this.#kernel.delays.tags.seen(secret, 'tags');
     return { arn, name, tags, ...(policy ? { policy } : {}) };
   }
 
@@ -224,7 +225,7 @@ export class SecretsManager {
     };
     const hasValue = SecretString !== undefined || SecretBinary !== undefined;
     if (hasValue) this.#addVersion(secret, token, input, ['AWSCURRENT']);
-    secrets.set(name, secret);
+    secrets.set(name, this.#kernel.delays.tags.watch(secret, 'tags'));
     return { ARN: secret.arn, Name: name, ...(hasValue ? { VersionId: token } : {}) };
   }
 

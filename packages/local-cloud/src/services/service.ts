@@ -1,5 +1,6 @@
 import type { Principal } from '../iam/evaluate.ts';
 import type { Clock } from './clock.ts';
+import type { Delays } from './delays.ts';
 import type { Identities } from './identities.ts';
 import type { Recorder } from './recording.ts';
 
@@ -69,6 +70,7 @@ export interface Kernel {
   /** Certificate of the root that issues everything. */
   rootCertificatePem: string;
   clock: Clock;
+  delays: Delays;
   record: Recorder;
   identities: Identities;
   /** One API call as any other (authorized, recorded, with faults), made by a service for another principal. */

@@ -8,6 +8,14 @@ const CHAINED_SECONDS = 3600;
 /** Inline session policies, in characters (API reference, AssumeRole); the model has no limit. */
 const POLICY_CHARACTERS = 2048;
 
+/**
+ * How many percent of the allotted space a character takes. AWS publishes neither the space nor the packing. UNCONFIRMED:
+ * these figures, the worst that people report. Policies: "736 chars ≈ 82% packed", 1,690 characters 157% (AgentsPoppy).
+ * Tags: nine of 252 characters each 498% (aws-actions/configure-aws-credentials#1898).
+ */
+const PERCENT_OF_POLICY_CHARACTER = 82 / 736;
+const PERCENT_OF_TAG_CHARACTER = 498 / 2268;
+
 const invalid = (message: string) => new ServiceError('ValidationError', message);
 
 /**
@@ -33,7 +41,7 @@ export class Sts {
 
   /** For policies: the role as far as its trust is concerned. */
   state(arn: string): RoleState | undefined {
-    const role = this.#kernel.identities.role(arn);
+    const role = this.#kernel.identities.known(arn);
     return role && { arn, account: role.account, tags: role.tags, trustPolicy: role.trustPolicy };
   }
 
@@ -42,7 +50,7 @@ export class Sts {
     const { RoleArn, RoleSessionName: name } = input;
     const { identities } = this.#kernel;
     const seconds = Number(input.DurationSeconds ?? DEFAULT_SECONDS);
-    const role = identities.role(RoleArn);
+    const role = identities.known(RoleArn);
     // Whether a role exists is not told: authorization has refused the call before.
     if (!role)
       throw new ServiceError('AccessDenied', `Not authorized to perform: sts:AssumeRole on ${RoleArn}`, 403);
@@ -59,6 +67,7 @@ export class Sts {
     const tags = Object.fromEntries(
       (input.Tags ?? []).map(({ Key, Value }: { Key: string; Value?: string }) => [Key, Value ?? '']),
     );
+    const packed = packedSize(input.Policy, tags);
     const session = identities.openSession(role, {
       name,
       seconds,
@@ -76,9 +85,23 @@ export class Sts {
         Expiration: expiration,
       },
       AssumedRoleUser: { AssumedRoleId: `${role.roleId}:${name}`, Arn: session.arn },
-      ...(policy ? { PackedPolicySize: Math.ceil((input.Policy.length / POLICY_CHARACTERS) * 100) } : {}),
+      ...(packed > 0 ? { PackedPolicySize: packed } : {}),
     };
   }
+}
+
+/**
+ * "You could receive this error even though you meet other defined session policy and session tag limits" (API reference,
+ * PackedPolicyTooLarge). Throws it.
+ */
+function packedSize(policy = '', tags: Record<string, string>): number {
+  const characters = Object.entries(tags).flat().join('').length;
+  const percent = Math.ceil(
+    policy.length * PERCENT_OF_POLICY_CHARACTER + characters * PERCENT_OF_TAG_CHARACTER,
+  );
+  if (percent <= 100) return percent;
+  const what = policy === '' ? 'Packed size of session tags' : 'Packed policy';
+  throw new ServiceError('PackedPolicyTooLarge', `${what} consumes ${percent}% of allotted space.`);
 }
 
 function sessionPolicy(text: string | undefined): PolicyDocument | undefined {

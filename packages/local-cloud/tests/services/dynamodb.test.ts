@@ -4,10 +4,12 @@ import fc from 'fast-check';
 import { startCloud } from '../../src/cloud.ts';
 import { NotModelled } from '../../src/iam/not-modelled.ts';
 import { checkConstraints } from '../../src/services/constraints.ts';
+import { Delays } from '../../src/services/delays.ts';
 import { DynamoDb } from '../../src/services/dynamodb.ts';
 import { type Page, Table } from '../../src/services/dynamodb-table.ts';
 import type { AttributeValue, Item } from '../../src/services/dynamodb-values.ts';
 import { type Caller, ServiceError } from '../../src/services/service.ts';
+import { VirtualClock } from '../../src/services/virtual-clock.ts';
 import { DynaliteTables, type Outcome } from './dynalite-tables.ts';
 import { TABLE as RECORDS, type Request, requests } from './dynamodb-requests.ts';
 import { ACCOUNT, allow, OTHER_ACCOUNT, OTHER_REGION, REGION, testCloud } from './test-cloud.ts';
@@ -20,7 +22,10 @@ const SEQUENCES = Number(process.env.DYNALITE_SEQUENCES ?? 40);
 /** The table in memory and dynalite, with the same tables. */
 class Both {
   readonly dynalite = new DynaliteTables();
-  readonly #dynamoDb = new DynamoDb({ record: { emit: () => {} } as never });
+  readonly #dynamoDb = new DynamoDb({
+    record: { emit: () => {} } as never,
+    delays: new Delays(undefined, new VirtualClock()),
+  });
 
   async createTable(properties: { TableName: string }): Promise<void> {
     this.#dynamoDb.createTable(ACCOUNT, REGION, properties);

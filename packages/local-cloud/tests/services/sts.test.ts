@@ -6,6 +6,7 @@ import {
   STSClient,
 } from '@aws-sdk/client-sts';
 import { expect, test } from '@jest/globals';
+import type { PolicyDocument } from '../../src/iam/evaluate.ts';
 import type { Identity } from '../../src/services/identities.ts';
 import { ACCOUNT, allow, OTHER_ACCOUNT, REGION, testCloud, trust } from './test-cloud.ts';
 
@@ -25,6 +26,11 @@ function role(
     maxSessionSeconds,
   });
 }
+
+const allowing = (Action: string[]): PolicyDocument => ({
+  Version: '2012-10-17',
+  Statement: [{ Effect: 'Allow', Principal: { AWS: `arn:aws:iam::${ACCOUNT}:root` }, Action }],
+});
 
 const assume = (input: Partial<AssumeRoleCommandInput>, identity = cloud.administrator()) =>
   new STSClient(cloud().clientConfig(identity, REGION)).send(
@@ -103,6 +109,29 @@ test('a session policy limits a session and gives it nothing', async () => {
   await expect(assume({ RoleArn: arn, Policy: 'x'.repeat(2049) })).rejects.toMatchObject({
     name: 'ValidationError',
   });
+});
+
+test('session policy and tags share a packed size, which both may exceed though each keeps to its limits', async () => {
+  const taggable = role({});
+  taggable.trustPolicy = allowing(['sts:AssumeRole', 'sts:TagSession']);
+  const policy = (characters: number) => {
+    const text = JSON.stringify(allow('s3:GetObject'));
+    return text + ' '.repeat(characters - text.length);
+  };
+  const tags = (count: number) =>
+    Array.from({ length: count }, (_, index) => ({ Key: `T${index}`, Value: 'a'.repeat(98) }));
+  const packed = async (input: Partial<AssumeRoleCommandInput>) =>
+    (await assume({ RoleArn: taggable.arn, ...input })).PackedPolicySize;
+  const tooLarge = (percent: number) => ({
+    name: 'PackedPolicyTooLargeException',
+    message: expect.stringContaining(`consumes ${percent}% of allotted space`),
+  });
+  expect(await packed({})).toBeUndefined();
+  expect(await packed({ Policy: policy(736) })).toBe(82);
+  expect(await packed({ Tags: tags(4) })).toBe(88);
+  await expect(packed({ Policy: policy(1690) })).rejects.toMatchObject(tooLarge(189));
+  await expect(packed({ Tags: tags(5) })).rejects.toMatchObject(tooLarge(110));
+  await expect(packed({ Policy: policy(736), Tags: tags(1) })).rejects.toMatchObject(tooLarge(104));
 });
 
 test('a session ends when its time is over', async () => {
