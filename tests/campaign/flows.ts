@@ -9,6 +9,8 @@ export interface Flow {
   lacks?: (world: World) => Promise<string | undefined>;
   /** Minutes that one fault which passes may add: default 20; where a sweep makes up for it that runs hourly, 80. */
   mayAdd?: number;
+  /** A dry run: who asked for it looks at its result. */
+  isTrial?: boolean;
   /** After this many it never gets well: default 4. */
   hours?: number;
 }
@@ -81,6 +83,7 @@ export const FLOWS: Record<string, Flow> = {
       const trial = found?.LastTrial as { Outcome?: string } | undefined;
       return trial?.Outcome ? world.lacks() : 'the trial has no outcome';
     },
+    isTrial: true,
     mayAdd: HOURLY,
   },
   'the certificate is delivered by secret': {

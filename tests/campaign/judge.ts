@@ -1,5 +1,6 @@
 import type { Flow } from './flows.ts';
 import { DENIED_MINUTES, type Run } from './play.ts';
+import { MINUTE } from './world.ts';
 
 /** An attempt that ended before a server was touched is made again within 15 minutes, and takes some. */
 const MAY_ADD_MINUTES = 20;
@@ -29,30 +30,36 @@ export function faultsOf(run: Run, clean: Run, { mayAdd = MAY_ADD_MINUTES }: Flo
     ...told.slice(mayTellTwice(run) ? 1 : 0).map((subject) => `people were told without need: ${subject}`),
     ...untold.map((subject) => `people were not told: ${subject}`),
     ...rings.map((alarm) => `${alarm} went off`),
-    ...run.rings.filter(({ over }) => over === undefined).map(({ alarm }) => `${alarm} is still on`),
+    ...stillOn(run),
   ];
 }
 
-/** Of a denial that nothing passes by, people hear within this. */
+/** Of a denial that lasts, people hear within this. */
 const TOLD_MINUTES = 30;
+/** What was not asked any more after this was no denial that lasts: others did it, or it was needed no more. */
+const PASSES_MINUTES = 2.5;
 
 /** What is wrong with a run in which something was denied for good, and then repaired. */
-export function faultsOfDenial(run: Run, clean: Run, { mayAdd = MAY_ADD_MINUTES }: Flow): string[] {
+export function faultsOfDenial(run: Run, clean: Run, flow: Flow): string[] {
+  const { mayAdd = MAY_ADD_MINUTES, isTrial = false } = flow;
+  const { healedAfter = 0, deniedAt, deniedLast = 0 } = run;
+  if (deniedAt === undefined) return ['nothing was denied', ...run.wrong];
   const bound = DENIED_MINUTES + Math.max(mayAdd, clean.healedAfter ?? 0);
-  const heard = [...run.rings.map(({ at }) => at), ...run.toldAt].filter((at) => at > (run.deniedAt ?? 0));
-  const after = (Math.min(...heard) - (run.deniedAt ?? 0)) / 60_000;
+  const lasts = deniedLast - deniedAt >= PASSES_MINUTES * MINUTE;
+  // Its caller was told, or asks for the result of the dry run.
+  const mustTell = lasts && run.refused === 0 && !isTrial;
+  const heard = [...run.rings.map(({ at }) => at), ...run.toldAt].filter((at) => at > deniedAt);
+  const after = (Math.min(...heard) - deniedAt) / MINUTE;
   return [
     ...run.wrong,
-    ...((run.healedAfter ?? 0) > bound
-      ? [`well only ${(run.healedAfter ?? 0) - DENIED_MINUTES} minutes after the repair`]
-      : []),
-    ...(run.deniedAt === undefined ? ['nothing was denied'] : []),
-    ...(run.deniedAt !== undefined && after > TOLD_MINUTES
-      ? [`people heard of it after ${after} minutes`]
-      : []),
-    ...run.rings.filter(({ over }) => over === undefined).map(({ alarm }) => `${alarm} is still on`),
+    ...(healedAfter > bound ? [`well only ${healedAfter - DENIED_MINUTES} minutes after the repair`] : []),
+    ...(mustTell && after > TOLD_MINUTES ? [`people heard of it after ${after} minutes`] : []),
+    ...stillOn(run),
   ];
 }
+
+const stillOn = ({ rings }: Run) =>
+  rings.filter(({ over }) => over === undefined).map(({ alarm }) => `${alarm} is still on`);
 
 /** The members of a list that are not in another one, each as often as it is there more. */
 export function without(list: string[], other: string[]): string[] {

@@ -18,8 +18,11 @@ export interface Run {
   met: string[];
   /** So long, at least, it is looked at: default 20 minutes after it was well. */
   lastsMinutes: number;
-  /** When a call was first denied that is denied for good. */
+  /** When a call was first and last denied that is denied for good. */
   deniedAt?: number;
+  deniedLast?: number;
+  /** Requests to the API that were refused with a reason: their caller knows. */
+  refused: number;
   /** When people were told, in the order of `told`. */
   toldAt: number[];
 }
@@ -118,6 +121,7 @@ export function deniedForGood({ operation, source }: Asked): Trouble {
         const at = clock.now().getTime();
         if (call.source !== source || at - start >= DENIED_MINUTES * MINUTE) return false;
         run.deniedAt ??= at;
+        run.deniedLast = at;
         return true;
       },
     });
@@ -175,6 +179,7 @@ export async function play(flow: Flow, ...troubles: Trouble[]): Promise<Run> {
     told: [],
     toldAt: [],
     lastsMinutes: 0,
+    refused: 0,
     rings: [],
     wrong: [],
     met: [],
@@ -219,6 +224,7 @@ export async function play(flow: Flow, ...troubles: Trouble[]): Promise<Run> {
   run.told = world.messages().map(({ subject }) => subject);
   run.toldAt = world.messages().map(({ at }) => Date.parse(at));
   run.rings = world.alarms.rings(clock.now());
+  run.refused = world.refused;
   await cloud.stop().catch(() => {});
   return run;
 }

@@ -69,6 +69,8 @@ export class World {
   id = '';
   /** Milliseconds by which the clock of functions is wrong. */
   skew = 0;
+  /** Requests that were refused because of the target, with the reason. */
+  refused = 0;
   /** How often a caller of the API tries, half a minute apart. */
   patience = 4;
   readonly #lengths = new Map<string, number>();
@@ -146,6 +148,7 @@ export class World {
           value: 1,
         });
       }
+      this.refused += answer.statusCode === 422 ? 1 : 0;
       // 422 is what a target that refuses the call once is answered with; a person tries again.
       if (answer.statusCode < 500 && ![422, 429].includes(answer.statusCode)) {
         if (answer.statusCode === 404 && httpMethod === 'DELETE' && attempt > 1) return;
