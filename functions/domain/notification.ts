@@ -33,6 +33,8 @@ export const SUBJECTS = {
     subject(`Unregistered certificate on ${nodeId}:${port} ${when}${more > 0 ? ` and ${more} more` : ''}`),
   refused: (place: string, more: number) =>
     subject(`No look at servers of ${place}${more > 0 ? ` and ${more} more` : ''}`),
+  bundle: (of: Named, what: string, more: number) =>
+    subject(`Bundle of ${of.CertName} ${what}: ${tagOf(of)}${more > 0 ? ` and ${more} more` : ''}`),
   readers: (of: Named) => subject(`Reader of ${of.CertName} is missing: ${tagOf(of)}`),
   notice: (of: Named, type: string) => subject(`${type}: ${of.CertName}`),
 };

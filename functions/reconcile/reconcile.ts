@@ -3,6 +3,7 @@ import { type Deployment, STATUSES } from '../domain/deployment.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
 import { compareCertificates } from './compare-certificates.ts';
 import { healthOf } from './fleet-health.ts';
+import { lookAtBundles } from './look-at-bundles.ts';
 import { lookAtReaders } from './look-at-readers.ts';
 import { guarded, newPass, type Pass, type ReconcileDeps } from './pass.ts';
 import { sweepNodes } from './sweep-nodes.ts';
@@ -43,6 +44,7 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
   }
   await compareCertificates(registered, pass, deps);
   await lookAtReaders(registered, pass, deps);
+  await lookAtBundles(registered, pass, deps);
   for (const deployment of found.values()) {
     if (deployment.Status === 'DELETING') {
       await guarded(pass, deployment.DeploymentId, () => finishDeletion(deployment, pass, deps));
