@@ -6,7 +6,7 @@ import type { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import type { Context } from 'aws-lambda';
 import type { Count } from 'local-cloud';
 import type { Pass } from '../functions/reconcile/pass.ts';
-import { addNodes, type FleetPlan, fillInventory, planFleet } from './fleet.ts';
+import { addNodes, type FleetPlan, fillInventory, planFleet, storeBundles } from './fleet.ts';
 import { apiName, type Table } from './report.ts';
 import { centralStack, LATENCY_MS, seeded, virtualWorld } from './world.ts';
 
@@ -61,7 +61,12 @@ async function sweep(task: 'nodes' | 'certificates', plan: FleetPlan): Promise<S
   const { cloud, clock, functions } = world;
   const fleet = await planFleet(world, plan);
   await addNodes(world, fleet);
-  await world.run(() => fillInventory(world, fleet));
+  cloud.setQuotas(false);
+  await world.run(async () => {
+    await fillInventory(world, fleet);
+    await storeBundles(world, fleet);
+  });
+  cloud.setQuotas(true);
   fleet.deployments.length = 0;
   cloud.record.clear();
   const clients = functions.clients('reconcile');

@@ -34,6 +34,7 @@ const SHOWN = {
   EarliestNotAfter: true,
   EarliestNodeId: true,
   MissingReaderRoleArns: true,
+  BundleFinding: true,
   Rollout: true,
   Pending: true,
   LastRollout: true,

@@ -84,6 +84,17 @@ export interface Observed extends Ended {
   ToldOf?: string[];
 }
 
+/** What the last look at a bundle found: the secret does not exist, or is scheduled for deletion. */
+export interface BundleFinding {
+  Kind: 'missing' | 'deletion';
+  /** When it was scheduled for deletion, or seen first so. */
+  Since: string;
+  /** From when on Secrets Manager may delete it for good, at the earliest. */
+  DeletableFrom?: string;
+  /** When people were told of it last. */
+  ToldAt?: string;
+}
+
 export interface Deployment extends Order {
   DeploymentId: string;
   Status: Status;
@@ -122,6 +133,8 @@ export interface Deployment extends Order {
   ExpiryAlert?: { NotAfter: string; Days: number };
   /** Readers that do not exist, as the last look at them found. People were told of these. */
   MissingReaderRoleArns?: string[];
+  /** Absent while its bundle is there. */
+  BundleFinding?: BundleFinding;
   /** When ACM was last asked, through the API, to renew the certificate. */
   RenewalRequestedAt?: string;
   /** Whether ACM has answered that request. */

@@ -35,6 +35,9 @@ export const REASONS = {
   drifted:
     'A look found a node that does not serve what was installed: it is installed there again, first at once, then each time twice as late.',
   missed: 'A node that can be reached was not reached: it is tried again after an hour.',
+  unbundled: 'Its bundle does not exist any more: a rollout writes it anew.',
+  withdrawn:
+    'Its bundle is scheduled for deletion, and not by this system: POST the deployment again to restore it, or DELETE the deployment.',
   empty: 'No node carries the tag: the first one that does is served.',
   unreachable: 'Some nodes cannot be served now, or serve nothing: they are served when they can be.',
   done: 'Nothing is to be done until the certificate is renewed or a node appears.',
@@ -108,6 +111,7 @@ export function next(
     ...(last.Outcome === 'FAILED' ? [retryOf(last)] : []),
     ...lackingNodes(last, known),
     ...drifted,
+    ...lackingBundle(deployment, last),
   ];
   const [first] = due.sort((a, b) => a.at.getTime() - b.at.getTime());
   if (first) {
@@ -115,9 +119,11 @@ export function next(
   }
   // Where the nodes were not listed, the status tells that a healing was in vain so far.
   const isHealing = !known && deployment.Status === 'DEGRADED' && (deployment.Drift?.At ?? '') > last.At;
-  return isHealing
-    ? { action: 'nothing', ...healingOf(deployment.Drift, now) }
-    : { action: 'nothing', reason: SETTLED[deployment.Status] ?? 'done' };
+  if (isHealing) {
+    return { action: 'nothing', ...healingOf(deployment.Drift, now) };
+  }
+  const isWithdrawn = deployment.BundleFinding?.Kind === 'deletion';
+  return { action: 'nothing', reason: isWithdrawn ? 'withdrawn' : (SETTLED[deployment.Status] ?? 'done') };
 }
 
 const SETTLED: Partial<Record<Deployment['Status'], Reason>> = { WAITING: 'empty', DEGRADED: 'unreachable' };
@@ -204,6 +210,20 @@ function lackingNodes(last: Observed, nodes: Nodes | undefined): Due[] {
       ? [{ reason: 'missed', at: new Date(Date.parse(record.At ?? last.At) + MISSED_AGAIN_MS) }]
       : [appeared];
   });
+}
+
+/**
+ * A bundle that does not exist is written anew: the next renewal or new node would do so anyway, and until then there is
+ * nothing to read. One that is scheduled for deletion can still be restored, so that is left to a person: it may be meant.
+ * A rollout that failed is tried again in its own time, and one that has just ended is not followed by another at once: it
+ * may not have taken back the finding, if a function of the edition before ended it.
+ */
+function lackingBundle({ BundleFinding: finding }: Deployment, last: Observed): Due[] {
+  if (finding?.Kind !== 'missing' || last.Outcome === 'FAILED') {
+    return [];
+  }
+  const at = Math.max(Date.parse(finding.Since), Date.parse(last.At) + FIRST_RETRY_MS);
+  return [{ reason: 'unbundled', at: new Date(at) }];
 }
 
 /** Nodes that can be reached and where a look found what an installation may mend. */

@@ -35,6 +35,8 @@ export const SUBJECTS = {
     subject(`No look at servers of ${place}${more > 0 ? ` and ${more} more` : ''}`),
   denied: (action: string, more: number) =>
     subject(`Reconcile is denied ${action}${more > 0 ? ` and ${more} more` : ''}`),
+  bundle: (of: Named, what: string, more: number) =>
+    subject(`Bundle of ${of.CertName} ${what}: ${tagOf(of)}${more > 0 ? ` and ${more} more` : ''}`),
   readers: (of: Named) => subject(`Reader of ${of.CertName} is missing: ${tagOf(of)}`),
   notice: (of: Named, type: string) => subject(`${type}: ${of.CertName}`),
 };

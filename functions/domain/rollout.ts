@@ -115,7 +115,12 @@ export function changesAtEnd(
     ...(unfinished ? { Unfinished: { AutomationExecutionId: unfinished } } : {}),
     ...(held > 0 ? { HeldNumber: held } : {}),
   };
-  const remove = ['Running', ...(Outcome === 'FAILED' ? [] : ['RestoreBundle'])];
+  const hadBundle = Exported !== undefined || Outcome !== 'FAILED';
+  const remove = [
+    'Running',
+    ...(Outcome === 'FAILED' ? [] : ['RestoreBundle']),
+    ...(hadBundle ? ['BundleFinding'] : []),
+  ];
   if (isAside(running)) {
     return { set: { ...common, [isDryRun(running) ? 'LastTrial' : 'LastHealing']: ended }, remove };
   }

@@ -1,5 +1,6 @@
 import type { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import {
+  type BundleFinding,
   type Deployment,
   type Ended,
   isAside,
@@ -276,6 +277,19 @@ export class Inventory {
       remove: isNone ? ['MissingReaderRoleArns'] : [],
       condition: `${isDeployment} AND ReaderRoleArns = :readers`,
       values: { ':readers': deployment.ReaderRoleArns },
+    });
+  }
+
+  /**
+   * Notes what a look found of its bundle, or nothing. Not while a rollout, a POST or a DELETE may change the bundle, nor
+   * where one has since the deployment was read: then this returns undefined.
+   */
+  noteBundle(deployment: Deployment, found: BundleFinding | undefined): Promise<Deployment | undefined> {
+    return this.update(deployment.DeploymentId, {
+      set: { BundleFinding: found, UpdatedAt: timestamp(this.table.now()) },
+      remove: found ? [] : ['BundleFinding'],
+      condition: `${isLive} AND ${notRunning} AND attribute_not_exists(RestoreBundle) AND RolloutNumber = :seen`,
+      values: { ':seen': deployment.RolloutNumber, ':deleting': 'DELETING' },
     });
   }
 

@@ -4,6 +4,7 @@ import { inParallel } from '../runtime/in-parallel.ts';
 import { compareCertificates } from './compare-certificates.ts';
 import { tellOfDenials } from './denials.ts';
 import { healthOf } from './fleet-health.ts';
+import { lookAtBundles } from './look-at-bundles.ts';
 import { lookAtReaders } from './look-at-readers.ts';
 import { guarded, newPass, type Pass, type ReconcileDeps } from './pass.ts';
 import { sweepNodes } from './sweep-nodes.ts';
@@ -61,6 +62,7 @@ async function sweep(task: 'nodes' | 'certificates', pass: Pass, deps: Reconcile
   await compareCertificates(registered, pass, deps);
   pass.MustRepeat = unread > 0 || pass.Errors > before;
   await lookAtReaders(registered, pass, deps);
+  await lookAtBundles(registered, pass, deps);
   for (const deployment of found.values()) {
     if (deployment.Status === 'DELETING') {
       await guarded(pass, deployment.DeploymentId, () => finishDeletion(deployment, pass, deps));

@@ -17,7 +17,13 @@ const HEARD_AFTER_MS = 10 * MINUTE_MS;
 const CUT_OFF_MINUTES = 15;
 
 /** Reasons of rollouts that no person waits for: they take slots. */
-const IN_SLOTS: ReadonlySet<Reason> = new Set<Reason>(['renewed', 'failed', 'untouched', 'drifted']);
+const IN_SLOTS: ReadonlySet<Reason> = new Set<Reason>([
+  'renewed',
+  'failed',
+  'untouched',
+  'drifted',
+  'unbundled',
+]);
 
 /** Starts what has begun and was not started, closes what says that it runs and does not, begins what is due. */
 export async function tend(

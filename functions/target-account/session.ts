@@ -71,6 +71,7 @@ export function targetArns(config: { prefix: string; partition: string }, target
     ],
     eventBus: `arn:${partition}:events:${region}:${account}:event-bus/default`,
     automationExecutions: `arn:${partition}:ssm:${region}:${account}:automation-execution/*`,
+    bundles: `arn:${partition}:secretsmanager:${region}:${account}:secret:${prefix}/*`,
     /** Secrets Manager adds six characters of its own; an open end also fits the name before it exists. */
     bundle: (deployment: { CertName: string; DeploymentId: string }) =>
       `arn:${partition}:secretsmanager:${region}:${account}:secret:${secretNameOf(prefix, deployment)}*`,

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type {
+  BundleFinding,
   Deployment,
   FindingKind,
   NodeRecord,
@@ -145,6 +146,9 @@ const drifted = (Kind: FindingKind, fields: object = {}) =>
   one(fields, { Finding: { Kind, Text: 'x', Since: before(5) } });
 const healedOnce = (minutesAgo: number, Count = 1) => ({ Drift: { Count, At: before(minutesAgo) } });
 
+const lacksBundle: Partial<Deployment> = { BundleFinding: { Kind: 'missing', Since: before(5) } };
+const withdrawn: Partial<Deployment> = { BundleFinding: { Kind: 'deletion', Since: before(5) } };
+
 /** What is different from `settled`, what is known beside it, and: action, reason, minutes from now. */
 type Row = [Partial<Deployment>, Nodes | ExecutionState | undefined, string];
 
@@ -279,11 +283,30 @@ const ROWS: Record<string, Row> = {
   ],
   'that, not listed': [{ Status: 'DEGRADED', ...healedOnce(5) }, undefined, 'nothing drifted 10'],
   'that, not listed, healed since': [healedOnce(5), undefined, 'nothing done'],
-  'that, paused': [{ PausedAt: before(1) }, drifted('older'), 'nothing paused'],
+  'a node that drifted, paused': [{ PausedAt: before(1) }, drifted('older'), 'nothing paused'],
   'that, beside a failure that waits': [failed(1), drifted('older'), 'begin drifted 0'],
   'a node whose server is down': [{}, drifted('silent'), 'nothing done'],
   'a node whose name is in other hands': [{}, drifted('taken'), 'nothing done'],
   'a node that no look reached': [{}, drifted('unseen'), 'nothing done'],
+  'a bundle that is missing': [lacksBundle, undefined, 'begin unbundled -5'],
+  'that, 14 minutes after a rollout': [
+    { ...lacksBundle, Observed: { ...observed, At: before(14) } },
+    undefined,
+    'nothing unbundled 1',
+  ],
+  'that, and a node away': [{ ...lacksBundle, Status: 'DEGRADED' }, one(away), 'begin unbundled -5'],
+  'that, paused': [{ ...lacksBundle, PausedAt: before(1) }, undefined, 'nothing paused'],
+  'that, being deleted': [{ ...lacksBundle, Status: 'DELETING' }, undefined, 'nothing deleting'],
+  'that, during a rollout': [{ ...lacksBundle, Running: running }, undefined, 'nothing running 10'],
+  'that, and a node that fails': [{ ...failed(20, 5), ...lacksBundle }, undefined, 'nothing failed 220'],
+  'that, renewed': [
+    { ...lacksBundle, ...wants({ Serial: '03', NotBefore: '2026-11-24T00:00:00Z' }) },
+    undefined,
+    'begin renewed 0',
+  ],
+  'a bundle that is scheduled for deletion': [withdrawn, undefined, 'nothing withdrawn'],
+  'that, and no node': [{ ...withdrawn, Status: 'WAITING' }, undefined, 'nothing withdrawn'],
+  'that, and a new node': [withdrawn, one({}), 'begin appeared'],
   'no node': [{ Status: 'WAITING' }, empty, 'nothing empty'],
   'no node, not asked': [{ Status: 'WAITING' }, undefined, 'nothing empty'],
   'a node that serves it, back after a rollout that found none': [foundNone, one({}, {}), 'begin appeared'],
@@ -346,6 +369,10 @@ describe('whatever a deployment is like', () => {
         }),
         { nil: undefined },
       ),
+      BundleFinding: fc.option(
+        fc.record({ Kind: fc.constantFrom<BundleFinding['Kind']>('missing', 'deletion'), Since: time }),
+        { nil: undefined },
+      ),
     })
     .map(({ Wanted: w, Observed: o, Running: r, ...fields }) => {
       const made = {
@@ -405,14 +432,15 @@ describe('whatever a deployment is like', () => {
     });
   });
 
-  test('what begins is ahead, or repairs: the last rollout failed, or a node lacks the version', () => {
+  test('what begins is ahead, or repairs: the last rollout failed, a node lacks the version, or there is no bundle', () => {
     check((deployment, found, state) => {
       const { action, reason } = next(deployment, found, state, NOW);
       const isWanted = reason === 'asked' || reason === 'renewed';
       if (action === 'begin') {
         expect(isWanted).toBe(isAhead(deployment.Wanted as Wanted, deployment.Observed));
         const isRepeat = reason === 'failed' || reason === 'untouched';
-        expect(isWanted || isRepeat || found !== undefined).toBe(true);
+        const isBundle = reason === 'unbundled' && deployment.BundleFinding?.Kind === 'missing';
+        expect(isWanted || isRepeat || isBundle || found !== undefined).toBe(true);
       }
     });
   });

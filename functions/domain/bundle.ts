@@ -1,0 +1,91 @@
+import { type BundleFinding, type Deployment, secretNameOf, timestamp } from './deployment.ts';
+import type { Decision } from './next.ts';
+import { type Notification, placesOf, SUBJECTS } from './notification.ts';
+
+/** Days in which a deleted bundle can be restored: the least that Secrets Manager gives. */
+export const RECOVERY_DAYS = 7;
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+/**
+ * Whether this hour's sweep looks at the bundle. Each account has one hour of the day: 10,000 deployments are 10,000 calls
+ * a day, and people know of a deletion on the first of the seven days at least in which the bundle can be restored. A bundle
+ * that is read without a node is looked at every hour, because it is all that is served, and so is one with a finding. A
+ * rollout, and a POST until its rollout has succeeded, see to the bundle themselves.
+ */
+export function isBundleDue(deployment: Deployment, now: Date): boolean {
+  const { Running, RestoreBundle, Observed, VersionId = Observed?.VersionId } = deployment;
+  const isItsHour = Number(deployment.TargetAccount) % 24 === Math.floor(now.getTime() / HOUR_MS) % 24;
+  const isHourly = deployment.Delivery === 'secret' || deployment.BundleFinding !== undefined;
+  return (isItsHour || isHourly) && VersionId !== undefined && !Running && !RestoreBundle;
+}
+
+/**
+ * What a look found; undefined where the bundle is there.
+ *
+ * @param secret undefined where there is none. Its DeletedDate is the time of the deletion by the API reference of
+ *   ListSecrets, and the end of the recovery window by that of DescribeSecret. A time that has passed is taken for the
+ *   former, with the shortest window.
+ */
+export function bundleFinding(
+  known: BundleFinding | undefined,
+  secret: { DeletedDate?: Date | undefined } | undefined,
+  now: Date,
+): BundleFinding | undefined {
+  const Kind = secret ? 'deletion' : 'missing';
+  const before = known?.Kind === Kind ? known : { Since: timestamp(now) };
+  const deleted = secret?.DeletedDate;
+  if (!secret || !deleted) {
+    return secret ? undefined : { ...before, Kind };
+  }
+  const end = new Date(deleted.getTime() + RECOVERY_DAYS * DAY_MS);
+  return deleted > now
+    ? { ...before, Kind, DeletableFrom: timestamp(deleted) }
+    : { ...before, Kind, Since: timestamp(deleted), DeletableFrom: timestamp(end) };
+}
+
+/**
+ * Whether people are told now: once a day, where they have something to do. A bundle that is written anew has another ARN,
+ * and readers without a node may name the old one.
+ *
+ * @param decision what is done by itself.
+ */
+export function isBundleTold(deployment: Deployment, { at }: Decision, now: Date): boolean {
+  const { Kind, ToldAt } = deployment.BundleFinding ?? {};
+  const isTold = ToldAt !== undefined && now.getTime() - Date.parse(ToldAt) < DAY_MS;
+  return !isTold && (Kind === 'deletion' || deployment.Delivery === 'secret' || at === undefined);
+}
+
+/** What a person is told of a finding, and does about it. */
+const TEXTS: Record<BundleFinding['Kind'], [what: string, means: string, advice: string]> = {
+  deletion: [
+    'is scheduled for deletion',
+    'These bundles are scheduled for deletion, and not by this system. Until they are restored nobody can read them: new nodes and renewals fail.',
+    'POST the deployment again (its name and tag are enough) to restore the bundle, or DELETE the deployment if the deletion is meant.',
+  ],
+  missing: [
+    'is missing',
+    'These bundles do not exist any more. A rollout writes each anew, under its name and another ARN, unless the deployment is paused or all rollouts are off.',
+    'Give readers that name the bundle by its ARN the new one. POST …/resume for a paused deployment.',
+  ],
+};
+
+/** The message that bundles are missing, or scheduled for deletion. @param found of one kind, the one found first in front. */
+export function bundleAlert(found: readonly Deployment[], prefix: string): Notification {
+  const [first] = found as [Deployment];
+  const { Kind, Since } = first.BundleFinding as BundleFinding;
+  const [what, means, advice] = TEXTS[Kind];
+  // As many as placesOf names.
+  const named = found.slice(0, 10).map((deployment) => {
+    const from = deployment.BundleFinding?.DeletableFrom;
+    return `${secretNameOf(prefix, deployment)}${from ? ` may be deleted for good from ${from} on` : ''}`;
+  });
+  return {
+    Subject: SUBJECTS.bundle(first, what, found.length - 1),
+    What: `${means} Nodes go on serving what they serve. ${named.join('; ')}.`,
+    Where: placesOf(found),
+    Since,
+    WhatToDo: `Find out who deleted it (CloudTrail, DeleteSecret). ${advice} You are told again once a day while it lasts.`,
+  };
+}
