@@ -42,6 +42,9 @@ export const lostText = (status: string) => `Lost: The execution ended as ${stat
 /** The error that a failure is recorded with. */
 const errorOf = (text: string) => /^([A-Za-z][A-Za-z0-9_.]{2,60}): /.exec(text)?.[1] ?? 'InstallationFailed';
 
+/** Whether a rollout failed on nodes, and for no other reason. */
+export const isOfNodes = (text: string) => errorOf(text) === 'InstallationFailed';
+
 /**
  * Why a rollout failed, as far as people act on it: the error, what it stands for, the action that was denied, and
  * whether a node could not even go back. The rest of what AWS and nodes say differs each time.

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { type Deployment, executionNameOf, isAside, parseExecutionName } from '../domain/deployment.ts';
+import { type Deployment, executionNameOf, isDryRun, parseExecutionName } from '../domain/deployment.ts';
 import { isNamed } from '../domain/errors.ts';
 import { type Failure, textOf } from '../domain/failure.ts';
 import { endOf } from '../domain/rollout.ts';
@@ -67,8 +67,8 @@ export async function rolloutEnded(event: unknown, deps: RolloutEndedDeps): Prom
  * Records the end, if the rollout still says that it runs. A person may start an execution with another name of its
  * number: the end of that one is not the rollout's.
  *
- * @returns the deployment as it is now, and whether people are to be told. Of a dry run
- * they are not: its caller sees the result. Nor of a healing: looks tell what it left.
+ * @returns the deployment as it is now, and whether people are to be told. Of a dry run they are not: its caller sees the
+ * result.
  */
 async function close(
   deployment: Deployment,
@@ -88,7 +88,7 @@ async function close(
         ExecutionArn: failure.executionArn,
         Error: failure.text,
       });
-      return { current, isToTell: ended.Outcome === 'FAILED' && !isAside(running) };
+      return { current, isToTell: ended.Outcome === 'FAILED' && !isDryRun(running) };
     } catch (error) {
       if (!isNamed(error, 'RolloutSuperseded')) {
         throw error;
@@ -100,7 +100,7 @@ async function close(
   const isFailure = ended
     ? ended.Outcome === 'FAILED' || status !== 'SUCCEEDED'
     : status === 'FAILED' || status === 'TIMED_OUT';
-  return { current: deployment, isToTell: isFailure && !(ended ? isAside(ended) : isTry(name)) };
+  return { current: deployment, isToTell: isFailure && !(ended ? isDryRun(ended) : isTry(name)) };
 }
 
 const isTry = (executionName: string) => executionName.endsWith('-try');

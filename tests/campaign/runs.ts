@@ -121,12 +121,17 @@ export async function* pairs({ part, of }: Share): Runs {
         trouble,
         run,
         clean,
-        faultsOf(run, clean, { ...flow, mayAdd: 2 * (flow.mayAdd ?? 20) }),
+        faultsOf(run, clean, { ...flow, mayAdd: 2 * (flow.mayAdd ?? 20) }, TWICE),
       );
     }
   }
 }
 const PAIRS = 200;
+/** What is denied twice, or fails twice at the API, may be told. */
+const TWICE = /^(Reconcile is denied|acm-export-api-(denied|faults)$)/;
+
+/** A function whose clock is wrong may see an end that is not there. */
+const ANYTHING = /./;
 
 /** Sweeps at once, and clocks of functions that are wrong for an hour. */
 export async function* others({ part, of }: Share): Runs {
@@ -144,7 +149,13 @@ export async function* others({ part, of }: Share): Runs {
       turn += 1;
       if (turn % of !== part) continue;
       const run = await play(flow, trouble);
-      yield resultOf(name, what, run, clean, faultsOf(run, clean, { ...flow, mayAdd: 80 }));
+      const faults = faultsOf(
+        run,
+        clean,
+        { ...flow, mayAdd: 80 },
+        what.startsWith('clocks') ? ANYTHING : undefined,
+      );
+      yield resultOf(name, what, run, clean, faults);
     }
   }
 }

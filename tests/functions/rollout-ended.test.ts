@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { type Deployment, timestamp } from '../../functions/domain/deployment.ts';
+import { type Deployment, orderOf, timestamp } from '../../functions/domain/deployment.ts';
 import { awsError } from './support/service-view.ts';
 import type { Execution } from './support/system.ts';
 import { MEMBER, System } from './support/system.ts';
@@ -69,6 +69,37 @@ describe('an execution that ended outside its own states', () => {
       expect((await system.deployment(id)).Failures).toBe(1);
     },
   );
+
+  test.each([
+    ['for what a node says: looks tell of nodes', 'InstallationFailed', 'i-00000001: is broken', 0],
+    ['because it was denied: once a day', 'TargetAccessDenied', 'not authorized to perform: ssm:Whatever', 1],
+  ])('and was to heal is told only %s', async (_what, name, message, told) => {
+    const { id } = await running();
+    await system.runAll();
+    for (let attempt = 0; attempt < 2; attempt += 1) {
+      const deployment = (await system.inventory.get(id)) as Deployment;
+      const { Observed, Wanted } = deployment;
+      const begun = await system.inventory.begin(deployment, {
+        Generation: Wanted?.Generation ?? 0,
+        Order: orderOf(deployment),
+        Serial: Observed?.Serial ?? '',
+        NotBefore: Observed?.NotBefore ?? '',
+        Cause: 'DRIFT',
+        CorrelationId: 'a-look',
+      });
+      await system.reconcile('certificates'); // Starts it.
+      const execution = system.sfn.running()[0] as Execution;
+      expect(begun?.Running?.RolloutNumber).toBe(Number(execution.name.split('-').at(-1)));
+      system.sfn.end(execution.arn, 'FAILED');
+      await system.report(system.executionEvent(execution, { name, message }));
+      system.advance({ minutes: 15 });
+    }
+    expect(system.messages()).toHaveLength(told);
+    expect(await system.deployment(id)).toMatchObject({
+      Status: 'INSTALLED',
+      LastHealing: { Status: 'FAILED' },
+    });
+  });
 
   test('lets what waited for it start', async () => {
     const { id, execution } = await running();
