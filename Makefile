@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo local test test-long test-real test-all lint build render bench build-artifact
+.PHONY: help demo local test test-long test-real test-all campaign lint build render bench build-artifact
 
 # What runs here talks to this machine only. Loopback goes through no proxy, whichever the reader has set, and the
 # reader's AWS settings mean nothing to the local cloud.
@@ -54,6 +54,9 @@ test-real: build ## the tests that need other programs: servers, curl, strace, A
 	@$(JEST) $(JEST_FLAGS) --selectProjects real
 
 test-all: test test-long test-real ## all three
+
+campaign: node_modules/.installed ## lets every call of every flow fail, in every way; CAMPAIGN=<name> for one set. The last run is in docs/campaign.md
+	@$(NODE) tests/campaign/main.ts $(CAMPAIGN)
 
 lint: node_modules/.installed ## types, Biome, shellcheck, state machine, templates, dependencies
 	@echo 'Checking types, format, scripts and templates ...'

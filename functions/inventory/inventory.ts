@@ -144,7 +144,7 @@ export class Inventory {
    * Begins a rollout: exactly one caller can.
    *
    * @param deployment as the caller read it when it decided: on the condition that it is as it was.
-   * @returns the deployment with its rollout; undefined when the condition was lost.
+   * @returns the deployment with its rollout; undefined when another caller was faster, or changed what was read.
    */
   async begin(deployment: Deployment, beginning: Beginning): Promise<Deployment | undefined> {
     const running = runningFrom(deployment, beginning, this.table.now());
@@ -155,7 +155,7 @@ export class Inventory {
       deployment,
       trial ? ['RolloutNumber'] : ['RolloutNumber', 'Wanted.Generation', 'Wanted.Serial', 'CertificateArn'],
     );
-    return this.update(deployment.DeploymentId, {
+    const begun = await this.update(deployment.DeploymentId, {
       set: {
         Running: running,
         RolloutNumber,
@@ -166,6 +166,14 @@ export class Inventory {
       condition: `${isLive} AND ${notRunning} AND ${seen.condition}${trial ? '' : ` AND ${notPaused}`}`,
       values: { ':deleting': 'DELETING', ...seen.values },
     });
+    if (begun) {
+      return begun;
+    }
+    // The answer to the write may have been lost, and the SDK has repeated it.
+    const current = await this.get(deployment.DeploymentId);
+    const { Running } = current ?? {};
+    const isOwn = Running?.RolloutNumber === RolloutNumber && Running.CorrelationId === running.CorrelationId;
+    return isOwn ? current : undefined;
   }
 
   /** Notes on the running rollout what was started for it. Undefined when it is not the running one any more. */

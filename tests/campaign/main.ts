@@ -8,7 +8,8 @@ const SETS: Record<SetName, string> = {
   repaired: 'each operation denied to each caller for 65 minutes',
   late: 'every call 2 minutes, 70 minutes, 26 hours late',
   pairs: '200 random pairs of faults',
-  others: 'sweeps at once, clocks of functions wrong for an hour',
+  others:
+    'sweeps at once; indexes, IAM, tags, the list of nodes slow, or clocks of functions wrong, for an hour',
 };
 
 const [wanted] = process.argv.slice(2);

@@ -160,6 +160,18 @@ export const crowded: Trouble = (world) => {
   void sweep();
 };
 
+/** AWS is slow for an hour: indexes, IAM and tags, and the list of nodes. */
+export const lagging: Trouble = (world) => {
+  const usual = { ...world.delays };
+  Object.assign(world.delays, {
+    iam: 2 * MINUTE,
+    tags: 2 * MINUTE,
+    indexes: 10 * MINUTE,
+    nodes: 20 * MINUTE,
+  });
+  void world.clock.sleep(HOUR).then(() => Object.assign(world.delays, usual));
+};
+
 /** The clock of the functions is wrong for an hour. */
 export function skewed(milliseconds: number): Trouble {
   return (world) => {

@@ -7,6 +7,7 @@ import {
   failing,
   KINDS,
   type Kind,
+  lagging,
   play,
   type Run,
   skewed,
@@ -137,6 +138,7 @@ const ANYTHING = /./;
 export async function* others({ part, of }: Share): Runs {
   const troubles: Record<string, Trouble> = {
     'three sweeps at once, every half minute': crowded,
+    'indexes, IAM, tags and the list of nodes slow for an hour': lagging,
     'clocks ten minutes ahead': skewed(10 * 60_000),
     'clocks ten minutes behind': skewed(-10 * 60_000),
     'clocks thirty hours ahead': skewed(30 * 3_600_000),

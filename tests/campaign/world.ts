@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import path from 'node:path';
 import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
-import { CertificateAuthority, type Cloud, type Handler, VirtualClock } from 'local-cloud';
+import { CertificateAuthority, type Cloud, DELAYS, type Handler, VirtualClock } from 'local-cloud';
 import { resolveTemplate } from 'local-cloud/templates';
 import { metrics } from '../../functions/runtime/observability.ts';
 import { createCloud } from '../../local/cloud.ts';
@@ -67,6 +67,8 @@ export class World {
   cloud!: Cloud;
   certificateArn = '';
   id = '';
+  /** Milliseconds until changes are seen. */
+  readonly delays = { ...DELAYS };
   /** Milliseconds by which the clock of functions is wrong. */
   skew = 0;
   /** Requests that were refused because of the target, with the reason. */
@@ -94,7 +96,12 @@ export class World {
         );
     world.cloud = await createCloud({
       clock,
-      delays: true,
+      delays: {
+        iam: () => world.delays.iam,
+        tags: () => world.delays.tags,
+        indexes: () => world.delays.indexes,
+        nodes: () => world.delays.nodes,
+      },
       authority: await authority,
       quotas: false,
       handlerOf,

@@ -332,12 +332,15 @@ describe('a write whose answer is lost, and which the SDK repeats', () => {
     },
   );
 
-  test('a beginning is its own: one rollout starts', async () => {
+  test.each([
+    ['a rollout', {}, 'INSTALLED'],
+    ['a dry run', { DryRun: true }, 'TRIED'],
+  ])('a beginning is its own: %s starts once', async (_what, asked, Status) => {
     repeatWriteOf('Running');
-    const { body } = await system.register({ CertificateArn: arn });
-    expect(body.ExecutionArn).toBe(system.sfn.running()[0]?.arn);
+    const { status, body } = await system.register({ CertificateArn: arn, ...asked });
+    expect([status, body.ExecutionArn]).toEqual([202, system.sfn.running()[0]?.arn]);
     await system.runAll();
-    expect(await system.deployment(body.DeploymentId)).toMatchObject({ Status: 'INSTALLED', Rollouts: 1 });
+    expect(await system.deployment(body.DeploymentId)).toMatchObject({ Status, Rollouts: 1 });
   });
 
   test('a wish is its own: one rollout starts, and none waits behind it', async () => {

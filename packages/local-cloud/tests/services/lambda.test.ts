@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PublishCommand, SNSClient } from '@aws-sdk/client-sns';
 import { beforeAll, expect, test } from '@jest/globals';
 import { createCloud } from '../../src/cloud.ts';
 import type { FunctionOptions } from '../../src/services/lambda.ts';
@@ -208,14 +209,21 @@ test('what a traced function sends to X-Ray is sent on as its role, and recorded
   expect(trace.source).toBe('function traced');
 });
 
-test('a handler in this process is answered as the built one is, and its time-out is that of the cloud’s clock', async () => {
+test('a handler in this process is answered as the built one is; its time-out, by the cloud’s clock, and a crash end it', async () => {
   const clock = new VirtualClock();
   const here = await createCloud({ clock });
-  const { identities, lambda } = here.services;
+  const { identities, lambda, sns } = here.services;
+  const TopicArn = `arn:aws:sns:${REGION}:${ACCOUNT}:here`;
+  sns.createTopic(TopicArn);
   const { arn: roleArn } = identities.createRole(ACCOUNT, {
     name: 'function',
     trustPolicy: trust({ Service: 'lambda.amazonaws.com' }),
+    inlinePolicies: [allow('sns:Publish', TopicArn)],
   });
+  const session = { name: 'here', seconds: 3600, source: 'function here' };
+  const { credentials } = identities.assumeAsService('lambda.amazonaws.com', roleArn, {}, session);
+  const client = here.client(SNSClient, { region: REGION, credentials, maxAttempts: 1 });
+  const publish = (Message: string) => client.send(new PublishCommand({ TopicArn, Message }));
   lambda.createFunction({
     account: ACCOUNT,
     region: REGION,
@@ -223,8 +231,14 @@ test('a handler in this process is answered as the built one is, and its time-ou
     roleArn,
     timeoutSeconds: 30,
     handler: async (event, context) => {
-      const { seconds = 0, fails = false } = event as { seconds?: number; fails?: boolean };
+      const {
+        seconds = 0,
+        fails = false,
+        says,
+      } = event as { seconds?: number; fails?: boolean; says?: string };
+      if (says) await publish(says).catch(() => {});
       await clock.sleep(seconds * 1000);
+      if (says) await publish(`${says}, ${seconds} s later`);
       if (fails) throw Object.assign(new Error('not today'), { name: 'RetryLater' });
       return { name: context.functionName, left: context.getRemainingTimeInMillis() };
     },
@@ -245,7 +259,18 @@ test('a handler in this process is answered as the built one is, and its time-ou
     expect(await invoke({ seconds: 10 })).toEqual({ failed: undefined, name: 'here', left: 20_000 });
     const failure = { failed: 'Unhandled', errorType: 'RetryLater', errorMessage: 'not today' };
     expect(await invoke({ fails: true })).toMatchObject(failure);
-    expect(await invoke({ seconds: 31 })).toMatchObject({ errorType: 'Sandbox.Timedout' });
+    const start = clock.now().getTime();
+    expect(await invoke({ seconds: 31, says: 'slow' })).toMatchObject({ errorType: 'Sandbox.Timedout' });
+    expect(clock.now().getTime() - start).toBe(30_000);
+    for (const kind of ['crash-before-effect', 'crash-after-effect'] as const) {
+      here.faults.inject({ operation: 'Publish', kind });
+      expect(await invoke({ seconds: 1, says: kind })).toMatchObject({ errorType: 'Runtime.ExitError' });
+    }
+    // What was killed says no more; the others go on.
+    expect(await invoke({ seconds: 2, says: 'quick' })).toMatchObject({ failed: undefined });
+    await clock.sleep(60_000);
+    const said = ['slow', 'crash-after-effect', 'quick', 'quick, 2 s later'];
+    expect(sns.messages.map(({ message }) => message)).toEqual(said);
   });
   await here.stop();
 });

@@ -81,6 +81,19 @@ test('run takes hours of timers in no time, by the same clock for all of them, a
   await timer(1);
 });
 
+test('run stands still while the machine works on what is waited for with during', async () => {
+  const clock = new VirtualClock();
+  const start = clock.now().getTime();
+  await clock.run(Math.random, async () => {
+    void clock.sleep(1000);
+    expect(await clock.during(timer(20, 'done'))).toBe('done');
+    expect(clock.now().getTime()).toBe(start);
+    await expect(clock.during(Promise.reject(new Error('broken')))).rejects.toThrow('broken');
+    await clock.sleep(5000);
+    expect(clock.now().getTime()).toBe(start + 5000);
+  });
+});
+
 test('run passes on what the work throws', async () => {
   const clock = new VirtualClock();
   await expect(clock.run(Math.random, () => Promise.reject(new Error('broken')))).rejects.toThrow('broken');
