@@ -1,5 +1,5 @@
 import { QueryCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { beforeEach, describe, expect, test } from '@jest/globals';
 import { type Deployment, orderOf, timestamp } from '../../functions/domain/deployment.ts';
 import { wantedAfterRenewal } from '../../functions/domain/next.ts';
 import { advance } from '../../functions/rollouts/advance.ts';
@@ -291,27 +291,14 @@ describe('between reading and writing', () => {
 });
 
 describe('a write whose answer is lost, and which the SDK repeats', () => {
-  let send: typeof system.client.send;
-  beforeEach(() => {
-    send = system.client.send;
-  });
-  afterEach(() => {
-    system.client.send = send;
-  });
-
-  /** The next write that sets the attribute is made twice. */
-  function repeatWriteOf(attribute: string): void {
-    let done = false;
-    const original = send.bind(system.client);
-    Object.assign(system.client, {
-      send: async (command: { input: { UpdateExpression?: string } }) => {
-        const answer = await original(command as never);
-        if (done || !command.input.UpdateExpression?.includes(`#${attribute} = `)) {
-          return answer;
-        }
-        done = true;
-        return original(command as never);
-      },
+  /** The answer to the next write that sets the attribute is lost. */
+  function repeatWriteOf(attribute: string): { readonly left: number } {
+    system.repeats = true;
+    return system.cloud.faults.inject({
+      operation: 'DynamoDB_20120810.UpdateItem',
+      kind: 'answer-lost',
+      when: ({ input }) =>
+        (input as { UpdateExpression?: string }).UpdateExpression?.includes(`#${attribute} = `) === true,
     });
   }
 
@@ -320,8 +307,9 @@ describe('a write whose answer is lost, and which the SDK repeats', () => {
     async (behaviour) => {
       Object.assign(nodeOf(system) as object, { behaviour });
       const { body } = await system.register({ CertificateArn: arn });
-      repeatWriteOf('Observed');
+      const fault = repeatWriteOf('Observed');
       await system.runAll();
+      expect(fault.left).toBe(0);
       const isFault = behaviour === 'failed';
       expect(system.sfn.executions.get(body.ExecutionArn)?.status).toBe(isFault ? 'FAILED' : 'SUCCEEDED');
       expect(await system.deployment(body.DeploymentId)).toMatchObject({
@@ -336,17 +324,18 @@ describe('a write whose answer is lost, and which the SDK repeats', () => {
     ['a rollout', {}, 'INSTALLED'],
     ['a dry run', { DryRun: true }, 'TRIED'],
   ])('a beginning is its own: %s starts once', async (_what, asked, Status) => {
-    repeatWriteOf('Running');
+    const fault = repeatWriteOf('Running');
     const { status, body } = await system.register({ CertificateArn: arn, ...asked });
+    expect(fault.left).toBe(0);
     expect([status, body.ExecutionArn]).toEqual([202, system.sfn.running()[0]?.arn]);
     await system.runAll();
     expect(await system.deployment(body.DeploymentId)).toMatchObject({ Status, Rollouts: 1 });
   });
 
   test('a wish is its own: one rollout starts, and none waits behind it', async () => {
-    repeatWriteOf('Wanted');
+    const fault = repeatWriteOf('Wanted');
     const { body } = await system.register({ CertificateArn: arn, VerifyPort: 443 });
-    expect(body.Warnings).toEqual([]);
+    expect([fault.left, body.Warnings]).toEqual([0, []]);
     await system.runAll();
     expect(await system.deployment(body.DeploymentId)).toMatchObject({ Status: 'INSTALLED', Rollouts: 1 });
   });

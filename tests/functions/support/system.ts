@@ -222,6 +222,8 @@ export class System {
   rolloutsEnabled = true;
   lookIntervalMinutes = 60;
   discoverEndpoints: 'no' | 'list' | 'tell' = 'list';
+  /** Functions repeat a call whose answer is lost, as the SDK does. */
+  repeats = false;
   random = () => 0.5;
   readonly #targets = new Map<string, TargetView>();
   readonly #functions: ComposedFunctions;
@@ -594,7 +596,8 @@ export class System {
 
   #clients(name: FunctionName, { around }: Wrappers): Clients {
     // One attempt: what tests let fail is what is left when the SDK has given up.
-    const clients = this.#functions.clients(name, { maxAttempts: 1, retryStrategy: undefined });
+    const retryStrategy = this.repeats ? twiceAtOnce : undefined;
+    const clients = this.#functions.clients(name, { maxAttempts: this.repeats ? 2 : 1, retryStrategy });
     if (!around) return clients;
     const wrapped =
       <T extends object>(make: (config?: object) => T) =>
@@ -608,6 +611,17 @@ export class System {
     return { ...clients, documents: wrapped(clients.documents), sfn: wrapped(clients.sfn) };
   }
 }
+
+const tokenOf = (count: number) => ({ getRetryCount: () => count, getRetryDelay: () => 0 });
+/** The SDK's retries without their pauses: the clock stands still. */
+const twiceAtOnce = {
+  acquireInitialRetryToken: async () => tokenOf(0),
+  refreshRetryTokenForRetry: async (token: ReturnType<typeof tokenOf>) => {
+    if (token.getRetryCount() > 0) throw new Error('given up');
+    return tokenOf(1);
+  },
+  recordSuccess() {},
+};
 
 const context = (awsRequestId: string) =>
   ({ awsRequestId, functionName: 'test', getRemainingTimeInMillis: () => 60_000 }) as Context;
