@@ -144,7 +144,8 @@ export class Inventory {
    * Begins a rollout: exactly one caller can.
    *
    * @param deployment as the caller read it when it decided: on the condition that it is as it was.
-   * @returns the deployment with its rollout; undefined when another caller was faster, or changed what was read.
+   * @returns the deployment with its rollout; undefined when the condition was lost: also its own
+   *   write, where the answer was lost and the SDK has repeated it.
    */
   async begin(deployment: Deployment, beginning: Beginning): Promise<Deployment | undefined> {
     const running = runningFrom(deployment, beginning, this.table.now());
@@ -155,7 +156,7 @@ export class Inventory {
       deployment,
       trial ? ['RolloutNumber'] : ['RolloutNumber', 'Wanted.Generation', 'Wanted.Serial', 'CertificateArn'],
     );
-    const begun = await this.update(deployment.DeploymentId, {
+    return this.update(deployment.DeploymentId, {
       set: {
         Running: running,
         RolloutNumber,
@@ -166,14 +167,6 @@ export class Inventory {
       condition: `${isLive} AND ${notRunning} AND ${seen.condition}${trial ? '' : ` AND ${notPaused}`}`,
       values: { ':deleting': 'DELETING', ...seen.values },
     });
-    if (begun) {
-      return begun;
-    }
-    // The answer to the write may have been lost, and the SDK has repeated it.
-    const current = await this.get(deployment.DeploymentId);
-    const { Running } = current ?? {};
-    const isOwn = Running?.RolloutNumber === RolloutNumber && Running.CorrelationId === running.CorrelationId;
-    return isOwn ? current : undefined;
   }
 
   /** Notes on the running rollout what was started for it. Undefined when it is not the running one any more. */

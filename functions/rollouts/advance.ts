@@ -3,6 +3,7 @@ import type { Certificate } from '../domain/certificate.ts';
 import {
   type Deployment,
   executionNameOf,
+  isDryRun,
   orderOf,
   type RolloutInput,
   type Running,
@@ -136,17 +137,22 @@ export async function beginDryRun(
   deps: AdvanceDeps,
 ): Promise<Deployment | undefined> {
   const tried = await deps.inventory.noteTrial(deploymentId, order, certificate.NotAfter);
-  return (
+  const begun =
     tried &&
-    deps.inventory.begin(tried, {
+    (await deps.inventory.begin(tried, {
       Generation: 0,
       Order: order,
       Serial: certificate.Serial,
       NotBefore: certificate.NotBefore,
       Cause: 'DRY_RUN',
       CorrelationId: correlationId,
-    })
-  );
+    }));
+  if (begun) {
+    return begun;
+  }
+  const current = await deps.inventory.get(deploymentId);
+  const { Running } = current ?? {};
+  return Running && isDryRun(Running) && Running.CorrelationId === correlationId ? current : undefined;
 }
 
 /**

@@ -231,7 +231,7 @@ export class World {
   /** The deployment as the table has it; undefined when there is none. */
   async deployment(): Promise<Found | undefined> {
     const { Items = [] } = await this.#table.send(
-      new ScanCommand({ TableName: this.physicalId('InventoryTable') }),
+      new ScanCommand({ TableName: this.physicalId('InventoryTable'), ConsistentRead: true }),
     );
     return Items.find(({ Item, CertName }) => Item === 'deployment' && CertName !== undefined) as
       | Found

@@ -22,7 +22,9 @@ function inventory({ cloud, central }: Fleet) {
   );
   const { physicalId: TableName, arn = '' } = central.resource('InventoryTable');
   const items = async () => {
-    const pages = await Array.fromAsync(paginateScan({ client: documents }, { TableName }));
+    const pages = await Array.fromAsync(
+      paginateScan({ client: documents }, { TableName, ConsistentRead: true }),
+    );
     return pages.flatMap(({ Items = [] }) => Items as Item[]);
   };
   return {
