@@ -22,7 +22,7 @@ const OF_AWS: Record<string, { dimensions: string[]; metrics: string[] }> = {
   },
   'AWS/SQS': {
     dimensions: ['QueueName'],
-    metrics: ['ApproximateNumberOfMessagesVisible', 'ApproximateAgeOfOldestMessage'],
+    metrics: ['NumberOfMessagesSent', 'ApproximateNumberOfMessagesVisible', 'ApproximateAgeOfOldestMessage'],
   },
   'AWS/ApiGateway': {
     dimensions: ['ApiName', 'Stage'],
