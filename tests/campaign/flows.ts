@@ -11,8 +11,6 @@ export interface Flow {
   mayAdd?: number;
   /** A dry run: who asked for it looks at its result. */
   isTrial?: boolean;
-  /** After this many it never gets well: default 4. */
-  hours?: number;
 }
 
 const HOURLY = 80;

@@ -72,6 +72,10 @@ export function faultsOfDenial(run: Run, clean: Run, flow: Flow): string[] {
     ...run.wrong,
     ...(healedAfter > bound ? [`well only ${healedAfter - DENIED_MINUTES} minutes after the repair`] : []),
     ...(mustTell && after > TOLD_MINUTES ? [`people heard of it after ${after} minutes`] : []),
+    // The alarm on failed rollouts names nothing: the message does.
+    ...(mustTell && !run.isNamed && run.rings.every(({ alarm }) => alarm === 'acm-export-failed-rollouts')
+      ? ['people were not told what was denied']
+      : []),
     ...stillOn(run),
   ];
 }

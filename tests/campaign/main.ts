@@ -6,7 +6,7 @@ import type { Result, SetName } from './runs.ts';
 const SETS: Record<SetName, string> = {
   single: 'every call × every kind of fault',
   repaired: 'each operation denied to each caller for 65 minutes',
-  late: 'every call 2 minutes, 70 minutes, 26 hours late',
+  late: 'every call of a function 2 and 70 minutes late',
   pairs: '200 random pairs of faults',
   others:
     'sweeps at once; indexes, IAM, tags, the list of nodes slow, or clocks of functions wrong, for an hour',

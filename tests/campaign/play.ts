@@ -21,6 +21,9 @@ export interface Run {
   /** When a call was first and last denied that is denied for good. */
   deniedAt?: number;
   deniedLast?: number;
+  /** What AWS says of it, and whether people were told that. */
+  denial?: string;
+  isNamed: boolean;
   /** Requests to the API that were refused with a reason: their caller knows. */
   refused: number;
   /** When people were told, in the order of `told`. */
@@ -48,8 +51,10 @@ interface Failing {
 const OUTAGE = 100 * SECOND;
 
 const plain = (kind: FaultKind) => (): Effect => ({ kind });
-const DENIED = { name: 'AccessDeniedException', message: 'denied by the campaign', status: 403 };
-export const denied = (): Effect => ({ kind: 'refuse', error: DENIED });
+const denied = (message = 'denied by the campaign'): Effect => ({
+  kind: 'refuse',
+  error: { name: 'AccessDeniedException', message, status: 403 },
+});
 
 /** How one call fails. Where a client of the SDK repeats calls, an answer that is lost is one that the SDK repeats. */
 export const KINDS = {
@@ -64,7 +69,7 @@ export const KINDS = {
   'slower than its function': {
     effect: (world) => ({ kind: 'delay', until: () => world.clock.sleep(16 * MINUTE) }),
   },
-  denied: { effect: denied },
+  denied: { effect: () => denied() },
 } satisfies Record<string, Failing>;
 export type Kind = keyof typeof KINDS;
 
@@ -112,10 +117,12 @@ export function deniedForGood({ operation, source }: Asked): Trouble {
     const { clock, cloud } = world;
     const start = clock.now().getTime();
     world.patience = 2 * DENIED_MINUTES + 10;
+    // As AWS says it, but for the ARNs.
+    run.denial = `User: ${source} is not authorized to perform: ${operation} on resource: any`;
     run.lastsMinutes = DENIED_MINUTES + 30;
     cloud.faults.inject({
       operation,
-      ...denied(),
+      ...denied(run.denial),
       times: Number.POSITIVE_INFINITY,
       when: (call) => {
         const at = clock.now().getTime();
@@ -132,6 +139,7 @@ export function deniedForGood({ operation, source }: Asked): Trouble {
 export function coming(nth: number, minutes: number): Trouble {
   return (world, run) => {
     let calls = 0;
+    run.lastsMinutes = minutes + 30;
     world.cloud.faults.inject({
       operation: '*',
       kind: 'delay',
@@ -192,6 +200,7 @@ export async function play(flow: Flow, ...troubles: Trouble[]): Promise<Run> {
     toldAt: [],
     lastsMinutes: 0,
     refused: 0,
+    isNamed: false,
     rings: [],
     wrong: [],
     met: [],
@@ -210,7 +219,7 @@ export async function play(flow: Flow, ...troubles: Trouble[]): Promise<Run> {
         await flow.does(world);
         let lack = await lacks();
         // A minute at a time, so that it is known when it was well.
-        while (lack && clock.now().getTime() - start < (flow.hours ?? 4) * HOUR) {
+        while (lack && clock.now().getTime() - start < 4 * HOUR) {
           await clock.sleep(MINUTE);
           world.sampleQueues();
           lack = await lacks();
@@ -234,6 +243,7 @@ export async function play(flow: Flow, ...troubles: Trouble[]): Promise<Run> {
     run.wrong.push((error as Error).message);
   }
   run.told = world.messages().map(({ subject }) => subject);
+  run.isNamed = world.messages().some(({ message }) => message.includes(run.denial ?? ''));
   run.toldAt = world.messages().map(({ at }) => Date.parse(at));
   run.rings = world.alarms.rings(clock.now());
   run.refused = world.refused;

@@ -81,7 +81,7 @@ export async function* repaired({ part, of }: Share): Runs {
   }
 }
 
-/** Every call comes late: after its function was given up, after the next sweeps, after a day. */
+/** Every call comes late: after its function was given up, after the next sweeps. */
 export async function* late({ part, of }: Share): Runs {
   let turn = 0;
   for (const [name, flow] of Object.entries(FLOWS)) {
@@ -89,7 +89,7 @@ export async function* late({ part, of }: Share): Runs {
     for (const [index, { source }] of clean.calls.entries()) {
       const call = index + 1;
       if (!source.startsWith('function')) continue;
-      for (const minutes of [2, 70, 26 * 60]) {
+      for (const minutes of [2, 70]) {
         turn += 1;
         if (turn % of !== part) continue;
         const run = await play(flow, coming(call, minutes));
