@@ -55,7 +55,8 @@ export class ApiCalls {
     const caller = key ? { ...from, principal: identities.principalOf(key) } : from;
     const here = invocationsHere.getStore();
     const invocation = here?.source === caller.source ? here : undefined;
-    if (invocation?.isDead) return new Promise(() => {});
+    const never = new Promise<never>(() => {});
+    if (invocation?.isDead) return never;
     const crash = () => (invocation ? invocation.die() : caller.crash?.());
     const entry = this.#entry(operation, input, caller);
     record.call(entry);
@@ -82,11 +83,12 @@ export class ApiCalls {
       entry.status = 200;
       entry.output = output;
       record.ended(entry);
-      return output;
+      return invocation?.isDead ? never : output;
     } catch (error) {
       entry.error = (error as Error).name;
       if (error instanceof ServiceError) entry.status = error.status;
       record.ended(entry);
+      if (invocation?.isDead) return never;
       if (!(error instanceof NotModelled)) throw error;
       this.#kernel.fail(`${caller.source} called ${operation}`, error);
       throw new ServiceError('NotModelled', `The local cloud does not model this: ${error.message}`);
