@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo local test test-long test-real test-all campaign lint build render bench build-artifact
+.PHONY: help demo local test test-long test-real test-all campaign lint sbom build render bench build-artifact
 
 # What runs here talks to this machine only. Loopback goes through no proxy, whichever the reader has set, and the
 # reader's AWS settings mean nothing to the local cloud.
@@ -63,6 +63,9 @@ lint: node_modules/.installed ## types, Biome, shellcheck, state machine, templa
 	@node_modules/.bin/tsc -p .
 	@node_modules/.bin/biome ci --error-on-warnings .
 	@$(NODE) scripts/lint.ts
+
+sbom: node_modules/.installed ## build/sbom.json: every package with licence and hash, as CycloneDX
+	@$(NODE) scripts/sbom.ts
 
 build: node_modules/.installed ## layer and functions into build/
 	@echo 'Building layer and functions ...'

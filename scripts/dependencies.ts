@@ -3,7 +3,10 @@ import { spawnSync } from 'node:child_process';
 
 /** The parts of package-lock.json (version 3) that are looked at. */
 export interface LockFile {
-  packages: Record<string, { license?: string; dev?: boolean; integrity?: string; link?: boolean }>;
+  packages: Record<
+    string,
+    { version?: string; license?: string; dev?: boolean; integrity?: string; link?: boolean }
+  >;
 }
 
 /** Permissive ones: they ask for no more than a notice. */
@@ -28,6 +31,25 @@ export function dependencyFaults(file: string, { packages }: LockFile): string[]
         ];
       })
   );
+}
+
+/** The parts of a CycloneDX list, as `npm sbom` writes it, that are looked at. */
+export interface Sbom {
+  components: { name: string; version: string; properties?: { name: string; value: string }[] }[];
+}
+
+/** Every delivered package of the lock file must be listed, and must not be marked as one for development. */
+export function sbomFaults({ packages }: LockFile, { components }: Sbom): string[] {
+  const listed = new Set(
+    components
+      .filter(({ properties = [] }) => !properties.some(({ name }) => name === 'cdx:npm:package:development'))
+      .map(({ name, version }) => `${name}@${version}`),
+  );
+  return Object.entries(packages)
+    .filter(([location, { dev, link }]) => location.includes('node_modules/') && !dev && !link)
+    .map(([location, { version }]) => `${location.replace(/^.*node_modules\//, '')}@${version}`)
+    .filter((name) => !listed.has(name))
+    .map((name) => `the list of packages lacks ${name}`);
 }
 
 /** Of an SPDX expression one side of an OR must be allowed, and both of an AND. */

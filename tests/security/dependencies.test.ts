@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { dependencyFaults, readAudit } from '../../scripts/dependencies.ts';
+import { dependencyFaults, readAudit, sbomFaults } from '../../scripts/dependencies.ts';
 import { centralStack, policiesOf, ROOT, resourceOf } from '../templates/stacks.ts';
 
 const read = (file: string) => readFileSync(path.join(ROOT, file), 'utf8');
@@ -41,6 +41,31 @@ describe('what comes from the registry', () => {
   test('a package without a hash is found, a nested one too', () => {
     const nested = { packages: { 'node_modules/a/node_modules/b': { license: 'MIT' } } };
     expect(dependencyFaults('lock', nested)).toEqual(['lock: b is not pinned by a hash']);
+  });
+});
+
+describe('the list of packages', () => {
+  const lock = {
+    packages: {
+      '': { version: '1.0.0' },
+      'node_modules/a': { version: '1.0.0' },
+      'node_modules/a/node_modules/@b/c': { version: '2.0.0' },
+      'node_modules/d': { version: '1.0.0', dev: true },
+      'node_modules/own': { link: true },
+    },
+  };
+  const marked = { properties: [{ name: 'cdx:npm:package:development', value: 'true' }] };
+
+  test('has every package that is delivered', () => {
+    const [a, c] = [
+      { name: 'a', version: '1.0.0' },
+      { name: '@b/c', version: '2.0.0' },
+    ];
+    expect(sbomFaults(lock, { components: [a, c] })).toEqual([]);
+    const missing = ['the list of packages lacks @b/c@2.0.0'];
+    expect(sbomFaults(lock, { components: [a] })).toEqual(missing);
+    expect(sbomFaults(lock, { components: [a, { ...c, version: '2.0.1' }] })).toEqual(missing);
+    expect(sbomFaults(lock, { components: [a, { ...c, ...marked }] })).toEqual(missing);
   });
 });
 
