@@ -47,6 +47,8 @@ export interface DeploymentsApiDeps extends AdvanceDeps, RemovalDeps {
   /** Names of roles that may read delivered secrets; one that ends in * stands for all that begin so. */
   secretReaderRoles: string[];
   requireCertificateTag: boolean;
+  /** How many deployments there may be. */
+  maxDeployments: number;
 }
 
 /** What a request that starts something is answered with: the order as it is now, or the one that is tried, and more. */
@@ -98,6 +100,10 @@ export async function createDeployment(
     throw isRunning();
   }
   const warnings = [...unseen(order), ...(await lookAtTarget(deploymentId, order, deps))];
+  // The last refusal, because it counts what it lets through.
+  if (!existing && !(await deps.inventory.fleet.admit(deps.maxDeployments))) {
+    throw isFull(deps);
+  }
   if (body.DryRun) {
     const begun = trial ? existing : await beginDryRun(deploymentId, order, certificate, correlationId, deps);
     if (!begun) {
@@ -179,6 +185,13 @@ const isChanged = () =>
 const isDeleting = () =>
   new RequestRefused(409, 'The deployment is being deleted: repeat the DELETE, then POST again.');
 const isPaused = () => new RequestRefused(409, 'The deployment is paused: resume it first.');
+/** No 429: programs repeat that by themselves, which is in vain until a person has acted. */
+const isFull = ({ maxDeployments }: DeploymentsApiDeps) =>
+  new RequestRefused(
+    409,
+    `This stack has as many deployments as its parameter MaxDeployments allows: ${maxDeployments}. DELETE some that are ` +
+      'not needed and repeat the request after the next sweep, within 10 minutes; or deploy the stack with a higher value.',
+  );
 const isRunning = () =>
   new RequestRefused(409, 'A rollout of this deployment is running: repeat the dry run when it has ended.');
 
