@@ -407,6 +407,8 @@ describe('asking ACM for a renewal', () => {
     expect(answers.map(({ status }) => status)).toEqual([202, 202, 202]);
     expect(asked()).toBe(1);
     await system.cloud.idle();
+    await system.renewal(arn);
+    await system.runAll();
     system.advance({ minutes: 59 });
     for (const name of ['web-prod', 'mail']) {
       expect((await renew(arn, name)).body.Warnings).toEqual([expect.stringContaining('not asked again')]);
