@@ -141,19 +141,28 @@ export interface RawRequest {
   isBase64Encoded: boolean;
 }
 
-/** More than a person reads; a body of 10 MB may be wrong in every byte, and an answer is at most 6 MB. */
+/** What GET answers can be sent back, and 100 nodes of 3 KB are 300 KB. Lambda's own limit of an event is 6 MB. */
+const LARGEST_BODY_KB = 512;
+
+/** More than a person reads: a body may be wrong in every byte. */
 const MOST_FAULTS = 50;
 const LONGEST_FIELD = 100;
 
 /**
  * Parses a whole request. An absent body counts as `{}`.
  *
- * @throws RequestRefused 400 with the faults of all three parts, each named by field.
+ * @throws RequestRefused 400 with the faults of all three parts, each named by field; 413.
  */
 export function parseRequest<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType>(
   schemas: RequestSchemas<P, Q, B>,
   raw: RawRequest,
 ): { path: z.infer<P>; query: z.infer<Q>; body: z.infer<B> } {
+  if (Buffer.byteLength(raw.body ?? '') > LARGEST_BODY_KB * 1024) {
+    throw new RequestRefused(
+      413,
+      `The body is too large: send at most ${LARGEST_BODY_KB} KB. A request needs no field that only answers show, such as Nodes.`,
+    );
+  }
   const faults: Fault[] = [];
   const path = parsePart(schemas.path, raw.pathParameters ?? {}, 'path', faults);
   const query = parsePart(schemas.query, raw.queryStringParameters ?? {}, 'query', faults);

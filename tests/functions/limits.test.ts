@@ -1,7 +1,7 @@
 import { DeleteCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { awsError } from './support/service-view.ts';
-import { System } from './support/system.ts';
+import { System, stack } from './support/system.ts';
 
 let system: System;
 let arn: string;
@@ -72,5 +72,42 @@ describe('the number of deployments', () => {
     system.dynamodb.failNext('Query', awsError('InternalServerError', 'oh', 'server'));
     await system.reconcile('nodes');
     expect(await system.inventory.fleet.size()).toBe(2);
+  });
+});
+
+describe('the size of a body', () => {
+  const renewals = '/certificates/{CertName}/renewals';
+  const post = (body: string, isBase64Encoded = false) =>
+    system.send({
+      httpMethod: 'POST',
+      resource: renewals,
+      pathParameters: { CertName: 'web-prod' },
+      body,
+      isBase64Encoded,
+      requestContext: { requestId: 'request-1' },
+    } as never);
+  const TOO_LARGE = /^The body is too large: send at most 512 KB\./;
+
+  test('is at most 512 KB, in bytes, whatever is in it', async () => {
+    const most = 512 * 1024;
+    const answers = [
+      await post(' '.repeat(most + 1)),
+      await post('ä'.repeat(most / 2 + 1)),
+      await post('A'.repeat(most + 4), true),
+    ];
+    for (const { status, body } of answers) {
+      expect([status, body.Message]).toEqual([413, expect.stringMatching(TOO_LARGE)]);
+    }
+    expect((await post(' '.repeat(most))).status).toBe(400);
+  });
+
+  test('that Lambda does not take is refused by API Gateway in the same words', () => {
+    const { REQUEST_TOO_LARGE: answer } =
+      stack.resources.get('DeploymentsApi')?.properties.GatewayResponses ?? {};
+    expect(answer.StatusCode).toBe(413);
+    expect(JSON.parse(answer.ResponseTemplates['application/json'])).toEqual({
+      Message: expect.stringMatching(TOO_LARGE),
+      CorrelationId: '$context.requestId',
+    });
   });
 });
