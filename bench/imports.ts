@@ -32,6 +32,7 @@ const ENVIRONMENT = {
       'TARGET_TAG_KEYS',
       'SECRET_READER_ROLES',
       'REQUIRE_CERTIFICATE_TAG',
+      'MAX_DEPLOYMENTS',
       'NODE_RETENTION_DAYS',
       'INSTALLATION_TIMEOUT_MINUTES',
     ].map((name) => [name, '1']),

@@ -47,6 +47,8 @@ export interface DeploymentsApiDeps extends AdvanceDeps, RemovalDeps {
   /** Names of roles that may read delivered secrets; one that ends in * stands for all that begin so. */
   secretReaderRoles: string[];
   requireCertificateTag: boolean;
+  /** How many deployments there may be. */
+  maxDeployments: number;
 }
 
 /** What a request that starts something is answered with: the order as it is now, or the one that is tried, and more. */
@@ -98,6 +100,10 @@ export async function createDeployment(
     throw isRunning();
   }
   const warnings = [...unseen(order), ...(await lookAtTarget(deploymentId, order, deps))];
+  // The last refusal, because it counts what it lets through.
+  if (!existing && !(await deps.inventory.fleet.admit(deps.maxDeployments))) {
+    throw isFull(deps);
+  }
   if (body.DryRun) {
     const begun = trial ? existing : await beginDryRun(deploymentId, order, certificate, correlationId, deps);
     if (!begun) {
@@ -179,6 +185,13 @@ const isChanged = () =>
 const isDeleting = () =>
   new RequestRefused(409, 'The deployment is being deleted: repeat the DELETE, then POST again.');
 const isPaused = () => new RequestRefused(409, 'The deployment is paused: resume it first.');
+/** No 429: programs repeat that by themselves, which is in vain until a person has acted. */
+const isFull = ({ maxDeployments }: DeploymentsApiDeps) =>
+  new RequestRefused(
+    409,
+    `This stack has as many deployments as its parameter MaxDeployments allows: ${maxDeployments}. DELETE some that are ` +
+      'not needed and repeat the request after the next sweep, within 10 minutes; or deploy the stack with a higher value.',
+  );
 const isRunning = () =>
   new RequestRefused(409, 'A rollout of this deployment is running: repeat the dry run when it has ended.');
 
@@ -528,8 +541,8 @@ const SAME_RENEWAL_MS = 3_600_000;
 const ASKING_MS = 30_000;
 
 /**
- * Asks ACM to renew a certificate now. Repeating it is safe: a renewal that is under way, or was asked for within
- * the hour, is not asked for again. The rollout starts with ACM's event.
+ * Asks ACM to renew a certificate now. Repeating it is safe, under whatever name: a renewal that is under way, or was
+ * asked for within the hour, is not asked for again. The rollout starts with ACM's event.
  */
 export async function renewCertificate(
   certName: string,
@@ -538,8 +551,10 @@ export async function renewCertificate(
 ) {
   const { CertificateArn } = body;
   refuseElsewhere(CertificateArn, deps);
-  const deployment = await firstDeployed(certName, CertificateArn, deps);
-  if (!deployment) {
+  const before = (ms: number) => timestamp(new Date(deps.now().getTime() - ms));
+  const [since, asking] = [before(SAME_RENEWAL_MS), before(ASKING_MS)];
+  const { own, isNoted } = await deploymentsOf(certName, CertificateArn, since, asking, deps);
+  if (!own) {
     throw new RequestRefused(404, `The certificate is not deployed under the name ${certName}.`, [
       { Field: 'CertificateArn', Reason: 'not deployed under this name' },
     ]);
@@ -550,9 +565,9 @@ export async function renewCertificate(
   if (renewal === 'PENDING_AUTO_RENEWAL' || renewal === 'PENDING_VALIDATION') {
     return { ...answer, Warnings: [`A renewal is under way already: ACM says ${renewal}.`] };
   }
-  const before = (ms: number) => timestamp(new Date(deps.now().getTime() - ms));
-  const { DeploymentId } = deployment;
-  if (!(await deps.inventory.noteRenewalRequest(DeploymentId, before(SAME_RENEWAL_MS), before(ASKING_MS)))) {
+  const { renewals } = deps.inventory;
+  const request = isNoted ? undefined : await renewals.request(CertificateArn, since, asking);
+  if (!request) {
     return {
       ...answer,
       Warnings: ['The renewal was asked for within the last hour: ACM was not asked again.'],
@@ -561,28 +576,38 @@ export async function renewCertificate(
   try {
     await deps.acm.send(new RenewCertificateCommand({ CertificateArn }));
   } catch (error) {
-    await deps.inventory.noteRenewalAnswer(DeploymentId, false);
+    await renewals.answer(CertificateArn, request, false);
     // RequestInProgress, Conflict, Validation …: what ACM refuses is for the caller to read.
     if (error instanceof Error && (error as { $fault?: string }).$fault === 'client' && !isThrottled(error)) {
       throw new RequestRefused(409, `ACM refuses the renewal: ${error.message}`);
     }
     throw error;
   }
-  await deps.inventory.noteRenewalAnswer(DeploymentId, true);
+  await renewals.answer(CertificateArn, request, true);
+  await deps.inventory.noteRenewal(own);
   return { ...answer, Warnings: ['ACM charges for this renewal as for a new certificate.'] };
 }
 
-/** The deployment with the lowest id of a certificate under a name. */
-async function firstDeployed(certName: string, certificateArn: string, deps: DeploymentsApiDeps) {
-  for await (const deployment of deps.inventory.fleet.all({
-    CertName: certName,
-    CertificateArn: certificateArn,
-  })) {
-    if (deployment.Wanted && deployment.Status !== 'DELETING') {
-      return deployment;
-    }
-  }
-  return undefined;
+/**
+ * The deployment with the lowest id of a certificate under a name, and whether the edition before has noted a request
+ * on a deployment of the certificate, whatever its name.
+ */
+async function deploymentsOf(
+  certName: string,
+  certificateArn: string,
+  since: string,
+  asking: string,
+  deps: DeploymentsApiDeps,
+): Promise<{ own?: Deployment; isNoted: boolean }> {
+  const all = await Array.fromAsync(deps.inventory.fleet.all({ CertificateArn: certificateArn }));
+  const own = all
+    .filter(({ CertName, Wanted, Status }) => CertName === certName && Wanted && Status !== 'DELETING')
+    .reduce<Deployment | undefined>((a, b) => (a && a.DeploymentId < b.DeploymentId ? a : b), undefined);
+  const isNoted = all.some(
+    ({ RenewalRequestedAt: at = '', RenewalAnswered: answered }) =>
+      typeof answered !== 'string' && at > (answered ? since : asking),
+  );
+  return { ...(own ? { own } : {}), isNoted };
 }
 
 /** True for the errors that mean: slower, please. */

@@ -22,6 +22,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
       'TARGET_TAG_KEYS',
       'SECRET_READER_ROLES',
       'REQUIRE_CERTIFICATE_TAG',
+      'MAX_DEPLOYMENTS',
     ],
     environment,
   );
@@ -41,6 +42,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     targetTagKeys: listOf(env.TARGET_TAG_KEYS),
     secretReaderRoles: listOf(env.SECRET_READER_ROLES),
     requireCertificateTag: env.REQUIRE_CERTIFICATE_TAG === 'true',
+    maxDeployments: Number(env.MAX_DEPLOYMENTS),
   };
   return async (event: APIGatewayProxyEvent, context: Context): Promise<APIGatewayProxyResult> => {
     const response = await route(event, context.awsRequestId, deps);

@@ -141,19 +141,28 @@ export interface RawRequest {
   isBase64Encoded: boolean;
 }
 
-/** More than a person reads; a body of 10 MB may be wrong in every byte, and an answer is at most 6 MB. */
+/** What GET answers can be sent back, and 100 nodes of 3 KB are 300 KB. Lambda's own limit of an event is 6 MB. */
+const LARGEST_BODY_KB = 512;
+
+/** More than a person reads: a body may be wrong in every byte. */
 const MOST_FAULTS = 50;
 const LONGEST_FIELD = 100;
 
 /**
  * Parses a whole request. An absent body counts as `{}`.
  *
- * @throws RequestRefused 400 with the faults of all three parts, each named by field.
+ * @throws RequestRefused 400 with the faults of all three parts, each named by field; 413.
  */
 export function parseRequest<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType>(
   schemas: RequestSchemas<P, Q, B>,
   raw: RawRequest,
 ): { path: z.infer<P>; query: z.infer<Q>; body: z.infer<B> } {
+  if (Buffer.byteLength(raw.body ?? '') > LARGEST_BODY_KB * 1024) {
+    throw new RequestRefused(
+      413,
+      `The body is too large: send at most ${LARGEST_BODY_KB} KB. A request needs no field that only answers show, such as Nodes.`,
+    );
+  }
   const faults: Fault[] = [];
   const path = parsePart(schemas.path, raw.pathParameters ?? {}, 'path', faults);
   const query = parsePart(schemas.query, raw.queryStringParameters ?? {}, 'query', faults);
@@ -173,28 +182,58 @@ function parsePart<T extends z.ZodType>(
   part: string,
   faults: Fault[],
 ): z.infer<T> | undefined {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(value, { error: reasonOf });
   if (parsed.success) {
     return parsed.data;
   }
+  // zod looks at the length of a text that should have been a list, too.
+  const wrong = new Set<string>();
   for (const issue of parsed.error.issues) {
     const at = issue.path.join('.');
     if (issue.code === 'unrecognized_keys') {
       faults.push(
         ...issue.keys.map((key) => ({ Field: at ? `${at}.${key}` : key, Reason: 'unknown field' })),
       );
-    } else {
-      faults.push({ Field: at || part, Reason: reasonOf(issue) });
+    } else if (!wrong.has(at)) {
+      faults.push({ Field: at || part, Reason: issue.message });
+      if (issue.code === 'invalid_type') {
+        wrong.add(at);
+      }
     }
   }
   return undefined;
 }
 
-/** zod says "expected string, received undefined" of a missing field. */
-function reasonOf(issue: z.core.$ZodIssue): string {
-  return issue.code === 'invalid_type' && issue.message.endsWith('received undefined')
-    ? 'missing'
-    : issue.message;
+const TYPES: Record<string, string> = {
+  string: 'not a text',
+  number: 'not a number',
+  int: 'not a whole number',
+  boolean: 'not true or false',
+  array: 'not a list',
+  object: 'not a JSON object',
+};
+
+const UNITS: Record<string, string> = { string: ' character', array: ' value' };
+
+function amountOf(count: unknown, origin: string): string {
+  const unit = UNITS[origin];
+  return unit === undefined ? String(count) : `${count}${unit}${count === 1 ? '' : 's'}`;
+}
+
+/** What is wrong, where the schema itself has no words for it: those of zod speak of its own types. */
+function reasonOf(issue: z.core.$ZodRawIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.input === undefined ? 'missing' : (TYPES[issue.expected as string] ?? 'not valid');
+    case 'invalid_value':
+      return `not one of: ${(issue.values as unknown[]).join(', ')}`;
+    case 'too_big':
+      return `at most ${amountOf(issue.maximum, issue.origin as string)}`;
+    case 'too_small':
+      return `at least ${amountOf(issue.minimum, issue.origin as string)}`;
+    default:
+      return 'not valid';
+  }
 }
 
 function parseJson(raw: RawRequest, faults: Fault[]): { value: unknown } | undefined {

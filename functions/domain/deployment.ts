@@ -137,8 +137,8 @@ export interface Deployment extends Order {
   BundleFinding?: BundleFinding;
   /** When ACM was last asked, through the API, to renew the certificate. */
   RenewalRequestedAt?: string;
-  /** Whether ACM has answered that request. */
-  RenewalAnswered?: boolean;
+  /** The certificate of that request, which ACM has accepted. The edition before wrote true, and guarded by it. */
+  RenewalAnswered?: string | true;
   CreatedAt: string;
   UpdatedAt: string;
   /** The item as it was read, where the first edition wrote it: the next write of a rollout's life turns it over. */

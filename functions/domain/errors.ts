@@ -39,7 +39,7 @@ export interface Fault {
 /** A request that is refused: nothing was registered, exported, stored or started. */
 export class RequestRefused extends Error {
   override name = 'RequestRefused';
-  readonly status: 400 | 403 | 404 | 409 | 422 | 429;
+  readonly status: 400 | 403 | 404 | 409 | 413 | 422 | 429;
   readonly faults: Fault[];
 
   constructor(status: RequestRefused['status'], message: string, faults: Fault[] = []) {

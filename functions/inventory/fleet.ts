@@ -1,4 +1,5 @@
 import { type Deployment, STATUSES, type Status } from '../domain/deployment.ts';
+import { asRead } from './expressions.ts';
 import { readItem } from './first-edition.ts';
 import { decodeToken, nextToken, type Page, pages } from './pages.ts';
 import type { Key, Table } from './table.ts';
@@ -11,6 +12,9 @@ export interface FleetFilter {
   /** Only what expires at or before this time. */
   NotAfterAtMost?: string | undefined;
 }
+
+/** How many deployments there are, those that are only tried or being deleted included: as counted, and registered since. */
+const SIZE = { DeploymentId: 'fleet#size', Item: 'size' };
 
 /** Questions about all deployments. Indexes answer them, so an answer may be a moment old. */
 export class Fleet {
@@ -49,6 +53,32 @@ export class Fleet {
       }
     }
     return status < statuses.length ? { items, ...nextToken({ status, key }, question) } : { items };
+  }
+
+  /**
+   * Counts one more deployment in.
+   *
+   * @returns false where there are as many as there may be. They are counted anew by each sweep, so one too many may pass.
+   */
+  async admit(most: number): Promise<boolean> {
+    const admitted = await this.table.update({
+      Key: SIZE,
+      UpdateExpression: 'ADD Deployments :one',
+      ConditionExpression: 'attribute_not_exists(Deployments) OR Deployments < :most',
+      ExpressionAttributeValues: { ':one': 1, ':most': most },
+    });
+    return admitted !== undefined;
+  }
+
+  /** Undefined before the first count. */
+  async size(): Promise<number | undefined> {
+    return (await this.table.get(SIZE))?.Deployments as number | undefined;
+  }
+
+  /** Corrects the size by a count. @param before as it was before the count: nobody was counted in since. */
+  async noteSize(before: number | undefined, counted: number): Promise<void> {
+    const seen = asRead({ Deployments: before }, ['Deployments']);
+    await this.table.change(SIZE, { set: { Deployments: counted }, ...seen });
   }
 
   /** Every deployment that fits the filter. */

@@ -21,6 +21,7 @@ import { FIRST_EDITION_MARKS, FIRST_EDITION_NAMES, readItem } from './first-edit
 import { Fleet } from './fleet.ts';
 import { Looks } from './looks.ts';
 import { NodeRecords } from './node-records.ts';
+import { Renewals } from './renewals.ts';
 import { Slots } from './slots.ts';
 import { Table } from './table.ts';
 
@@ -35,9 +36,9 @@ const notRunning = 'attribute_not_exists(Running) AND attribute_not_exists(Rollo
 /**
  * The inventory: one item a deployment (`Item` = deployment), which this class writes, and one a node (`node#<id>`). Only
  * deployment items carry the keys of the indexes. The table also holds the slots of rollouts (`line#<quota>`), the
- * looks at each account (`look#<account>/<Region>`), what they found that nobody registered (`endpoint#…`), and what AWS
- * denies to sweeps (`denied#…`). Every write of the others is
- * conditional, so that what is older never overwrites what is newer. `want`, `begin`, `end` and `note` are the only
+ * looks at each account (`look#<account>/<Region>`), what they found that nobody registered (`endpoint#…`), what AWS
+ * denies to sweeps (`denied#…`), for which certificates ACM was asked to renew (`renewal#<ARN>`), and how many deployments
+ * there are (`fleet#size`). Every write of the others is conditional, so that what is older never overwrites what is newer. `want`, `begin`, `end` and `note` are the only
  * writes of a rollout's life. A deleted deployment leaves its RolloutNumber, which nodes and execution names rely on.
  */
 export class Inventory {
@@ -47,6 +48,7 @@ export class Inventory {
   readonly looks: Looks;
   readonly endpoints: Endpoints;
   readonly denials: Denials;
+  readonly renewals: Renewals;
   private readonly table: Table;
 
   constructor(client: DynamoDBDocumentClient, table: string, now: () => Date) {
@@ -57,6 +59,7 @@ export class Inventory {
     this.looks = new Looks(this.table);
     this.endpoints = new Endpoints(this.table);
     this.denials = new Denials(this.table);
+    this.renewals = new Renewals(this.table);
   }
 
   /** Reads a deployment, strongly consistent; undefined when there is none or it was deleted. */
@@ -294,27 +297,11 @@ export class Inventory {
     });
   }
 
-  /**
-   * Notes that ACM is about to be asked for a renewal. False where it has answered such a request since `since`, or is
-   * being asked by another caller since `asking`.
-   */
-  async noteRenewalRequest(deploymentId: string, since: string, asking: string): Promise<boolean> {
-    const updated = await this.update(deploymentId, {
-      set: { RenewalRequestedAt: timestamp(this.table.now()) },
-      remove: ['RenewalAnswered'],
-      condition:
-        `${isDeployment} AND (attribute_not_exists(RenewalRequestedAt) OR RenewalRequestedAt <= :since` +
-        ' OR (attribute_not_exists(RenewalAnswered) AND RenewalRequestedAt <= :asking))',
-      values: { ':since': since, ':asking': asking },
-    });
-    return updated !== undefined;
-  }
-
-  /** Notes what ACM has answered: a request that it refused is taken back. */
-  async noteRenewalAnswer(deploymentId: string, accepted: boolean): Promise<void> {
-    await this.update(deploymentId, {
-      set: { UpdatedAt: timestamp(this.table.now()), ...(accepted ? { RenewalAnswered: true } : {}) },
-      remove: accepted ? [] : ['RenewalRequestedAt'],
+  /** Shows on a deployment that ACM was asked to renew its certificate. The edition before asks no more for an hour then. */
+  async noteRenewal({ DeploymentId, CertificateArn }: Deployment): Promise<void> {
+    const now = timestamp(this.table.now());
+    await this.update(DeploymentId, {
+      set: { RenewalRequestedAt: now, RenewalAnswered: CertificateArn, UpdatedAt: now },
       condition: isDeployment,
     });
   }

@@ -29,6 +29,8 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
 }
 
 async function sweep(task: 'nodes' | 'certificates', pass: Pass, deps: ReconcileDeps): Promise<void> {
+  // Where it cannot be read, it is corrected by a later sweep.
+  const size = await deps.inventory.fleet.size().catch(() => undefined);
   // By id: while the statuses are read one after the other, a deployment may change from one to the next.
   const found = new Map<string, Deployment>();
   for (const Status of STATUSES) {
@@ -49,6 +51,9 @@ async function sweep(task: 'nodes' | 'certificates', pass: Pass, deps: Reconcile
   pass.Examined = fleet.length;
   if (pass.Errors === 0) {
     pass.Health = healthOf(registered, deps.now());
+    if (size !== found.size) {
+      await guarded(pass, 'the size of the fleet', () => deps.inventory.fleet.noteSize(size, found.size));
+    }
   }
   await inParallel(fleet, TENDED_AT_ONCE, (deployment) =>
     guarded(pass, deployment.DeploymentId, () => tend(deployment, pass, deps)),

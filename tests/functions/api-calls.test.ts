@@ -1,5 +1,6 @@
-import { DeleteCommand } from '@aws-sdk/lib-dynamodb';
+import { DeleteCommand, GetCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, test } from '@jest/globals';
+import { timestamp } from '../../functions/domain/deployment.ts';
 import { awsError } from './support/service-view.ts';
 import { CENTRAL, MEMBER, System } from './support/system.ts';
 
@@ -395,6 +396,73 @@ describe('asking ACM for a renewal', () => {
   test('twice at once is asked once', async () => {
     await installed();
     await Promise.all([renew(), renew(), renew()]);
+    expect(asked()).toBe(1);
+  });
+
+  test('is guarded by certificate: another name of it asks no second time, at once or within the hour', async () => {
+    await installed();
+    await system.register({ CertificateArn: arn }, {}, 'mail');
+    await system.runAll();
+    const answers = await Promise.all([renew(), renew(arn, 'mail'), renew(arn, 'mail')]);
+    expect(answers.map(({ status }) => status)).toEqual([202, 202, 202]);
+    expect(asked()).toBe(1);
+    await system.cloud.idle();
+    await system.renewal(arn);
+    await system.runAll();
+    system.advance({ minutes: 59 });
+    for (const name of ['web-prod', 'mail']) {
+      expect((await renew(arn, name)).body.Warnings).toEqual([expect.stringContaining('not asked again')]);
+    }
+    expect(asked()).toBe(1);
+    system.advance({ minutes: 2 });
+    expect((await renew(arn, 'mail')).body.Warnings).toEqual([expect.stringContaining('ACM charges')]);
+    expect(asked()).toBe(2);
+  });
+
+  test('does not hold up the next certificate of a deployment', async () => {
+    await installed();
+    await renew();
+    const other = await system.acm.issue('other');
+    const { body } = await system.register({ CertificateArn: other });
+    expect(body.CertificateArn).toBe(other);
+    await system.runAll();
+    expect((await renew(other)).body.Warnings).toEqual([expect.stringContaining('ACM charges')]);
+    expect(asked()).toBe(2);
+  });
+
+  test.each([
+    ['that ACM has answered', { RenewalAnswered: true }, { minutes: 59 }, { minutes: 2 }],
+    ['without an answer', {}, { seconds: 29 }, { seconds: 2 }],
+  ])(
+    'heeds a note of the edition before %s, which stood on a deployment of any name',
+    async (_, noted, a, b) => {
+      const id = await installed();
+      await system.register({ CertificateArn: arn }, {}, 'mail');
+      await system.runAll();
+      const Key = { DeploymentId: id, Item: 'deployment' };
+      const { Item } = await system.client.send(new GetCommand({ TableName: system.table, Key }));
+      const RenewalRequestedAt = timestamp(system.clock.now());
+      const old = { ...Item, RenewalRequestedAt, ...noted };
+      await system.client.send(new PutCommand({ TableName: system.table, Item: old }));
+      system.advance(a);
+      expect((await renew(arn, 'mail')).body.Warnings).toEqual([expect.stringContaining('not asked again')]);
+      system.advance(b);
+      expect((await renew(arn, 'mail')).body.Warnings).toEqual([expect.stringContaining('ACM charges')]);
+      expect(asked()).toBe(1);
+    },
+  );
+
+  test('is shown on the deployment', async () => {
+    const id = await installed();
+    await renew();
+    expect((await get(id)).RenewalRequestedAt).toBe(timestamp(system.clock.now()));
+  });
+
+  test('whose note is written, with its answer lost, is asked all the same', async () => {
+    await installed();
+    system.repeats = true;
+    system.dynamodb.failNext('UpdateItem', awsError('InternalServerError', 'oh', 'server'), 'after');
+    expect((await renew()).body.Warnings).toEqual([expect.stringContaining('ACM charges')]);
     expect(asked()).toBe(1);
   });
 

@@ -167,10 +167,10 @@ describe('a body that is wrong gets 400', () => {
   });
 
   test('and an answer that stays readable, however much is wrong', async () => {
-    const body = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`${'x'.repeat(1000)}${i}`, i]));
+    const body = Object.fromEntries(Array.from({ length: 400 }, (_, i) => [`${'x'.repeat(1000)}${i}`, i]));
     const answer = await refused(() => system.register(body));
     expect(answer.body.Faults).toHaveLength(51);
-    expect(answer.body.Faults.at(-1).Reason).toMatch(/^49\d\d more faults$/);
+    expect(answer.body.Faults.at(-1).Reason).toMatch(/^35\d more faults$/);
     expect(JSON.stringify(answer.body).length).toBeLessThan(20_000);
   });
 });

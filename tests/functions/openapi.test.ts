@@ -335,7 +335,10 @@ describe('answers of the running code are as they are described', () => {
     await call(`POST ${one}/resume`, { path: own });
     await system.runAll();
 
-    // Refusals: not valid, not allowed, not found, not ready, throttled.
+    // Refusals: too large, not valid, not allowed, not found, not ready, throttled.
+    for (const { name } of operations.filter((operation) => operation.name.startsWith('POST '))) {
+      await call(name, { path: own, body: 'x'.repeat(600_000) });
+    }
     await register({ TargetTagValue: '', Extra: 1 });
     await call(`GET ${collection}`, { path: { CertName: '..' } });
     await call('GET /deployments', { query: { NextToken: 'x' } });

@@ -91,9 +91,9 @@ describe('when all is well', () => {
       ...Array(4).fill('DescribeInstanceInformation'),
     ]);
     // One query a status, one for what an older edition wrote of dry runs, and one a deployment for its nodes. Of each
-    // account, when its EC2 and hybrid nodes were looked at, and what was denied before.
+    // account, when its EC2 and hybrid nodes were looked at, what was denied before, and the size of the fleet.
     const queries = STATUSES.length + 1 + 12;
-    expect(databaseCalls().sort()).toEqual([...Array(5).fill('GetItem'), ...Array(queries).fill('Query')]);
+    expect(databaseCalls().sort()).toEqual([...Array(6).fill('GetItem'), ...Array(queries).fill('Query')]);
   });
 
   test('stays within half of the quotas of ACM and within those of SSM, however quick they answer', async () => {

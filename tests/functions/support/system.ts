@@ -219,6 +219,7 @@ export class System {
   readonly client: DynamoDBDocumentClient;
   readonly table: string;
   requireCertificateTag = true;
+  maxDeployments = 10_000;
   rolloutsEnabled = true;
   lookIntervalMinutes = 60;
   discoverEndpoints: 'no' | 'list' | 'tell' = 'list';
@@ -339,6 +340,7 @@ export class System {
       variables: {
         ROLLOUTS_ENABLED: String(this.rolloutsEnabled),
         REQUIRE_CERTIFICATE_TAG: String(this.requireCertificateTag),
+        MAX_DEPLOYMENTS: String(this.maxDeployments),
         LOOK_INTERVAL_MINUTES: String(this.lookIntervalMinutes),
         DISCOVER_ENDPOINTS: this.discoverEndpoints,
       },

@@ -141,7 +141,19 @@ const creators: Record<string, (creation: Creation) => void | Promise<void>> = {
     if ((Auth?.InvokeRole ?? 'CALLER_CREDENTIALS') !== 'NONE')
       throw new NotModelled(`${logicalId}: InvokeRole`);
     if (Auth?.ResourcePolicy) throw new NotModelled(`${logicalId}: ResourcePolicy`);
-    services.apiGateway.createApi({ id: resource.physicalId, account, region, stage, routes });
+    const { REQUEST_TOO_LARGE: answer, ...others } = resource.properties.GatewayResponses ?? {};
+    const { StatusCode = 413, ResponseTemplates = {}, ...parts } = answer ?? {};
+    if (Object.keys({ ...others, ...parts }).length > 0 || Number(StatusCode) !== 413)
+      throw new NotModelled(`${logicalId}: GatewayResponses`);
+    const tooLarge: string | undefined = ResponseTemplates['application/json'];
+    services.apiGateway.createApi({
+      id: resource.physicalId,
+      account,
+      region,
+      stage,
+      routes,
+      ...(tooLarge === undefined ? {} : { tooLarge }),
+    });
   },
   'AWS::Lambda::EventInvokeConfig': ({ resource: { properties }, deployed, services, account, region }) => {
     const { FunctionName, MaximumRetryAttempts, MaximumEventAgeInSeconds, DestinationConfig } = properties;

@@ -40,18 +40,24 @@ beforeAll(() => {
           Action: 'lambda:InvokeFunction',
           Resource: arn,
           Condition: {
-            ArnLike: { 'aws:SourceArn': `arn:aws:execute-api:${REGION}:${ACCOUNT}:${API}/*/*/*` },
+            ArnLike: {
+              'aws:SourceArn': [API, 'worded'].map(
+                (id) => `arn:aws:execute-api:${REGION}:${ACCOUNT}:${id}/*/*/*`,
+              ),
+            },
           },
         },
       ],
     });
   }
   const functionArn = (name: string) => `arn:aws:lambda:${REGION}:${ACCOUNT}:function:${name}`;
+  const place = { account: ACCOUNT, region: REGION, stage: 'v1' };
+  const routes = [{ method: 'POST', path: '/orders', functionArn: functionArn('echo') }];
+  const tooLarge = '{"Message":"Smaller, please.","Id":"$context.requestId"}';
+  apiGateway.createApi({ id: 'worded', ...place, stage: 'v2', routes, tooLarge });
   apiGateway.createApi({
     id: API,
-    account: ACCOUNT,
-    region: REGION,
-    stage: 'v1',
+    ...place,
     routes: [
       { method: 'POST', path: '/orders/{Id}/parcels', functionArn: functionArn('echo') },
       { method: 'GET', path: '/deployments', functionArn: functionArn('echo') },
@@ -159,6 +165,21 @@ test('a request that is unsigned, wrongly signed, stale or for no method is refu
     message: 'The security token included in the request is invalid.',
   });
   expect((await call('/deployments', {}, administrator, 'us-east-1')).body.message).toContain('valid region');
+});
+
+test('what is too large for Lambda or for API Gateway itself is 413', async () => {
+  const post = (path: string, bytes: number) =>
+    cloud().fetchSigned(cloud.administrator(), REGION, `${cloud().endpoint}${path}`, {
+      method: 'POST',
+      body: 'x'.repeat(bytes),
+    });
+  const event = await post(`/${API}/v1/orders/web/parcels`, 8_400_000);
+  expect([event.status, await event.json()]).toEqual([413, { message: 'Request Too Long' }]);
+  const worded = await post('/v2/orders', 8_400_000);
+  const Id = worded.headers.get('x-amzn-requestid');
+  expect([worded.status, await worded.json()]).toEqual([413, { Message: 'Smaller, please.', Id }]);
+  const whole = await post('/v2/orders', 10_485_761);
+  expect([whole.status, await whole.text()]).toEqual([413, 'HTTP content length exceeded 10485760 bytes.']);
 });
 
 test('what goes wrong behind the API is told to nobody', async () => {
