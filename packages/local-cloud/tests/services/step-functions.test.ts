@@ -140,13 +140,13 @@ test('a task invokes its function as the role of the state machine, and gets the
   });
 });
 
-test('a task that is denied fails under the name of Lambda’s error', async () => {
+test('a task that is denied fails under the general name of Lambda’s errors', async () => {
   await create('is-denied', {
     StartAt: 'Forbidden',
     States: { Forbidden: invoke('forbidden', { End: true }) },
   });
   const execution = await run('is-denied');
-  expect(execution).toMatchObject({ status: 'FAILED', error: 'Lambda.AccessDeniedException' });
+  expect(execution).toMatchObject({ status: 'FAILED', error: 'Lambda.AWSLambdaException' });
   expect(execution.cause).toContain('not authorized to perform: lambda:InvokeFunction');
 });
 
