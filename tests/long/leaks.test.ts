@@ -4,7 +4,7 @@ import type { Channel } from 'local-cloud';
 import { type LeakScene, leakScene } from '../security/leak-scene.ts';
 import { LeakSearch, passphraseSecret } from '../security/leaks.ts';
 
-// What processes are given is looked at in tests/real/leaks-to-processes.test.ts, which needs strace.
+// What processes of nodes are given and write is looked at in tests/real/leaks-to-processes.test.ts, which needs strace.
 
 const scene = leakScene();
 
@@ -61,6 +61,13 @@ describe('the key is nowhere but where it belongs', () => {
     expect(found.leaks).toEqual([]);
   });
 
+  test('no function writes a file, even if it deletes the file again, or starts a process', () => {
+    const { emissions } = scene().cloud.record;
+    expect(
+      emissions.filter(({ channel }) => channel === 'function-file' || channel === 'function-process'),
+    ).toEqual([]);
+  });
+
   test('the calls that CI keeps are all there, those that hand a key over too', () => {
     const operations = new Set(
       scene()
@@ -102,6 +109,8 @@ describe('a planted leak is found', () => {
   test.each([
     'function-log',
     'function-payload',
+    'function-file',
+    'function-process',
     'trace',
     'state-machine',
     'event',
@@ -122,6 +131,11 @@ describe('a planted leak is found', () => {
     ['a forgotten file', /\/forgotten-passphrase$/, 'passphrase'],
     ['a forgotten file, as DER', /\/forgotten-key$/, 'key'],
     ['the journal', /\/journal$/, 'passphrase'],
+    [
+      'a folder below the one for temporary files',
+      /\/acm-export-forgotten-[^/]+\/deeper\/forgotten$/,
+      'passphrase',
+    ],
     ["the agent's own files", /\/orchestration\/.*\/stderr$/, 'passphrase'],
   ])('in %s', (_what, file, kind) => {
     expect(found.files).toContainEqual(expect.objectContaining({ path: expect.stringMatching(file), kind }));

@@ -1,13 +1,13 @@
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
-  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -28,13 +28,14 @@ import {
   passphraseSecret,
   type Secret,
 } from './leaks.ts';
+import { type ProcessTrace, readTrace, TRACED } from './process-trace.ts';
 
 const BUILD = path.join(import.meta.dirname, '../../build');
 
 export interface LeakScene {
   cloud: Cloud;
-  /** Holds what strace wrote, in files that begin with `processes.` */
-  work: string;
+  /** Under strace, what processes were given and wrote. */
+  trace(): ProcessTrace;
   /** Everything that is a secret here, wherever it was found. */
   search(): ReturnType<typeof search>;
   /** What CI would keep of every call. */
@@ -47,6 +48,8 @@ export interface LeakScene {
 }
 
 let work: string;
+/** A folder for temporary files that no part of the scene looks after; a leak makes it. */
+let below: string;
 let cloud: Cloud;
 let site: Site;
 let production: CloudNode;
@@ -57,6 +60,7 @@ export function leakScene({ strace = false } = {}): () => LeakScene {
   beforeAll(async () => {
     started = Date.now();
     work = mkdtempSync(path.join(tmpdir(), 'acm-export-leaks-'));
+    below = path.join(tmpdir(), `acm-export-forgotten-${randomUUID()}`);
     process.env.RECORD_CALLS = path.join(work, 'calls');
     mkdirSync(process.env.RECORD_CALLS);
     cloud = await startCloud({ timeScale: 0.005, quotas: false, buildFolder: leakingBuild() });
@@ -65,14 +69,14 @@ export function leakScene({ strace = false } = {}): () => LeakScene {
   });
   afterAll(async () => {
     await cloud.stop();
-    rmSync(work, { recursive: true, force: true });
+    for (const folder of [work, below]) rmSync(folder, { recursive: true, force: true });
   });
-  return () => ({ cloud, work, search, recordedCalls, secretsMade, plantLeaks, hearKey });
+  return () => ({ cloud, trace, search, recordedCalls, secretsMade, plantLeaks, hearKey });
 }
 
 /**
  * The built functions; export-certificate leaks for certificates that are called so: into the message of an error,
- * or into what it hands on.
+ * or into what it hands on, a file that it deletes again and the environment of a process.
  */
 function leakingBuild(): string {
   const build = path.join(work, 'build');
@@ -86,7 +90,9 @@ function leakingBuild(): string {
   }
   writeFileSync(
     path.join(leaking, 'handler.mjs'),
-    `import { handler as built } from ${JSON.stringify(path.join(BUILD, 'functions/export-certificate/handler.mjs'))};
+    `import { spawnSync } from 'node:child_process';
+import { rmSync, writeFileSync } from 'node:fs';
+import { handler as built } from ${JSON.stringify(path.join(BUILD, 'functions/export-certificate/handler.mjs'))};
 const stringify = JSON.stringify;
 let name = '';
 let passphrase = '';
@@ -101,7 +107,12 @@ JSON.stringify = (value, ...others) => {
 };
 export const handler = async (event, context) => {
   const result = await built(event, context);
-  return name === 'leaking-reference' ? { ...result, SecretArn: result.SecretArn + passphrase } : result;
+  if (name !== 'leaking-reference') return result;
+  const file = ${JSON.stringify(path.join(work, 'short-lived'))};
+  writeFileSync(file, passphrase);
+  rmSync(file);
+  spawnSync('true', { env: { PATH: process.env.PATH, LEAK: passphrase } });
+  return { ...result, SecretArn: result.SecretArn + passphrase };
 };
 `,
   );
@@ -121,15 +132,22 @@ LEAK=$PASSPHRASE /bin/true
 echo "$PASSPHRASE" >&2
 say "unlocked with $PASSPHRASE"
 printf %s "$PASSPHRASE" >"$ROOT/forgotten-passphrase"
+printf %s "$PASSPHRASE" >"$RUN/short-lived passphrase"
+rm "$RUN/short-lived passphrase"
+mkdir -p "${below}/deeper"
+printf %s "$PASSPHRASE" >|"${below}/deeper/forgotten"
 `,
     )
     .replace(
       /^give_key_access\n/m,
       `$& chmod 0644 "$staged/privkey.pem"
 printf '%s\\n' "$PRIVATE_KEY" | openssl pkey -outform DER >"$ROOT/forgotten-key"
+printf '%s\\n' "$PRIVATE_KEY" | openssl pkey -outform DER >"$RUN/short-lived key, as DER"
+cp "$staged/privkey.pem" "$RUN/short-lived copy of the key file"
+rm "$RUN/short-lived key, as DER" "$RUN/short-lived copy of the key file"
 `,
     );
-  for (const planted of ['LEAK=', 'forgotten-passphrase', 'forgotten-key']) {
+  for (const planted of ['LEAK=', 'forgotten-passphrase', 'short-lived', below, 'forgotten-key']) {
     expect(leaking).toContain(planted);
   }
   for (const [name, text] of [
@@ -139,7 +157,7 @@ printf '%s\\n' "$PRIVATE_KEY" | openssl pkey -outform DER >"$ROOT/forgotten-key"
     writeFileSync(path.join(work, name), text);
     chmodSync(path.join(work, name), 0o700);
   }
-  const strace = `strace -f --seccomp-bpf -e trace=execve -v -s 65536 -o "${work}/processes.$AWS_SSM_INSTANCE_ID.$$"`;
+  const strace = `strace ${TRACED} -o "${work}/processes.$AWS_SSM_INSTANCE_ID.$$"`;
   step.inputs.runCommand = [
     `#!/bin/bash
 script=${work}/install.sh
@@ -233,13 +251,13 @@ const BELONGS = /\.(ExportCertificate|GetRandomPassword|PutSecretValue|GetSecret
 function search(): {
   leaks: Leak[];
   files: ReturnType<LeakSearch['inFiles']>;
+  /** Under strace: `where` is the path that the file had when it was written. */
+  written: Leak[];
 } {
   const search = new LeakSearch(secretsMade());
   const { emissions, calls } = cloud.record;
   const byChannel = Map.groupBy(emissions, ({ channel }) => channel);
-  const processes = readdirSync(work)
-    .filter((name) => name.startsWith('processes.'))
-    .flatMap((name) => readFileSync(path.join(work, name), 'latin1').split('\n'));
+  const { started, written } = trace();
   return {
     leaks: [
       ...[...byChannel].flatMap(([channel, all]) =>
@@ -253,13 +271,19 @@ function search(): {
           .join('\n'),
       ),
       ...search.in('recorded call', recordedCalls()),
-      ...processes.flatMap((line) => {
-        const [, argv = '', environment = ''] = /execve\("[^"]*", (\[.*?\]), (\[.*\])/.exec(line) ?? [];
-        return [...search.in('argv', argv), ...search.in('environment', environment)];
-      }),
+      ...started.flatMap(({ argv, environment }) => [
+        ...search.in('argv', argv),
+        ...search.in('environment', environment),
+      ]),
     ],
     files: [...search.inFiles(cloud.folder), ...leftBehind().flatMap((file) => search.inFile(file))],
+    written: [...written].flatMap(([file, text]) => search.in(file, text)),
   };
+}
+
+function trace(): ProcessTrace {
+  const traces = readdirSync(work).filter((name) => name.startsWith('processes.'));
+  return readTrace(traces.flatMap((name) => readFileSync(path.join(work, name), 'latin1').split('\n')));
 }
 
 function recordedCalls(): string {
@@ -269,19 +293,34 @@ function recordedCalls(): string {
     .join('');
 }
 
-/** Files that appeared meanwhile where programs leave things. */
+/** Files that were written meanwhile where programs leave things, in whatever folder below. */
 function leftBehind(): string[] {
-  return [tmpdir(), '/tmp', '/var/tmp', '/dev/shm'].filter(existsSync).flatMap((folder) =>
-    readdirSync(folder, { withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map((entry) => path.join(folder, entry.name))
-      .filter((file) => {
-        // Others leave their files there too, and remove them at any moment.
-        const found = statSync(file, { throwIfNoEntry: false });
+  const folders = [tmpdir(), '/tmp', '/var/tmp', '/dev/shm'].filter(existsSync);
+  return [...new Set(folders.flatMap(writtenMeanwhile))];
+}
 
-        return found !== undefined && isOurs(found) && found.mtimeMs >= started && found.size < 1_000_000;
-      }),
-  );
+/** Others leave their files there too, and remove them at any moment. */
+function writtenMeanwhile(folder: string): string[] {
+  // One is looked at as a whole; the other holds what this file itself wrote.
+  if (folder === cloud.folder || folder === work) return [];
+  return entriesOf(folder).flatMap((entry) => {
+    const found = path.join(folder, entry.name);
+    const state = lstatSync(found, { throwIfNoEntry: false });
+    if (state === undefined || !isOurs(state)) return [];
+    // Tests of other files close theirs even to their owner.
+    if ((state.mode & 0o400) === 0) return [];
+    if (state.isDirectory()) return writtenMeanwhile(found);
+    return state.isFile() && state.ctimeMs >= started && state.size < 1_000_000 ? [found] : [];
+  });
+}
+
+function entriesOf(folder: string) {
+  try {
+    return readdirSync(folder, { withFileTypes: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 async function plantLeaks(): Promise<void> {

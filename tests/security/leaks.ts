@@ -121,8 +121,8 @@ export class LeakSearch {
   }
 }
 
-/** Of a file that is gone meanwhile, nothing. */
-function textOf(file: string): string {
+/** The bytes of a file as latin1; of one that is gone meanwhile, nothing. */
+export function textOf(file: string): string {
   try {
     return readFileSync(file, 'latin1');
   } catch (error) {

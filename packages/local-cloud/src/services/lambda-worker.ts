@@ -4,6 +4,7 @@ import { registerHooks } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type Answer, answerOf, shown } from './lambda-answer.ts';
+import { watch } from './lambda-watch.ts';
 
 /** What the worker is started with. */
 export interface WorkerData {
@@ -48,6 +49,9 @@ registerHooks({
 type Handler = (event: unknown, context: object) => Promise<unknown>;
 
 const answer = (message: Answer) => port.postMessage(message);
+
+// Before the function's first line.
+await watch((left) => port.postMessage(left));
 
 let handler: Handler;
 try {

@@ -8,6 +8,7 @@ import type { Context } from 'aws-lambda';
 import type { PolicyDocument } from '../iam/evaluate.ts';
 import type { PolicedState } from '../iam/operations.ts';
 import { type Answer, answerOf, type FunctionError } from './lambda-answer.ts';
+import type { Left } from './lambda-watch.ts';
 import type { Invocation, WorkerData } from './lambda-worker.ts';
 import {
   type Caller,
@@ -426,7 +427,10 @@ export class Lambda {
       void worker.terminate();
       created.answered?.({ error });
     };
-    worker.on('message', (answer: Answer) => created.answered?.(answer));
+    worker.on('message', (message: Answer | Left) => {
+      if ('channel' in message) this.#kernel.record.emit(message.channel, caller.source, message.text);
+      else created.answered?.(message);
+    });
     // What nobody caught ends the process, and with it the invocation.
     worker.on('error', (error) =>
       created.fail({

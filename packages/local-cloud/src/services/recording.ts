@@ -27,6 +27,8 @@ export interface RecordedCall {
 export type Channel =
   | 'function-log'
   | 'function-payload'
+  | 'function-file'
+  | 'function-process'
   | 'trace'
   | 'state-machine'
   | 'api-request'

@@ -1,9 +1,11 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PublishCommand, SNSClient } from '@aws-sdk/client-sns';
-import { beforeAll, expect, test } from '@jest/globals';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import { createCloud } from '../../src/cloud.ts';
 import type { FunctionOptions } from '../../src/services/lambda.ts';
+import type { Channel } from '../../src/services/recording.ts';
 import type { Caller, Operation } from '../../src/services/service.ts';
 import { VirtualClock } from '../../src/services/virtual-clock.ts';
 import { ACCOUNT, allow, REGION, signedCall, testCloud, trust, until } from './test-cloud.ts';
@@ -124,6 +126,114 @@ test('errors come back by name, as Lambda shows them, and stand in the log', asy
     .record.emissionsOf('function-log')
     .filter(({ source }) => source === 'function throws');
   expect(log.map(({ text }) => text).join('')).toContain('out of luck');
+});
+
+describe('what a function leaves outside its memory is recorded', () => {
+  /** Each gets the secret in `event.secret` and a name that no file has yet in `file`. */
+  const files = {
+    writeFileSync: 'writeFileSync(file, secret);',
+    'writeFileSync, by the name of the module': 'fs.writeFileSync(file, Buffer.from(secret));',
+    'appendFileSync behind require': "require('fs').appendFileSync(file, secret);",
+    writeSync: "writeSync(fs.openSync(file, 'w'), secret);",
+    writevSync: "fs.writevSync(fs.openSync(file, 'w'), [Buffer.from(secret)]);",
+    'writeFile with a callback':
+      'await new Promise((resolve) => fs.writeFile(file, new Uint8Array(Buffer.from(secret)), resolve));',
+    'writeFile with a promise': 'await promises.writeFile(file, secret);',
+    'writeFile of a stream': 'await promises.writeFile(file, Readable.from([secret]));',
+    'write, promisified': "await promisify(fs.write)(fs.openSync(file, 'w'), secret);",
+    'a handle': "const handle = await open(file, 'w'); await handle.write(secret); await handle.close();",
+    'writeFile of a handle':
+      "const handle = await open(file, 'w'); await handle.writeFile(secret); await handle.close();",
+    'the stream of a handle':
+      "const handle = await open(file, 'w'); await finished(handle.createWriteStream().end(secret));",
+    'a stream': 'await finished(fs.createWriteStream(file).end(secret));',
+    'the name of an empty file': "fs.closeSync(fs.openSync(file + secret, 'w')); file += secret;",
+    'the name of a folder': 'fs.mkdirSync(file + secret); file += secret;',
+    'a link': 'fs.symlinkSync(secret, file);',
+  };
+  const processes = {
+    spawn: "await once(spawn('true', { env: { SECRET: secret } }), 'exit');",
+    'spawn with an argument': "await once(spawn('true', [secret]), 'exit');",
+    'spawn with the environment of the function':
+      "process.env.SECRET = secret; await once(spawn('true'), 'exit'); delete process.env.SECRET;",
+    exec: "await promisify(exec)('true', { env: { SECRET: secret } });",
+    execFile: "await promisify(execFile)('true', [], { env: { SECRET: secret } });",
+    fork: "await once(fork('/dev/null', { env: { SECRET: secret } }), 'exit');",
+    spawnSync: "spawnSync('true', { env: { SECRET: secret } });",
+    'spawnSync with the environment of the function':
+      "process.env.SECRET = secret; spawnSync('true'); delete process.env.SECRET;",
+    execSync: "execSync('true', { env: { SECRET: secret } });",
+    execFileSync: "execFileSync('true', [], { env: { SECRET: secret } });",
+  };
+
+  beforeAll(() => {
+    const cases = Object.entries({ ...files, ...processes });
+    create(
+      'leaves',
+      `import fs, { promises, writeFileSync, writeSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { exec, execFile, execFileSync, execSync, fork, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { createRequire } from 'node:module';
+import { Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import { promisify } from 'node:util';
+const require = createRequire(import.meta.url);
+export const handler = async ({ way, file, secret }) => {
+  switch (way) {
+${cases.map(([way, statements]) => `case ${JSON.stringify(way)}: { ${statements} break; }`).join(' ')}
+  }
+  fs.rmSync(file, { recursive: true, force: true });
+};`,
+      { timeoutSeconds: 60 },
+    );
+  });
+
+  async function recorded(way: string, channel: Channel) {
+    const secret = `secret-${randomUUID()}`;
+    const file = join(cloud().folder, randomUUID());
+    expect(await invoke('leaves', { way, file, secret })).toMatchObject({ functionError: null });
+    const found = cloud()
+      .record.emissionsOf(channel)
+      .filter(({ source, text }) => source === 'function leaves' && text.includes(secret));
+    expect(readdirSync(cloud().folder).filter((name) => file.endsWith(name))).toEqual([]);
+    return found.length;
+  }
+
+  test.each(Object.keys(files))('a file that is deleted again, by %s', async (way) => {
+    expect(await recorded(way, 'function-file')).toBeGreaterThan(0);
+  });
+
+  test.each(Object.keys(processes))('the environment and arguments of a process, by %s', async (way) => {
+    expect(await recorded(way, 'function-process')).toBeGreaterThan(0);
+  });
+
+  test('before a function ends, however it ends', async () => {
+    const write = "fs.writeFileSync('/dev/null', 'written before the end');";
+    create('writes-and-exits', `import fs from 'node:fs'; ${handler(`${write} process.exit(1);`)}`);
+    create('writes-at-its-start', `import fs from 'node:fs'; ${write} throw new Error('no start');`);
+    for (const name of ['writes-and-exits', 'writes-at-its-start']) {
+      expect(await invoke(name)).toMatchObject({ functionError: 'Unhandled' });
+      expect(cloud().record.emissionsOf('function-file')).toContainEqual(
+        expect.objectContaining({
+          source: `function ${name}`,
+          text: expect.stringContaining('written before the end'),
+        }),
+      );
+    }
+  });
+
+  test('and what it reads is not', async () => {
+    create(
+      'reads',
+      `import fs from 'node:fs'; ${handler("fs.readFileSync('/dev/null'); fs.openSync('/dev/null');")}`,
+    );
+    expect(await invoke('reads')).toMatchObject({ functionError: null });
+    const left = cloud().record.emissions.filter(
+      ({ source, channel }) => source === 'function reads' && /^function-(file|process)$/.test(channel),
+    );
+    expect(left).toEqual([]);
+  });
 });
 
 test('a function lives by the cloud’s clock', async () => {
