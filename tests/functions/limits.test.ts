@@ -40,7 +40,7 @@ describe('the number of deployments', () => {
     expect((await register('a')).status).toBe(409);
   });
 
-  test('lets no one too many pass, whoever else asks at the same time', async () => {
+  test('lets no one too many pass, however many ask at the same time', async () => {
     system.maxDeployments = 2;
     const answers = await Promise.all(['a', 'b', 'c', 'd', 'e'].map((value) => register(value)));
     expect(statusesOf(answers)).toEqual([202, 202, 409, 409, 409]);
