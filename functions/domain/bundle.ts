@@ -1,6 +1,6 @@
 import { type BundleFinding, type Deployment, secretNameOf, timestamp } from './deployment.ts';
 import type { Decision } from './next.ts';
-import { type Notification, placesOf, SUBJECTS } from './notification.ts';
+import { type Notification, placesOf, SUBJECTS, wasTold } from './notification.ts';
 
 /** Days in which a deleted bundle can be restored: the least that Secrets Manager gives. */
 export const RECOVERY_DAYS = 7;
@@ -53,8 +53,9 @@ export function bundleFinding(
  */
 export function isBundleTold(deployment: Deployment, { at }: Decision, now: Date): boolean {
   const { Kind, ToldAt } = deployment.BundleFinding ?? {};
-  const isTold = ToldAt !== undefined && now.getTime() - Date.parse(ToldAt) < DAY_MS;
-  return !isTold && (Kind === 'deletion' || deployment.Delivery === 'secret' || at === undefined);
+  return (
+    !wasTold(ToldAt, now) && (Kind === 'deletion' || deployment.Delivery === 'secret' || at === undefined)
+  );
 }
 
 /** What a person is told of a finding, and does about it. */

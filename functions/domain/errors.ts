@@ -11,7 +11,7 @@ export class RolloutSuperseded extends Error {
   override name = 'RolloutSuperseded';
 }
 
-/** The target account refused a call: a person must change a role, a policy or a stack. */
+/** The target account refused a call: a person must change a role, a policy or a stack. Its cause is AWS's own error. */
 export class TargetAccessDenied extends Error {
   override name = 'TargetAccessDenied';
 }

@@ -41,6 +41,12 @@ export const SUBJECTS = {
   notice: (of: Named, type: string) => subject(`${type}: ${of.CertName}`),
 };
 
+const DAY_MS = 24 * 60 * 60_000;
+
+/** Whether people were told of something within a day: of what lasts they are told once a day. */
+export const wasTold = (toldAt: string | undefined, now: Date): boolean =>
+  toldAt !== undefined && now.getTime() - Date.parse(toldAt) < DAY_MS;
+
 /** The entry of a table by a name that comes from an event: `constructor` is none of ours. */
 export const ownOf = <T>(table: Record<string, T>, name: string): T | undefined =>
   Object.hasOwn(table, name) ? table[name] : undefined;

@@ -1,12 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
 import { timestamp } from '../domain/deployment.ts';
-import { SUBJECTS } from '../domain/notification.ts';
+import { SUBJECTS, wasTold } from '../domain/notification.ts';
 import type { Denial } from '../inventory/denials.ts';
 import type { Pass, ReconcileDeps } from './pass.ts';
 
 /** Changes of IAM spread within seconds: what was denied for so long, at two sweeps, is denied for good. */
 const PASSES_WITHIN_MS = 2 * 60_000;
-const DAY_MS = 24 * 60 * 60_000;
 /** More causes at once than a person reads; of each, so many parts of the fleet are named. */
 const MOST = 10;
 
@@ -18,7 +17,6 @@ const MOST = 10;
 export async function tellOfDenials(sweep: string, pass: Pass, deps: ReconcileDeps): Promise<number> {
   const before = await deps.inventory.denials.get(sweep);
   const now = timestamp(deps.now());
-  const age = (time: string) => Date.parse(now) - Date.parse(time);
   const whatOf = Map.groupBy(pass.Denied, ({ Why }) => Why);
   const denials = [...whatOf].slice(0, MOST).map(([Why, parts]): Denial => {
     const { Since = now, ToldAt } = before.find((known) => known.Why === Why) ?? {};
@@ -26,7 +24,8 @@ export async function tellOfDenials(sweep: string, pass: Pass, deps: ReconcileDe
     return { Why, What, Since, ...(ToldAt ? { ToldAt } : {}) };
   });
   const untold = denials.filter(
-    ({ Since, ToldAt }) => age(Since) >= PASSES_WITHIN_MS && (!ToldAt || age(ToldAt) >= DAY_MS),
+    ({ Since, ToldAt }) =>
+      Date.parse(now) - Date.parse(Since) >= PASSES_WITHIN_MS && !wasTold(ToldAt, deps.now()),
   );
   const [first] = untold;
   if (first) {

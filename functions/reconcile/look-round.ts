@@ -4,6 +4,7 @@ import { isNamed } from '../domain/errors.ts';
 import { endpointAlert, findingAlert, refusedLooks } from '../domain/finding.ts';
 import { isDrift, type Look, sightOf } from '../domain/look.ts';
 import { type ManagedNode, obstacleOf, ofListed } from '../domain/nodes.ts';
+import { wasTold } from '../domain/notification.ts';
 import type { Inventory } from '../inventory/inventory.ts';
 import { isOpen, kindOf, type LookKind, type LookRecord } from '../inventory/looks.ts';
 import type { Notify } from '../notifications/notifier.ts';
@@ -242,10 +243,7 @@ export function driftOf(records: readonly NodeRecord[], listed: readonly Managed
 /** Tells people of findings, once a day of each, and of all that are alike in one message. @returns how many messages. */
 export async function tellOfFindings(found: readonly Found[], deps: LookDeps): Promise<number> {
   const now = deps.now();
-  const untold = found.filter(({ record: { Finding } }) => {
-    const told = Finding?.ToldAt;
-    return told === undefined || now.getTime() - Date.parse(told) >= DAY_MS;
-  });
+  const untold = found.filter(({ record: { Finding } }) => !wasTold(Finding?.ToldAt, now));
   const kinds = Map.groupBy(untold, ({ record }) => record.Finding?.Kind);
   for (const [kind, alike] of kinds) {
     const [{ deployment, record }] = alike as [Found];

@@ -62,9 +62,9 @@ export async function guarded(pass: Pass, what: string, work: () => Promise<void
     if (!isNamed(error, 'RolloutSuperseded')) {
       pass.Errors += 1;
       if (isDenial(error) || isNamed(error, 'TargetAccessDenied')) {
-        // Without what is said around it: one cause has one text.
-        const why = error.message.split('AWS says: ').at(-1) as string;
-        pass.Denied.push({ What: what, Why: why.slice(0, 1000) });
+        // The words of AWS alone: one cause has one text.
+        const { message } = error.cause instanceof Error ? error.cause : error;
+        pass.Denied.push({ What: what, Why: message.slice(0, 1000) });
       }
       logger.error(`${LOGGED.reconcileFailed} ${what}`, error as Error);
       return false;

@@ -4,7 +4,7 @@ import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import type { SSMClient } from '@aws-sdk/client-ssm';
 import { AssumeRoleCommand, type STSClient } from '@aws-sdk/client-sts';
 import { secretNameOf } from '../domain/deployment.ts';
-import { isNamed, TargetAccessDenied, TargetNotPrepared } from '../domain/errors.ts';
+import { isDenial, isNamed, TargetAccessDenied, TargetNotPrepared } from '../domain/errors.ts';
 import type { Target } from '../domain/order.ts';
 import type { Clients } from '../runtime/clients.ts';
 
@@ -106,11 +106,12 @@ export function targetAccounts(config: TargetAccountConfig): OpenSession {
       };
       return { region, credentials, ...(config.maxAttempts ? { maxAttempts: config.maxAttempts } : {}) };
     } catch (error) {
-      if (isNamed(error, 'AccessDenied', 'AccessDeniedException')) {
+      if (isDenial(error)) {
         throw new TargetAccessDenied(
           `Cannot assume ${role}. Check that member-account.yaml is deployed in account ` +
             `${deployment.TargetAccount}, Region ${region}, with this stack's Prefix, ExternalId, CentralAccountId ` +
             `and CentralRegion. AWS says: ${error.message}`,
+          { cause: error },
         );
       }
       // RegionDisabledException: STS is not active in that Region for the account.
@@ -133,11 +134,12 @@ export async function inTarget<T>(target: Target, call: () => Promise<T>): Promi
   try {
     return await call();
   } catch (error) {
-    if (isNamed(error, 'AccessDeniedException', 'AccessDenied')) {
+    if (isDenial(error)) {
       throw new TargetAccessDenied(
         `Account ${target.TargetAccount}, Region ${target.TargetRegion} refused the call. Check that ` +
           `member-account.yaml there is as new as this stack, that no service control policy denies the action, and that ` +
           `TargetTagKey ${target.TargetTagKey} is one of its tag keys. AWS says: ${error.message}`,
+        { cause: error },
       );
     }
     if (isNamed(error, 'AutomationDefinitionNotFoundException')) {

@@ -52,8 +52,8 @@ interface ApiResponse {
  * plain text, whatever REQUEST_TOO_LARGE says; an event that Lambda does not take 413 with "Request Too Long" as JSON, in
  * the form of gateway responses. That REQUEST_TOO_LARGE is the type of the latter is concluded from this.
  *
- * Not modelled: authorizers but AWS_IAM, gateway responses but REQUEST_TOO_LARGE, request validation, usage plans and throttling, caching, CORS, binary
- * bodies.
+ * Not modelled: authorizers but AWS_IAM, gateway responses but REQUEST_TOO_LARGE, request validation, usage plans and
+ * throttling, caching, CORS, binary bodies.
  */
 export class ApiGateway {
   readonly operations: Operations = {
