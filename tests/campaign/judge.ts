@@ -3,7 +3,7 @@ import { DENIED_MINUTES, type Run } from './play.ts';
 import { MINUTE } from './world.ts';
 
 /** An attempt that ended before a server was touched is made again within 15 minutes, and takes some. */
-const MAY_ADD_MINUTES = 20;
+export const MAY_ADD_MINUTES = 20;
 /** SNS takes a message twice whose answer was lost, or whose note could not be written: docs/operations.md says so. */
 const mayTellTwice = ({ met }: Run) =>
   met.some((call) =>

@@ -56,6 +56,11 @@ const denied = (message = 'denied by the campaign'): Effect => ({
   error: { name: 'AccessDeniedException', message, status: 403 },
 });
 
+/** It takes effect so many minutes late. */
+function slow(minutes: number): Failing['effect'] {
+  return ({ clock }) => ({ kind: 'delay', until: () => clock.sleep(minutes * MINUTE) });
+}
+
 /** How one call fails. Where a client of the SDK repeats calls, an answer that is lost is one that the SDK repeats. */
 export const KINDS = {
   throttled: { effect: plain('throttle'), afterwards: plain('throttle') },
@@ -66,9 +71,7 @@ export const KINDS = {
   'killed before its effect': { effect: plain('crash-before-effect') },
   'killed after its effect': { effect: plain('crash-after-effect') },
   // The longest function runs for 15 minutes.
-  'slower than its function': {
-    effect: (world) => ({ kind: 'delay', until: () => world.clock.sleep(16 * MINUTE) }),
-  },
+  'slower than its function': { effect: slow(16) },
   denied: { effect: () => denied() },
 } satisfies Record<string, Failing>;
 export type Kind = keyof typeof KINDS;
@@ -77,8 +80,9 @@ export type Kind = keyof typeof KINDS;
 export const isOurs = ({ source }: { source: string }) => /^(function|state machine) /.test(source);
 
 /** The nth call of a flow fails. */
-export function failing(nth: number, kind: Kind): Trouble {
-  const { effect, afterwards }: Failing = KINDS[kind];
+export const failing = (nth: number, kind: Kind): Trouble => meeting(nth, KINDS[kind]);
+
+function meeting(nth: number, { effect, afterwards }: Failing): Trouble {
   return (world, run) => {
     const { clock, cloud } = world;
     let calls = 0;
@@ -135,22 +139,12 @@ export function deniedForGood({ operation, source }: Asked): Trouble {
   };
 }
 
-/** A call takes effect after its caller has given up, and others have acted. */
+/** The nth call of a flow takes effect after its caller has given up, and others have acted. */
 export function coming(nth: number, minutes: number): Trouble {
+  const meet = meeting(nth, { effect: slow(minutes) });
   return (world, run) => {
-    let calls = 0;
     run.lastsMinutes = minutes + 30;
-    world.cloud.faults.inject({
-      operation: '*',
-      kind: 'delay',
-      until: () => world.clock.sleep(minutes * MINUTE),
-      when: (call) => {
-        calls += isOurs(call) ? 1 : 0;
-        if (!isOurs(call) || calls !== nth) return false;
-        run.met.push(`${call.operation} by ${call.source}`);
-        return true;
-      },
-    });
+    meet(world, run);
   };
 }
 
@@ -159,7 +153,7 @@ export const crowded: Trouble = (world) => {
   const sweep = async () => {
     for (let round = 0; round < 20; round += 1) {
       const tasks = ['nodes', 'certificates', 'nodes'].map((Task) =>
-        world.run('ReconcileFunction', { Task }),
+        world.invoke('ReconcileFunction', { Task }),
       );
       await Promise.all(tasks);
       await world.clock.sleep(30 * SECOND);

@@ -1,6 +1,7 @@
-import { FLOWS } from './flows.ts';
-import { faultsOf, faultsOfDenial } from './judge.ts';
+import { FLOWS, type Flow } from './flows.ts';
+import { faultsOf, faultsOfDenial, MAY_ADD_MINUTES } from './judge.ts';
 import {
+  type Asked,
   coming,
   crowded,
   deniedForGood,
@@ -13,6 +14,7 @@ import {
   skewed,
   type Trouble,
 } from './play.ts';
+import { HOUR, MINUTE } from './world.ts';
 
 /** One run, and what is wrong with it. */
 export interface Result {
@@ -20,13 +22,117 @@ export interface Result {
   trouble: string;
   /** Minutes until all was well. */
   healedAfter?: number | undefined;
-  /** Minutes more than without a fault. */
-  added: number;
   messages: number;
   faults: string[];
 }
 
-type Runs = AsyncGenerator<Result>;
+/** A run that a set makes. */
+interface Planned {
+  what: string;
+  troubles: Trouble[];
+  /** What is wrong with it; default: what is wrong where one fault passed. */
+  judge?: (run: Run, clean: Run, flow: Flow) => string[];
+  /** How many calls of it must meet a fault. Default 0. */
+  meets?: number;
+}
+
+/** The runs of a set in one flow, from a run without a fault. Every process makes the same plans, and its share of the runs. */
+type Plan = (clean: Run) => Planned[];
+
+const kinds = Object.keys(KINDS) as Kind[];
+
+/** The calls of a run with their numbers. */
+const numbered = ({ calls }: Run) => calls.map((call, index) => ({ ...call, nth: index + 1 }));
+
+const isOfFunction = ({ source }: Asked) => source.startsWith('function');
+
+/** Every call meets every kind of fault, once. */
+const single: Plan = (clean) => [
+  { what: 'no fault', troubles: [] },
+  ...numbered(clean).flatMap((call) =>
+    kinds
+      // Nothing gives up on a state machine's calls.
+      .filter((kind) => kind !== 'slower than its function' || isOfFunction(call))
+      .map((kind) => ({ what: `call ${call.nth} ${kind}`, troubles: [failing(call.nth, kind)], meets: 1 })),
+  ),
+];
+
+/** Whatever is asked is denied to who asks it, for an hour, and then allowed again. */
+const repaired: Plan = ({ calls }) =>
+  [...new Map(calls.map((call) => [JSON.stringify(call), call])).values()].map((asked) => ({
+    what: `${asked.operation} denied for good to ${asked.source}`,
+    troubles: [deniedForGood(asked)],
+    judge: faultsOfDenial,
+  }));
+
+/** Every call of a function comes late: after its function was given up, after the next sweeps. */
+const late: Plan = (clean) =>
+  numbered(clean)
+    .filter(isOfFunction)
+    .flatMap(({ nth }) =>
+      [2, 70].map((minutes) => ({
+        what: `call ${nth} comes ${minutes} minutes late`,
+        troubles: [coming(nth, minutes)],
+      })),
+    );
+
+const PAIRS = 200;
+/** What is denied twice, or fails twice at the API, may be told. */
+const TWICE = /^(Reconcile is denied|acm-export-api-(denied|faults)$)/;
+
+/** Two faults in one run, at random. */
+const pairs = (random: () => number): Plan => {
+  const below = (most: number) => Math.floor(random() * most);
+  return ({ calls }) =>
+    Array.from({ length: PAIRS }, () => {
+      const two = [0, 1].map(() => ({
+        nth: 1 + below(calls.length),
+        kind: kinds[below(kinds.length)] as Kind,
+      }));
+      return {
+        what: two.map(({ nth, kind }) => `call ${nth} ${kind}`).join(', '),
+        troubles: two.map(({ nth, kind }) => failing(nth, kind)),
+        judge: (run, clean, flow) =>
+          faultsOf(run, clean, { ...flow, mayAdd: 2 * (flow.mayAdd ?? MAY_ADD_MINUTES) }, TWICE),
+      };
+    });
+};
+
+/** A function whose clock is wrong may see an end that is not there. */
+const ANYTHING = /./;
+
+/** Sweeps at once, slow services, and clocks of functions that are wrong for an hour. */
+const others: Plan = () => {
+  const judge =
+    (allowed?: RegExp): NonNullable<Planned['judge']> =>
+    (run, clean, flow) =>
+      faultsOf(run, clean, { ...flow, mayAdd: 80 }, allowed);
+  const clocks: [string, number][] = [
+    ['ten minutes ahead', 10 * MINUTE],
+    ['ten minutes behind', -10 * MINUTE],
+    ['thirty hours ahead', 30 * HOUR],
+    ['thirty hours behind', -30 * HOUR],
+  ];
+  return [
+    { what: 'three sweeps at once, every half minute', troubles: [crowded], judge: judge() },
+    {
+      what: 'indexes, IAM, tags and the list of nodes slow for an hour',
+      troubles: [lagging],
+      judge: judge(),
+    },
+    ...clocks.map(([how, milliseconds]) => ({
+      what: `clocks ${how}`,
+      troubles: [skewed(milliseconds)],
+      judge: judge(ANYTHING),
+    })),
+  ];
+};
+
+export const SETS = { single, repaired, late, pairs: pairs(seeded(1)), others } satisfies Record<
+  string,
+  Plan
+>;
+export type SetName = keyof typeof SETS;
 
 /** Which of all runs a process makes: every `of`-th, from `part` on. */
 export interface Share {
@@ -34,132 +140,24 @@ export interface Share {
   of: number;
 }
 
-const resultOf = (flow: string, trouble: string, run: Run, clean: Run, faults: string[]): Result => ({
-  flow,
-  trouble: [trouble, ...run.met].join(', '),
-  healedAfter: run.healedAfter,
-  added: (run.healedAfter ?? 0) - (clean.healedAfter ?? 0),
-  messages: run.told.length,
-  faults,
-});
-
-/** Every call of every flow meets every kind of fault, once. Calls are found by playing the flow without one. */
-export async function* single({ part, of }: Share): Runs {
+/** Makes a share of the runs of a set. Calls are found by playing each flow without a fault. */
+export async function* runsOf(set: SetName, { part, of }: Share): AsyncGenerator<Result> {
   let turn = 0;
   for (const [name, flow] of Object.entries(FLOWS)) {
     const clean = await play(flow);
-    if (part === 0) yield resultOf(name, 'no fault', clean, clean, faultsOf(clean, clean, flow));
-    for (const [index, { source }] of clean.calls.entries()) {
-      const call = index + 1;
-      for (const kind of Object.keys(KINDS) as Kind[]) {
-        // Nothing gives up on a state machine's calls.
-        if (kind === 'slower than its function' && !source.startsWith('function')) continue;
-        turn += 1;
-        if (turn % of !== part) continue;
-        const run = await play(flow, failing(call, kind));
-        const faults = faultsOf(run, clean, flow);
-        if (run.met.length === 0) faults.push('no call met the fault');
-        yield resultOf(name, `call ${call} ${kind}`, run, clean, faults);
-      }
-    }
-  }
-}
-
-/** Whatever is asked is denied to who asks it, for an hour, and then allowed again. */
-export async function* repaired({ part, of }: Share): Runs {
-  let turn = 0;
-  for (const [name, flow] of Object.entries(FLOWS)) {
-    const clean = await play(flow);
-    const once = new Map(clean.calls.map((call) => [JSON.stringify(call), call]));
-    for (const asked of once.values()) {
+    for (const { what, troubles, judge = faultsOf, meets = 0 } of SETS[set](clean)) {
       turn += 1;
       if (turn % of !== part) continue;
-      const run = await play(flow, deniedForGood(asked));
-      const faults = faultsOfDenial(run, clean, flow);
-      yield resultOf(name, `${asked.operation} denied for good to ${asked.source}`, run, clean, faults);
-    }
-  }
-}
-
-/** Every call comes late: after its function was given up, after the next sweeps. */
-export async function* late({ part, of }: Share): Runs {
-  let turn = 0;
-  for (const [name, flow] of Object.entries(FLOWS)) {
-    const clean = await play(flow);
-    for (const [index, { source }] of clean.calls.entries()) {
-      const call = index + 1;
-      if (!source.startsWith('function')) continue;
-      for (const minutes of [2, 70]) {
-        turn += 1;
-        if (turn % of !== part) continue;
-        const run = await play(flow, coming(call, minutes));
-        yield resultOf(
-          name,
-          `call ${call} comes ${minutes} minutes late`,
-          run,
-          clean,
-          faultsOf(run, clean, flow),
-        );
-      }
-    }
-  }
-}
-
-/** Two faults in one run, at random. */
-export async function* pairs({ part, of }: Share): Runs {
-  const random = seeded(1);
-  for (const [name, flow] of Object.entries(FLOWS)) {
-    const clean = await play(flow);
-    const any = () => ({
-      call: 1 + Math.floor(random() * clean.calls.length),
-      kind: Object.keys(KINDS)[Math.floor(random() * Object.keys(KINDS).length)] as Kind,
-    });
-    for (let turn = 0; turn < PAIRS; turn += 1) {
-      const [one, other] = [any(), any()];
-      if (turn % of !== part) continue;
-      const run = await play(flow, failing(one.call, one.kind), failing(other.call, other.kind));
-      const trouble = `call ${one.call} ${one.kind}, call ${other.call} ${other.kind}`;
-      yield resultOf(
-        name,
-        trouble,
-        run,
-        clean,
-        faultsOf(run, clean, { ...flow, mayAdd: 2 * (flow.mayAdd ?? 20) }, TWICE),
-      );
-    }
-  }
-}
-const PAIRS = 200;
-/** What is denied twice, or fails twice at the API, may be told. */
-const TWICE = /^(Reconcile is denied|acm-export-api-(denied|faults)$)/;
-
-/** A function whose clock is wrong may see an end that is not there. */
-const ANYTHING = /./;
-
-/** Sweeps at once, and clocks of functions that are wrong for an hour. */
-export async function* others({ part, of }: Share): Runs {
-  const troubles: Record<string, Trouble> = {
-    'three sweeps at once, every half minute': crowded,
-    'indexes, IAM, tags and the list of nodes slow for an hour': lagging,
-    'clocks ten minutes ahead': skewed(10 * 60_000),
-    'clocks ten minutes behind': skewed(-10 * 60_000),
-    'clocks thirty hours ahead': skewed(30 * 3_600_000),
-    'clocks thirty hours behind': skewed(-30 * 3_600_000),
-  };
-  let turn = 0;
-  for (const [name, flow] of Object.entries(FLOWS)) {
-    const clean = await play(flow);
-    for (const [what, trouble] of Object.entries(troubles)) {
-      turn += 1;
-      if (turn % of !== part) continue;
-      const run = await play(flow, trouble);
-      const faults = faultsOf(
-        run,
-        clean,
-        { ...flow, mayAdd: 80 },
-        what.startsWith('clocks') ? ANYTHING : undefined,
-      );
-      yield resultOf(name, what, run, clean, faults);
+      const run = await play(flow, ...troubles);
+      const faults = judge(run, clean, flow);
+      if (run.met.length < meets) faults.push('no call met the fault');
+      yield {
+        flow: name,
+        trouble: [what, ...run.met].join(', '),
+        healedAfter: run.healedAfter,
+        messages: run.told.length,
+        faults,
+      };
     }
   }
 }
@@ -174,9 +172,3 @@ function seeded(seed: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
   };
 }
-
-export const SETS = { single, repaired, late, pairs, others } satisfies Record<
-  string,
-  (share: Share) => Runs
->;
-export type SetName = keyof typeof SETS;

@@ -145,7 +145,7 @@ export class World {
       requestContext: { requestId: `request-${this.clock.now().getTime()}` },
     };
     for (let attempt = 1; ; attempt += 1) {
-      const answer = await this.#invoke('DeploymentsApiFunction', event);
+      const answer = await this.invoke('DeploymentsApiFunction', event);
       if (answer.statusCode >= 500) {
         this.alarms.add({
           namespace: 'AWS/ApiGateway',
@@ -170,18 +170,13 @@ export class World {
   }
 
   /** As API Gateway calls a function: an error of the function is a 502 to the caller. */
-  async #invoke(logicalId: string, event: object): Promise<{ statusCode: number; body: string }> {
+  async invoke(logicalId: string, event: object): Promise<{ statusCode: number; body: string }> {
     const { lambda } = this.cloud.services;
     const invoke = lambda.operations['lambda.Invoke'] as (input: object, caller: object) => Promise<object>;
     const input = { FunctionName: this.physicalId(logicalId), Payload: JSON.stringify(event) };
     const answer = await invoke(input, { account: CENTRAL, region: REGION, source: 'aws apigateway' });
     const { Payload, FunctionError } = answer as { Payload: string; FunctionError?: string };
     return FunctionError ? { statusCode: 502, body: Payload } : JSON.parse(Payload);
-  }
-
-  /** One more run of a function, beside those that AWS starts. */
-  async run(logicalId: string, event: object): Promise<void> {
-    await this.#invoke(logicalId, event);
   }
 
   register(body: object = {}): Promise<void> {
@@ -195,15 +190,8 @@ export class World {
   }
 
   /** A deployment by secret, for one reader. */
-  async registerSecret(): Promise<void> {
-    await this.api('POST', '', {
-      CertificateArn: this.certificateArn,
-      Delivery: 'secret',
-      TargetTagKey: 'acm-export',
-      TargetTagValue: 'web',
-      TargetAccount: MEMBER,
-      ReaderRoleArns: [READER],
-    });
+  registerSecret(): Promise<void> {
+    return this.register({ Delivery: 'secret', ReaderRoleArns: [READER] });
   }
 
   /** What reads a bundle without being a server of ours. */
@@ -284,13 +272,6 @@ export class World {
       ...overlapping.map(({ id }) => `another Automation ran beside ${id}`),
       ...this.cloud.failures,
     ];
-  }
-
-  /** Those of which people must be told. A healing that fails and a dry run tell by themselves. */
-  failedExecutions() {
-    return this.cloud.services.stepFunctions
-      .executions()
-      .filter(({ status, name }) => !['RUNNING', 'SUCCEEDED'].includes(status) && !name.endsWith('-try'));
   }
 
   messages(): { subject: string; message: string; at: string }[] {
