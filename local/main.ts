@@ -1,5 +1,5 @@
 // `make local`: the local cloud with a small fleet, until it is told to quit. AWS CLI, curl and openssl can be pointed
-// at it; what no API of AWS offers (a lost event, a node that goes away, time that passes) are commands here.
+// at it; what AWS has no API for (a lost event, a node that goes away, time that passes) are commands here.
 import { fstatSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -112,7 +112,7 @@ export interface DeployOptions {
   amend?: (deployed: Deployed) => void;
 }
 
-/** The services themselves, for what no API of AWS offers: renewals, deliveries, what lies in a queue. */
+/** The services themselves, for what AWS has no API for: renewals, deliveries, what lies in a queue. */
 export interface Services {
   identities: Identities;
   acm: Acm;
