@@ -47,6 +47,7 @@ export interface DeploymentsApiDeps extends AdvanceDeps, RemovalDeps {
   /** Names of roles that may read delivered secrets; one that ends in * stands for all that begin so. */
   secretReaderRoles: string[];
   requireCertificateTag: boolean;
+  allowPrivateCertificates: boolean;
   /** How many deployments there may be. */
   maxDeployments: number;
 }
@@ -88,6 +89,9 @@ export async function createDeployment(
   const order = orderOver(existing);
   refuseForeign(order, deps);
   const certificate = await deployableCertificate(certName, order.CertificateArn, deps);
+  if (!isRegistered(certificate, existing)) {
+    refusePrivate(certificate, deps);
+  }
   refuseSwitchedOff(deps);
   if (existing?.Status === 'DELETING') {
     throw isDeleting();
@@ -113,6 +117,21 @@ export async function createDeployment(
   }
   const wanted = await want(deploymentId, existing, orderOver, certificate, correlationId, deps);
   return started(wanted, orderOf(wanted), certificate, correlationId, warnings, deps);
+}
+
+const isRegistered = ({ CertificateArn }: Certificate, existing: Deployment | undefined): boolean =>
+  existing?.CertificateArn === CertificateArn && !existing.DryRunOnly;
+
+/** What is registered goes on: a server would serve it past its end. */
+function refusePrivate({ Type }: Certificate, { allowPrivateCertificates }: DeploymentsApiDeps): void {
+  if (Type === 'PRIVATE' && !allowPrivateCertificates) {
+    throw new RequestRefused(403, 'Certificates of a private authority are not allowed.', [
+      {
+        Field: 'CertificateArn',
+        Reason: 'of type PRIVATE, and the parameter AllowPrivateCertificates of this stack is false',
+      },
+    ]);
+  }
 }
 
 /** A caller who did not hear the answer asks again: it is the dry run that runs. */

@@ -22,6 +22,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
       'TARGET_TAG_KEYS',
       'SECRET_READER_ROLES',
       'REQUIRE_CERTIFICATE_TAG',
+      'ALLOW_PRIVATE_CERTIFICATES',
       'MAX_DEPLOYMENTS',
     ],
     environment,
@@ -42,6 +43,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     targetTagKeys: listOf(env.TARGET_TAG_KEYS),
     secretReaderRoles: listOf(env.SECRET_READER_ROLES),
     requireCertificateTag: env.REQUIRE_CERTIFICATE_TAG === 'true',
+    allowPrivateCertificates: env.ALLOW_PRIVATE_CERTIFICATES === 'true',
     maxDeployments: Number(env.MAX_DEPLOYMENTS),
   };
   return async (event: APIGatewayProxyEvent, context: Context): Promise<APIGatewayProxyResult> => {

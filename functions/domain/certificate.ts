@@ -22,7 +22,8 @@ export interface CertificateDescription {
 }
 
 /** What the system needs to know of an ACM certificate. */
-export interface Certificate extends Pick<CertificateDescription, 'RenewalEligibility' | 'RenewalSummary'> {
+export interface Certificate
+  extends Pick<CertificateDescription, 'Type' | 'RenewalEligibility' | 'RenewalSummary'> {
   CertificateArn: string;
   Serial: string;
   NotBefore: string;
@@ -40,12 +41,13 @@ export function certificateFrom(arn: string, description: CertificateDescription
     throw new CertificateNotDeployable(obstacle);
   }
   const { Serial = '', NotBefore = new Date(0), NotAfter = new Date(0) } = description;
-  const { RenewalEligibility, RenewalSummary } = description;
+  const { Type, RenewalEligibility, RenewalSummary } = description;
   return {
     CertificateArn: arn,
     Serial: normaliseSerial(Serial),
     NotBefore: timestamp(NotBefore),
     NotAfter: timestamp(NotAfter),
+    Type,
     RenewalEligibility,
     RenewalSummary,
   };

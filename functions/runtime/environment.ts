@@ -15,6 +15,7 @@ const VARIABLES = {
     'comma-separated role names, or beginnings of them with *, that may read delivered secrets',
   TARGET_TAG_KEYS: 'comma-separated tag keys that deployments may target',
   REQUIRE_CERTIFICATE_TAG: 'true: the tag CertName of a certificate must allow the name',
+  ALLOW_PRIVATE_CERTIFICATES: 'true: certificates of private authorities may be registered',
   MAX_DEPLOYMENTS: 'beyond so many deployments no new one is registered',
   NODE_RETENTION_DAYS: 'days after which a node that is gone is dropped from the record',
   LOOK_INTERVAL_MINUTES: 'minutes from one look at EC2 nodes to the next; 0: none',

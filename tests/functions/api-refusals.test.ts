@@ -293,9 +293,38 @@ describe('a certificate that cannot be delivered', () => {
     expect(answer.body.Faults[0].Reason).toMatch(reason);
   });
 
-  test('a private one needs no option', async () => {
+  test('that is private is a 403, dry runs included, unless the stack allows it: then it needs no option', async () => {
     const CertificateArn = await system.acm.issue('private', { type: 'PRIVATE', exportable: undefined });
+    for (const DryRun of [false, true]) {
+      const answer = await refused(() => system.register({ CertificateArn, DryRun }));
+      expect([answer.status, fieldsOf(answer)]).toEqual([403, ['CertificateArn']]);
+      expect(answer.body.Faults[0].Reason).toContain('AllowPrivateCertificates');
+    }
+    system.allowPrivateCertificates = true;
     expect((await system.register({ CertificateArn })).status).toBe(202);
+  });
+
+  test('that is private and registered goes on when the stack does not allow it: no other takes its place', async () => {
+    const [CertificateArn, another] = [
+      await system.acm.issue('private', { type: 'PRIVATE', exportable: undefined }),
+      await system.acm.issue('another', { type: 'PRIVATE', exportable: undefined }),
+    ];
+    system.allowPrivateCertificates = true;
+    const { body } = await system.register({ CertificateArn });
+    await system.runAll();
+    const tried = await system.register({ CertificateArn, TargetTagValue: 'tried', DryRun: true });
+    await system.runAll();
+    system.allowPrivateCertificates = false;
+    expect((await system.register({ CertificateArn, KeyMode: '0640' })).status).toBe(202);
+    await system.runAll();
+    const Serial = await system.acm.renew(CertificateArn);
+    await system.renewal(CertificateArn);
+    await system.runAll();
+    expect(await system.inventory.get(body.DeploymentId)).toMatchObject({ Status: 'INSTALLED', Serial });
+    for (const more of [{ CertificateArn: another }, { CertificateArn, TargetTagValue: 'tried' }]) {
+      expect((await refused(() => system.register(more))).status).toBe(403);
+    }
+    expect(tried.status).toBe(202);
   });
 
   test.each([

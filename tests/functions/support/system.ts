@@ -219,6 +219,7 @@ export class System {
   readonly client: DynamoDBDocumentClient;
   readonly table: string;
   requireCertificateTag = true;
+  allowPrivateCertificates = false;
   maxDeployments = 10_000;
   rolloutsEnabled = true;
   lookIntervalMinutes = 60;
@@ -340,6 +341,7 @@ export class System {
       variables: {
         ROLLOUTS_ENABLED: String(this.rolloutsEnabled),
         REQUIRE_CERTIFICATE_TAG: String(this.requireCertificateTag),
+        ALLOW_PRIVATE_CERTIFICATES: String(this.allowPrivateCertificates),
         MAX_DEPLOYMENTS: String(this.maxDeployments),
         LOOK_INTERVAL_MINUTES: String(this.lookIntervalMinutes),
         DISCOVER_ENDPOINTS: this.discoverEndpoints,

@@ -347,12 +347,10 @@ export class Acm {
       );
     }
     if (certificate.status === 'PENDING_VALIDATION') throw inProgress(certificate);
-    // Which error a certificate gets that is not exportable is UNCONFIRMED.
-    if (
-      !certificate.exportable ||
-      certificate.keyPairOrigin !== 'AWS_MANAGED' ||
-      certificate.type === 'IMPORTED'
-    ) {
+    // The option Export is one of public certificates; private ones can be exported anyway (API reference of
+    // ExportCertificate). Which error a certificate gets that is not exportable is UNCONFIRMED.
+    const { type, exportable, keyPairOrigin } = certificate;
+    if ((type !== 'PRIVATE' && !exportable) || keyPairOrigin !== 'AWS_MANAGED' || type === 'IMPORTED') {
       throw new ServiceError('ValidationException', `Certificate ${certificate.arn} cannot be exported.`);
     }
     if (certificate.status !== 'ISSUED') {
