@@ -24,6 +24,24 @@ const settled = (status: string) =>
     return found?.Status === status && found;
   });
 
+async function commands() {
+  const curl = `curl --aws-sigv4 aws:amz:eu-west-1:ssm --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"`;
+  const list = `${curl} -H "x-amz-target: AmazonSSM.ListCommands" -d "{}" "$AWS_ENDPOINT_URL/"`;
+  return (await send(list)).Commands as { Status: string }[];
+}
+
+/** Time passes and sweeps run until something is so: one sends the look that is due, a later one reads it. */
+const sweepsUntil = <T>(what: string, isSo: () => Promise<T | undefined | false>, hours = 0.1) =>
+  session().until(what, async () => {
+    session().type(`advance ${hours}`);
+    // The clock must not run away from the nodes, nor from a rollout, which has a deadline.
+    await session().until('answers', async () =>
+      (await commands()).every(({ Status }) => Status !== 'InProgress'),
+    );
+    await session().until('rest', async () => (await deployment()).Status !== 'ROLLING_OUT');
+    return isSo();
+  });
+
 test('the lines for a shell are those of the file', async () => {
   const printed = [
     ...session()
@@ -66,19 +84,6 @@ test('commands break a node by hand: another certificate, a server that nobody r
 
 test('looks find what was broken by hand: files are healed, a configuration is told, a foreign server is listed', async () => {
   const { type, until, output, example } = session();
-  const commands = async () => {
-    const curl = `curl --aws-sigv4 aws:amz:eu-west-1:ssm --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"`;
-    const list = `${curl} -H "x-amz-target: AmazonSSM.ListCommands" -d "{}" "$AWS_ENDPOINT_URL/"`;
-    return (await send(list)).Commands as { Status: string }[];
-  };
-  /** A sweep each time, until something is so: one sends the look that is due, a later one reads it. */
-  const sweepsUntil = <T>(what: string, isSo: () => Promise<T | undefined | false>) =>
-    until(what, async () => {
-      type('advance 0.1');
-      // The clock must not run away from the nodes.
-      await until('answers', async () => (await commands()).every(({ Status }) => Status !== 'InProgress'));
-      return isSo();
-    });
   const served = await servedSerial();
   const [, node] = /^(i-\w+) .*111122223333/m.exec(output()) as string[];
   const [, foreign] = /^127\S+:(\d+) serves a certificate of CN=intranet/m.exec(output()) as string[];
@@ -123,7 +128,7 @@ test('commands go beyond the API: lose an event, renew, add a node, break one', 
   const [, added] = (await until('the node', () => /^(i-\w+) tagged .* at/m.exec(output()))) as string[];
   // More than a day: nodes know the time of the cloud.
   type('advance 30');
-  await until('reconcile', async () => (await servedSerial()) !== first);
+  await sweepsUntil('reconcile', async () => (await servedSerial()) !== first, 1);
   const { Serial: second } = await settled('INSTALLED');
   type('status');
   await until('the new node to serve', () => {
