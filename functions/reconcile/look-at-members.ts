@@ -9,44 +9,57 @@ import { guarded, type Pass, type ReconcileDeps } from './pass.ts';
 
 /** Each makes two calls in an account of its own. */
 const PLACES_AT_ONCE = 32;
-/** Where it is noted which are old: beside what AWS denies to sweeps. */
+/** Old member stacks are noted beside what AWS denies to sweeps. */
 const NOTED = 'member-stacks';
 
 /**
- * Tells people, once a day and in one message, which member stacks are of the edition before. Each is looked at once a day,
- * in its account's hour; an old one every hour, until it is updated. A first find may pass, so it is not told yet.
+ * Tells people which member stacks are of the edition before: once a day, in one message. Each account is looked at in its
+ * hour of the day, an old stack every hour until it is updated. What one look found may pass: it is told from the second on.
  */
 export async function lookAtMembers(fleet: Deployment[], pass: Pass, deps: ReconcileDeps): Promise<void> {
   await guarded(pass, 'the member stacks', async () => {
     const noted = await deps.inventory.denials.get(NOTED);
     const [known] = noted;
-    const isKnown = (name: string) => known?.What.includes(name) ?? false;
+    const isKnown = (place: string) => known?.What.includes(place) ?? false;
     const places = Map.groupBy(fleet, (d) => `${d.TargetAccount}/${d.TargetRegion}`);
     const due = [...places].filter(
-      ([name, [first]]) => isKnown(name) || isItsHour(first?.TargetAccount ?? '', deps.now()),
+      ([place, [first]]) => isKnown(place) || isItsHour(first?.TargetAccount ?? '', deps.now()),
     );
-    const lacks = new Map<string, string>();
-    await inParallel(due, PLACES_AT_ONCE, ([name, [first]]) =>
-      guarded(pass, `the member stack in ${name}`, async () => {
-        const lack = await lackOfBundleWriter(first as Deployment, deps);
-        if (lack !== undefined) {
-          lacks.set(name, lack);
-        }
-      }),
-    );
+    const lacks = await lacksOf(due, pass, deps);
+
     const old = [...lacks.keys()].sort();
     const lasting = old.filter(isKnown);
-    const isTold = lasting.length > 0 && !wasTold(known?.ToldAt, deps.now());
-    const { Since, ToldAt } = (lasting.length > 0 ? known : undefined) ?? { Since: timestamp(deps.now()) };
+    const before = lasting.length > 0 ? known : undefined;
+    const now = timestamp(deps.now());
+    const { Since, ToldAt } = before ?? { Since: now };
+    const isTold = before !== undefined && !wasTold(ToldAt, deps.now());
     if (isTold) {
       await deps.notify(NOTED, oldMemberStacks(lasting, lacks.get(lasting[0] ?? '') ?? '', Since));
       pass.Notified += 1;
     }
-    const told = isTold ? timestamp(deps.now()) : ToldAt;
-    const [Why = ''] = lacks.values();
-    const found = old.length > 0 ? [{ Why, What: old, Since, ...(told ? { ToldAt: told } : {}) }] : [];
+    const toldAt = isTold ? now : ToldAt;
+    const Why = lacks.get(old[0] ?? '') ?? '';
+    const found = old.length > 0 ? [{ Why, What: old, Since, ...(toldAt ? { ToldAt: toldAt } : {}) }] : [];
     if (!isDeepStrictEqual(found, noted)) {
       await deps.inventory.denials.note(NOTED, found);
     }
   });
+}
+
+/** What AWS says of the old ones, by account and Region. */
+async function lacksOf(
+  places: readonly [string, Deployment[]][],
+  pass: Pass,
+  deps: ReconcileDeps,
+): Promise<Map<string, string>> {
+  const lacks = new Map<string, string>();
+  await inParallel(places, PLACES_AT_ONCE, ([place, [first]]) =>
+    guarded(pass, `the member stack in ${place}`, async () => {
+      const lack = await lackOfBundleWriter(first as Deployment, deps);
+      if (lack !== undefined) {
+        lacks.set(place, lack);
+      }
+    }),
+  );
+  return lacks;
 }
