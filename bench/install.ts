@@ -22,6 +22,7 @@ import { loadDocuments } from '../scripts/render.ts';
 import { median, type Table } from './report.ts';
 import { administratorOf } from './world.ts';
 
+const DEPLOYMENT = '0123456789abcdef01234567';
 /** Enough for a steady median on a machine that does other things too. */
 const ROUNDS = 20;
 
@@ -189,7 +190,7 @@ async function measure(run: Run, bundle: Bundle, environment: Record<string, str
       AWS_SSM_INSTANCE_ID: 'i-0123456789abcdef0',
       AWS_SSM_REGION_NAME: REGION,
       SSM_CertName: 'web',
-      SSM_DeploymentId: '0123456789abcdef01234567',
+      SSM_DeploymentId: DEPLOYMENT,
       SSM_CorrelationId: 'bench',
       ...variablesOf(nodeParameters()),
       ...environment,
@@ -230,7 +231,9 @@ async function verifyFiles({ name, environment }: Run, { value }: Bundle): Promi
 async function bundleStore(cloud: Cloud) {
   const { credentials } = administratorOf(cloud, ACCOUNT);
   const secrets = cloud.client(SecretsManagerClient, { region: REGION, credentials });
-  const { ARN: SecretId = '' } = await secrets.send(new CreateSecretCommand({ Name: 'acm-export/web/0' }));
+  const { ARN: SecretId = '' } = await secrets.send(
+    new CreateSecretCommand({ Name: `acm-export/web/${DEPLOYMENT}` }),
+  );
   return {
     environment: {
       AWS_ENDPOINT_URL: cloud.endpoint,

@@ -55,6 +55,8 @@ export async function deployFleet(
   options: {
     central?: Partial<DeployOptions>;
     member?: Partial<DeployOptions>;
+    /** Parameters of the member stack in the other account alone. */
+    other?: Record<string, string>;
   } = {},
 ): Promise<Fleet> {
   const central = await deployCentral(cloud, {
@@ -79,6 +81,7 @@ export async function deployFleet(
           CentralRegion: central.region,
           TargetTagKey1: TAG_KEY,
           ...options.member?.parameters,
+          ...(place === MEMBER ? options.other : {}),
         },
       }),
     ),

@@ -5,20 +5,27 @@ import { type Notification, placesOf, SUBJECTS, wasTold } from './notification.t
 /** Days in which a deleted bundle can be restored: the least that Secrets Manager gives. */
 export const RECOVERY_DAYS = 7;
 
+/** The tag of what is a deployment's in its target account: the second one of its bundle, the one of its Automations. */
+export const DEPLOYMENT_TAG = 'acm-export:deployment-id';
+
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
+/** Each account has one hour of the day in which is looked at what seldom changes there. */
+export const isItsHour = (account: string, now: Date): boolean =>
+  Number(account) % 24 === Math.floor(now.getTime() / HOUR_MS) % 24;
+
 /**
- * Whether this hour's sweep looks at the bundle. Each account has one hour of the day: 10,000 deployments are 10,000 calls
+ * Whether this hour's sweep looks at the bundle. Each account has its hour: 10,000 deployments are 10,000 calls
  * a day, and people know of a deletion on the first of the seven days at least in which the bundle can be restored. A bundle
  * that is read without a node is looked at every hour, because it is all that is served, and so is one with a finding. A
  * rollout, and a POST until its rollout has succeeded, see to the bundle themselves.
  */
 export function isBundleDue(deployment: Deployment, now: Date): boolean {
   const { Running, RestoreBundle, Observed, VersionId = Observed?.VersionId } = deployment;
-  const isItsHour = Number(deployment.TargetAccount) % 24 === Math.floor(now.getTime() / HOUR_MS) % 24;
   const isHourly = deployment.Delivery === 'secret' || deployment.BundleFinding !== undefined;
-  return (isItsHour || isHourly) && VersionId !== undefined && !Running && !RestoreBundle;
+  const isDue = isHourly || isItsHour(deployment.TargetAccount, now);
+  return isDue && VersionId !== undefined && !Running && !RestoreBundle;
 }
 
 /**

@@ -33,6 +33,8 @@ export const SUBJECTS = {
     subject(`Unregistered certificate on ${nodeId}:${port} ${when}${more > 0 ? ` and ${more} more` : ''}`),
   refused: (place: string, more: number) =>
     subject(`No look at servers of ${place}${more > 0 ? ` and ${more} more` : ''}`),
+  behind: (place: string, more: number) =>
+    subject(`Old member stack in ${place}${more > 0 ? ` and ${more} more` : ''}`),
   denied: (action: string, more: number) =>
     subject(`Reconcile is denied ${action}${more > 0 ? ` and ${more} more` : ''}`),
   bundle: (of: Named, what: string, more: number) =>

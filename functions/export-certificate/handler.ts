@@ -16,7 +16,10 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     [...TARGET_VARIABLES, 'INVENTORY_TABLE', 'REQUIRE_CERTIFICATE_TAG'],
     environment,
   );
-  const target = { functionName: 'export-certificate', ...ONE_ATTEMPT };
+  // A member stack of the edition before has only the rollout role, which wrote bundles then. One of this edition lets this
+  // function have that role until the owner of the account says that no central stack of an earlier edition is left.
+  const roles = ['bundleWriterRole', 'rolloutRole'] as const;
+  const target = { functionName: 'export-certificate', roles, ...ONE_ATTEMPT };
   const deps = {
     inventory: new Inventory(clients.documents(), env.INVENTORY_TABLE, clock.now),
     acm: clients.acm(ONE_ATTEMPT),

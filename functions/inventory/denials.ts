@@ -1,6 +1,6 @@
 import type { Table } from './table.ts';
 
-/** What AWS denies to a sweep. Times are ISO 8601. */
+/** What AWS denies to a sweep, or what lasts like that. Times are ISO 8601. */
 export interface Denial {
   /** What AWS says: it names role, action and resource. */
   Why: string;
@@ -11,7 +11,7 @@ export interface Denial {
   ToldAt?: string;
 }
 
-/** What is denied to each kind of sweep: one item a kind, as its last sweep left it. */
+/** What is denied to each kind of sweep, and what lasts like that: one item a kind, as the last sweep left it. */
 export class Denials {
   private readonly table: Table;
 

@@ -37,7 +37,7 @@ const notRunning = 'attribute_not_exists(Running) AND attribute_not_exists(Rollo
  * The inventory: one item a deployment (`Item` = deployment), which this class writes, and one a node (`node#<id>`). Only
  * deployment items carry the keys of the indexes. The table also holds the slots of rollouts (`line#<quota>`), the
  * looks at each account (`look#<account>/<Region>`), what they found that nobody registered (`endpoint#…`), what AWS
- * denies to sweeps (`denied#…`), for which certificates ACM was asked to renew (`renewal#<ARN>`), and how many deployments
+ * denies to sweeps, and where member stacks are old (`denied#…`), for which certificates ACM was asked to renew (`renewal#<ARN>`), and how many deployments
  * there are (`fleet#size`). Every write of deployments and nodes is conditional, so that what is older never overwrites
  * what is newer. `want`, `begin`, `end` and `note` are the only writes of a rollout's life. A deleted deployment leaves its
  * RolloutNumber, which nodes and execution names rely on.

@@ -5,6 +5,7 @@ import { compareCertificates } from './compare-certificates.ts';
 import { tellOfDenials } from './denials.ts';
 import { healthOf } from './fleet-health.ts';
 import { lookAtBundles } from './look-at-bundles.ts';
+import { lookAtMembers } from './look-at-members.ts';
 import { lookAtReaders } from './look-at-readers.ts';
 import { guarded, newPass, type Pass, type ReconcileDeps } from './pass.ts';
 import { sweepNodes } from './sweep-nodes.ts';
@@ -66,6 +67,7 @@ async function sweep(task: 'nodes' | 'certificates', pass: Pass, deps: Reconcile
   const before = pass.Errors;
   await compareCertificates(registered, pass, deps);
   pass.MustRepeat = unread > 0 || pass.Errors > before;
+  await lookAtMembers(registered, pass, deps);
   await lookAtReaders(registered, pass, deps);
   await lookAtBundles(registered, pass, deps);
   for (const deployment of found.values()) {

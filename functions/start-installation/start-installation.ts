@@ -4,7 +4,9 @@ import {
   GetAutomationExecutionCommand,
   type SSMClient,
   StartAutomationExecutionCommand,
+  type Tag,
 } from '@aws-sdk/client-ssm';
+import { DEPLOYMENT_TAG } from '../domain/bundle.ts';
 import {
   executionArnOf,
   executionNameOf,
@@ -14,7 +16,7 @@ import {
   type NodeResult,
   timestamp,
 } from '../domain/deployment.ts';
-import { isNamed, RetryLater, RolloutSuperseded } from '../domain/errors.ts';
+import { isDenial, isNamed, RetryLater, RolloutSuperseded } from '../domain/errors.ts';
 import {
   FIRST_WAIT_SECONDS,
   type Installation,
@@ -251,6 +253,9 @@ async function endWithoutNodes(
  * The token follows from the rollout, so that a repeated call does not start a second Automation. What SSM
  * answers to a used token is not documented beyond "can't be reused"; if it refuses, a second Automation with a
  * fresh token is harmless: nodes lock, and answer `unchanged`.
+ *
+ * The tag marks it as ours: the account lets this system stop what has the mark. A member stack of the edition before allows
+ * no tag, and stops what has none.
  */
 async function startAutomation(
   ssm: SSMClient,
@@ -260,16 +265,25 @@ async function startAutomation(
   heals: boolean,
   deps: StartInstallationDeps,
 ): Promise<string> {
-  const start = async (clientToken: string) => {
+  const startWith = async (marks: { Tags?: Tag[] }, clientToken: string) => {
     const { AutomationExecutionId = '' } = await ssm.send(
       new StartAutomationExecutionCommand({
         DocumentName: targetArns(deps, deployment).fleetDocumentName,
         ClientToken: clientToken,
         Parameters: documentParameters({ deployment, running }, input, nodes, heals),
+        ...marks,
       }),
     );
     return AutomationExecutionId;
   };
+  const marks = { Tags: [{ Key: DEPLOYMENT_TAG, Value: deployment.DeploymentId }] };
+  const start = (clientToken: string) =>
+    startWith(marks, clientToken).catch((error: unknown) => {
+      if (!isDenial(error)) {
+        throw error;
+      }
+      return startWith({}, clientToken);
+    });
   try {
     return await start(uuidFrom(executionNameOf(deployment.DeploymentId, running)));
   } catch (error) {
@@ -344,10 +358,10 @@ function sessionStatements(
       Action: ['ssm:StartAutomationExecution'],
       Resource: [arns.fleetDocument, arns.fleetDocumentDefinition, arns.automationExecutions],
     },
-    // What it has just started itself, when the deployment was deleted meanwhile, and what the rollout before left.
+    // Marks what it starts. Stops that, when the deployment was deleted meanwhile, and what the rollout before left.
     {
       Effect: 'Allow',
-      Action: ['ssm:StopAutomationExecution', ...looks],
+      Action: ['ssm:AddTagsToResource', 'ssm:StopAutomationExecution', ...looks],
       Resource: arns.automationExecutions,
     },
     {

@@ -10,13 +10,10 @@ import {
   TagResourceCommand,
   UpdateSecretVersionStageCommand,
 } from '@aws-sdk/client-secrets-manager';
-import { RECOVERY_DAYS } from '../domain/bundle.ts';
+import { DEPLOYMENT_TAG, RECOVERY_DAYS } from '../domain/bundle.ts';
 import type { Deployment } from '../domain/deployment.ts';
 import { BundleScheduledForDeletion, isNamed } from '../domain/errors.ts';
 import type { Order } from '../domain/order.ts';
-
-/** The second tag of a bundle: it names the deployment. */
-const DEPLOYMENT_TAG = 'acm-export:deployment-id';
 
 /** The value of a bundle. The key is encrypted PKCS#8, as ACM gives it. */
 export interface BundleValue {

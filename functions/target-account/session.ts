@@ -7,14 +7,20 @@ import { secretNameOf } from '../domain/deployment.ts';
 import { isDenial, isNamed, TargetAccessDenied, TargetNotPrepared } from '../domain/errors.ts';
 import type { Target } from '../domain/order.ts';
 import type { Clients } from '../runtime/clients.ts';
+import { logger } from '../runtime/observability.ts';
+
+/** A role of member-account.yaml: one starts installations and looks, the other writes bundles. */
+type MemberRole = 'rolloutRole' | 'bundleWriterRole';
 
 export interface TargetAccountConfig {
   sts: STSClient;
   prefix: string;
   partition: string;
   externalId: string;
-  /** Name of the calling function: the first part of the session's name, as CloudTrail shows it. */
+  /** Name of the calling function: the first part of the session's name, to which the roles bind what it may do. */
   functionName: string;
+  /** Roles in their order: one that cannot be assumed gives way to the next. Default: the rollout role. */
+  roles?: readonly MemberRole[];
   /** Attempts of each SDK call. One where the state machine repeats the task itself. */
   maxAttempts?: number;
 }
@@ -58,6 +64,7 @@ export function targetArns(config: { prefix: string; partition: string }, target
   const { TargetAccount: account, TargetRegion: region } = target;
   return {
     rolloutRole: `arn:${partition}:iam::${account}:role/${prefix}-rollout-${region}`,
+    bundleWriterRole: `arn:${partition}:iam::${account}:role/${prefix}-bundle-writer-${region}`,
     automationRole: `arn:${partition}:iam::${account}:role/${prefix}-automation-${region}`,
     fleetDocumentName: `${prefix}-install-on-fleet`,
     fleetDocument: `arn:${partition}:ssm:${region}:${account}:document/${prefix}-install-on-fleet`,
@@ -79,19 +86,18 @@ export function targetArns(config: { prefix: string; partition: string }, target
 }
 
 /**
- * Returns a function that assumes the rollout role of a target account and Region for one purpose.
+ * Returns a function that assumes a role of a target account and Region for one purpose.
  * Role chaining limits the session to one hour (STS API reference, AssumeRole), which no function outlives.
  *
- * @throws TargetAccessDenied when the role cannot be assumed: it says what to check.
+ * @throws TargetAccessDenied when none of the roles can be assumed: it says what to check.
  */
 export function targetAccounts(config: TargetAccountConfig): OpenSession {
   return async (deployment, statements) => {
-    const role = targetArns(config, deployment).rolloutRole;
     const region = deployment.TargetRegion;
-    try {
+    const assume = async (RoleArn: string): Promise<TargetSession> => {
       const { Credentials } = await config.sts.send(
         new AssumeRoleCommand({
-          RoleArn: role,
+          RoleArn,
           RoleSessionName: `${config.functionName}-${deployment.DeploymentId}`,
           ExternalId: config.externalId,
           // 15 minutes, the least that STS gives: longer than any function runs.
@@ -105,23 +111,35 @@ export function targetAccounts(config: TargetAccountConfig): OpenSession {
         sessionToken: Credentials?.SessionToken ?? '',
       };
       return { region, credentials, ...(config.maxAttempts ? { maxAttempts: config.maxAttempts } : {}) };
-    } catch (error) {
-      if (isDenial(error)) {
-        throw new TargetAccessDenied(
-          `Cannot assume ${role}. Check that member-account.yaml is deployed in account ` +
-            `${deployment.TargetAccount}, Region ${region}, with this stack's Prefix, ExternalId, CentralAccountId ` +
-            `and CentralRegion. AWS says: ${error.message}`,
-          { cause: error },
-        );
+    };
+    const { roles = ['rolloutRole'] } = config;
+    const arns = roles.map((role) => targetArns(config, deployment)[role]);
+    const denials: Error[] = [];
+    for (const arn of arns) {
+      try {
+        return await assume(arn);
+      } catch (error) {
+        // RegionDisabledException: STS is not active in that Region for the account.
+        if (isNamed(error, 'RegionDisabledException')) {
+          throw new TargetNotPrepared(
+            `Region ${region} is not enabled in account ${deployment.TargetAccount}.`,
+          );
+        }
+        if (!isDenial(error)) {
+          throw error;
+        }
+        // Of a role that does not exist STS says the same as of one that does not trust the caller.
+        denials.push(error);
+        logger.info(`Cannot assume ${arn}`, error);
       }
-      // RegionDisabledException: STS is not active in that Region for the account.
-      if (isNamed(error, 'RegionDisabledException')) {
-        throw new TargetNotPrepared(
-          `Region ${region} is not enabled in account ${deployment.TargetAccount}.`,
-        );
-      }
-      throw error;
     }
+    const [cause] = denials;
+    throw new TargetAccessDenied(
+      `Cannot assume ${arns.join(' or ')}. Check that member-account.yaml is deployed in account ` +
+        `${deployment.TargetAccount}, Region ${region}, with this stack's Prefix, ExternalId, CentralAccountId ` +
+        `and CentralRegion, and is as new as this stack. AWS says: ${cause?.message}`,
+      { cause },
+    );
   };
 }
 
@@ -166,14 +184,15 @@ export const TARGET_VARIABLES = ['PREFIX', 'PARTITION', 'EXTERNAL_ID'] as const;
 /**
  * Returns a function that opens a session in a target account and makes the clients that act in it.
  *
- * @param session.functionName the first part of the session's name, as CloudTrail shows it.
+ * @param session.functionName the first part of the session's name, to which the roles bind what it may do.
+ * @param session.roles those that are tried in turn; the rollout role unless given.
  * @param session.maxAttempts attempts of each call in the target account; the SDK's default unless given.
  * @param connect makes the clients from the session's Region, credentials and attempts.
  */
 export function connectTargetFrom<T>(
   env: Record<(typeof TARGET_VARIABLES)[number], string>,
   clients: Pick<Clients, 'sts'>,
-  session: Pick<TargetAccountConfig, 'functionName' | 'maxAttempts'>,
+  session: Pick<TargetAccountConfig, 'functionName' | 'maxAttempts' | 'roles'>,
   connect: (session: TargetSession) => T,
 ): (...purpose: Parameters<OpenSession>) => Promise<T> {
   const openSession = targetAccounts({

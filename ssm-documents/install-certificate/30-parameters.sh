@@ -21,6 +21,7 @@ most() { # name, highest number
 
 read_parameters() {
   take_parameters
+  check_secret
   check_units_once
   note_options
   options="$DeploymentId $VersionId|$options"
@@ -29,6 +30,12 @@ read_parameters() {
   versions=$base/versions
   own_folders=("$SSL/acm-export" "$base" "$versions")
   list_links
+}
+
+# A bundle is installed under the name, and for the deployment, for which it was made.
+check_secret() {
+  [[ ${SecretArn##*:} =~ ^[^/]+/"$CertName/$DeploymentId"-[A-Za-z0-9]{6}$ ]] ||
+    fail bad-parameter 'parameter SecretArn is not the bundle of CertName and DeploymentId'
 }
 
 check_units_once() {

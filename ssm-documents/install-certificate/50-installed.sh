@@ -162,14 +162,12 @@ check_owner() {
   recorded_number=0 # counts for the rollouts of that one
 }
 
-# A number is at least the second at which its rollout began: one far ahead would keep out all that follow.
+# A number is at least the second at which its rollout began: one far ahead would keep out all that follow. The clock alone
+# says what is far: counted from the last number, each could go a day further.
 refuse_rollout() {
-  local most
   ((RolloutNumber >= recorded_number)) || fail rollout-superseded \
     "this node has seen rollout $recorded_number, later than $RolloutNumber"
-  most=$(date +%s)
-  ((most >= recorded_number)) || most=$recorded_number
-  ((RolloutNumber <= most + 86400)) || fail rollout-superseded \
+  ((RolloutNumber == recorded_number || RolloutNumber <= $(date +%s) + 86400)) || fail rollout-superseded \
     "rollout $RolloutNumber is more than a day ahead of this node"
 }
 

@@ -337,7 +337,7 @@ test('no session may read a value, and each is for one bundle', async () => {
   const [{ Policy, RoleArn, RoleSessionName }] = system.sts.callsOf('AssumeRole').slice(-1) as [
     Record<string, string>,
   ];
-  expect(RoleArn).toBe('arn:aws:iam::444455556666:role/acm-export-rollout-eu-central-1');
+  expect(RoleArn).toBe('arn:aws:iam::444455556666:role/acm-export-bundle-writer-eu-central-1');
   expect(RoleSessionName).toBe(`export-certificate-${input.DeploymentId}`);
   expect(Policy).not.toContain('GetSecretValue');
   const { Statement } = JSON.parse(Policy as string);

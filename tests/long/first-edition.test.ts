@@ -15,11 +15,9 @@ import {
 import { FIRST_EDITION_NAMES } from '../../functions/inventory/first-edition.ts';
 
 import type { ScriptedNode } from '../../local/scripted-node.ts';
+import { installMemberRoles } from '../functions/support/editions.ts';
 import { interleave } from '../functions/support/interleave.ts';
 import { CENTRAL, type Execution, MEMBER, REGION, System } from '../functions/support/system.ts';
-import { withoutAction } from '../security/reductions.ts';
-
-type Role = NonNullable<ReturnType<System['cloud']['services']['identities']['role']>>;
 
 // What commit 69d6b04 wrote into its table, the executions that it had started and the inputs of their states, and what
 // its API answered. Each deployment has a tag of its own, which says how it is. A stack is upgraded in the middle of all.
@@ -517,15 +515,10 @@ const FIRST_EDITION = [
 
 const SINCE_THEN = ['IsForSomeNodes', 'InstallOnNodes'];
 
-/** What that edition's rollout role was not granted, and no document was there for. */
-const OF_LOOKS = ['ssm:SendCommand', 'ssm:ListCommands', 'ssm:GetCommandInvocation'];
-
-/** The member stack's documents and rollout role become those of that edition; returns what updates them. */
+/** The member stack's documents and roles become those of that edition; returns what updates them. */
 function installFirstEdition(): () => void {
-  const { ssmDocuments, identities } = system.cloud.services;
-  const role = identities.role(`arn:aws:iam::${MEMBER}:role/acm-export-rollout-${REGION}`) as Role;
-  const { inlinePolicies } = role;
-  role.inlinePolicies = inlinePolicies.map((policy) => OF_LOOKS.reduce(withoutAction, policy));
+  const { ssmDocuments } = system.cloud.services;
+  const updateRoles = installMemberRoles(system, 'first');
   const look = ssmDocuments.find(MEMBER, REGION, 'acm-export-look-at-node') as SsmDocument;
   ssmDocuments.delete(MEMBER, REGION, look.name);
   const found = ssmDocuments.find(MEMBER, REGION, 'acm-export-install-on-fleet') as SsmDocument;
@@ -538,7 +531,7 @@ function installFirstEdition(): () => void {
   return () => {
     ssmDocuments.create(MEMBER, REGION, found);
     ssmDocuments.create(MEMBER, REGION, look);
-    role.inlinePolicies = inlinePolicies;
+    updateRoles();
   };
 }
 

@@ -5,10 +5,14 @@ import {
   AUTOMATION_ROLE,
   allow,
   EXTERNAL_ID,
-  MEMBER_ROLLOUT_ROLE,
+  memberRole,
   ROLLOUT_ROLE,
   type Scene,
   STRANGER,
+  VISITORS,
+  type Visitor,
+  visitors,
+  WRITER_ROLE,
 } from './scene.ts';
 
 type Input = { [member: string]: unknown };
@@ -114,12 +118,14 @@ const nodes: Attack[] = [
     'CertificateManager.ExportCertificate',
     ({ flows }) => ({ CertificateArn: flows.certificateArn, Passphrase: 'aW50cnVkZXI=' }),
   ],
-  [
-    'a node cannot take on the rollout role',
-    ({ flows }) => flows.production.identity(),
-    'sts.AssumeRole',
-    { RoleArn: ROLLOUT_ROLE, RoleSessionName: 'intruder', ExternalId: EXTERNAL_ID },
-  ],
+  ...[ROLLOUT_ROLE, WRITER_ROLE].map(
+    (RoleArn): Attack => [
+      `a node cannot take on a role of the member stack: ${RoleArn}`,
+      ({ flows }) => flows.production.identity(),
+      'sts.AssumeRole',
+      { RoleArn, RoleSessionName: 'reconcile-intruder', ExternalId: EXTERNAL_ID },
+    ],
+  ),
 ];
 
 const administrators: Attack[] = [
@@ -179,91 +185,172 @@ const readers: Attack[] = (
   CENTRAL.region,
 ]);
 
-const rolloutRole = (ExternalId?: string, RoleArn = ROLLOUT_ROLE): Input => ({
-  RoleArn,
-  RoleSessionName: 'intruder',
-  ...(ExternalId ? { ExternalId } : {}),
+/** A call for a role of a member stack; the session is named as one of the function would be. */
+const takeOn = (name: Visitor, more: Input = {}): Input => ({
+  RoleArn: memberRole(CENTRAL, VISITORS[name]),
+  RoleSessionName: `${name}-intruder`,
+  ExternalId: EXTERNAL_ID,
+  ...more,
 });
+const withoutId = (name: Visitor): Input => {
+  const { ExternalId: _, ...input } = takeOn(name);
+  return input;
+};
+const functionNamed =
+  (name: keyof Scene['functions']) =>
+  ({ functions }: Scene) =>
+    functions[name];
+const others = (name: Visitor) => visitors.filter((other) => other !== name);
+const onRollout = visitors.filter((name) => VISITORS[name] === 'rollout');
+const writer: Visitor = 'export-certificate';
 
 const trust: Attack[] = [
-  [
-    'another account cannot take on the rollout role without the external id',
-    ({ stranger }) => stranger,
-    'sts.AssumeRole',
-    rolloutRole(),
-  ],
-  [
-    'another account cannot take on the rollout role with the external id',
-    ({ stranger }) => stranger,
-    'sts.AssumeRole',
-    rolloutRole(EXTERNAL_ID),
-  ],
-  [
-    'a role of another account cannot take on the rollout role by having the name of a function',
-    ({ impostor }) => impostor,
-    'sts.AssumeRole',
-    rolloutRole(EXTERNAL_ID),
-  ],
-  [
-    'an administrator of the central account cannot take on the rollout role of a member',
-    ({ flows }) => flows.site.administrator,
-    'sts.AssumeRole',
-    rolloutRole(EXTERNAL_ID, MEMBER_ROLLOUT_ROLE),
-  ],
-  [
-    'an administrator of the member account cannot take on its rollout role',
-    ({ flows }) => flows.site.memberAdministrator,
-    'sts.AssumeRole',
-    rolloutRole(EXTERNAL_ID, MEMBER_ROLLOUT_ROLE),
-  ],
-  [
-    'a central function cannot take on the rollout role without the external id',
-    ({ functions }) => functions.reconcile,
-    'sts.AssumeRole',
-    rolloutRole(),
-  ],
-  [
-    'a central function cannot take on the rollout role with another external id',
-    ({ functions }) => functions.reconcile,
-    'sts.AssumeRole',
-    rolloutRole('something-else'),
-  ],
-  ...(['handle-renewal', 'rollout-ended', 'report-certificate-notice'] as const).map(
-    (name): Attack => [
-      `${name} cannot take on the rollout role: it has no work there`,
-      ({ functions }) => functions[name],
-      'sts.AssumeRole',
-      rolloutRole(EXTERNAL_ID),
-    ],
-  ),
-  ...(
+  ...([writer, 'reconcile'] as const).flatMap((name): Attack[] => {
+    const role = VISITORS[name];
+    return [
+      [
+        `another account cannot take on the ${role} role without the external id`,
+        ({ stranger }) => stranger,
+        'sts.AssumeRole',
+        withoutId(name),
+      ],
+      [
+        `another account cannot take on the ${role} role with the external id`,
+        ({ stranger }) => stranger,
+        'sts.AssumeRole',
+        takeOn(name),
+      ],
+      [
+        `a role of another account cannot take on the ${role} role by having the name of a function`,
+        ({ impostors }) => impostors[name],
+        'sts.AssumeRole',
+        takeOn(name),
+      ],
+      [
+        `an administrator of the member account cannot take on its ${role} role`,
+        ({ flows }) => flows.site.memberAdministrator,
+        'sts.AssumeRole',
+        takeOn(name, { RoleArn: memberRole(MEMBER, role) }),
+      ],
+      [
+        `a central function cannot take on the ${role} role with a tag that opens bundles`,
+        functionNamed(name),
+        'sts.AssumeRole',
+        takeOn(name, { Tags: [{ Key: 'env', Value: 'prod' }] }),
+      ],
+      [
+        `the ${role} role cannot take itself on again, to be rid of its session policy`,
+        ({ sessions }) => sessions[name],
+        'sts.AssumeRole',
+        takeOn(name),
+      ],
+      [
+        `the ${role} role cannot take on the other role of its member stack`,
+        ({ taken }) => taken[name],
+        'sts.AssumeRole',
+        takeOn(name === writer ? 'reconcile' : writer),
+      ],
+      [
+        `a function of another Region's central stack cannot take on the ${role} role`,
+        ({ farFunctions }) => farFunctions[name],
+        'sts.AssumeRole',
+        takeOn(name),
+      ],
+      [
+        `a function of a central stack whose prefix begins the same cannot take on the ${role} role`,
+        ({ namesakes }) => namesakes[name],
+        'sts.AssumeRole',
+        takeOn(name),
+      ],
+    ];
+  }),
+  ...visitors.flatMap((name): Attack[] => [
     [
-      'deployments-api',
-      'export-certificate',
-      'start-installation',
-      'check-installation',
-      'reconcile',
-    ] as const
-  ).flatMap((name): Attack[] => [
+      `${name} cannot take on its role in a target account without the external id`,
+      functionNamed(name),
+      'sts.AssumeRole',
+      withoutId(name),
+    ],
+    [
+      `${name} cannot take on its role in a target account with another external id`,
+      functionNamed(name),
+      'sts.AssumeRole',
+      takeOn(name, { ExternalId: `${EXTERNAL_ID}2` }),
+    ],
+    [
+      `an administrator of the central account cannot take on the role of ${name} in a member account`,
+      ({ flows }) => flows.site.administrator,
+      'sts.AssumeRole',
+      takeOn(name, { RoleArn: memberRole(MEMBER, VISITORS[name]) }),
+    ],
+    [
+      `an administrator of the central account cannot take on the role of ${name} there either`,
+      ({ flows }) => flows.site.administrator,
+      'sts.AssumeRole',
+      takeOn(name),
+    ],
     [
       `${name} cannot be lured into an account that is no target, by a role of the right name there`,
-      ({ functions }) => functions[name],
+      functionNamed(name),
       'sts.AssumeRole',
-      rolloutRole(EXTERNAL_ID, `arn:aws:iam::${STRANGER}:role/acm-export-rollout-${CENTRAL.region}`),
+      takeOn(name, { RoleArn: memberRole({ ...CENTRAL, account: STRANGER }, VISITORS[name]) }),
     ],
     [
       `${name} cannot take on another role of a target account`,
-      ({ functions }) => functions[name],
+      functionNamed(name),
       'sts.AssumeRole',
-      rolloutRole(EXTERNAL_ID, `arn:aws:iam::${MEMBER.account}:role/administrator`),
+      takeOn(name, { RoleArn: `arn:aws:iam::${MEMBER.account}:role/administrator` }),
+    ],
+    [
+      `${name} cannot take on a role of a target account whose name begins almost like that of its own`,
+      functionNamed(name),
+      'sts.AssumeRole',
+      takeOn(name, { RoleArn: `arn:aws:iam::${MEMBER.account}:role/acm-export-${VISITORS[name]}` }),
+    ],
+    // It could do there what the other may.
+    ...others(name).map(
+      (other): Attack => [
+        `${name} cannot take on the rollout role as if it were ${other}`,
+        functionNamed(name),
+        'sts.AssumeRole',
+        takeOn(name, { RoleArn: ROLLOUT_ROLE, RoleSessionName: `${other}-intruder` }),
+      ],
+    ),
+    [
+      `${name} cannot take on the rollout role with a session that has no function's name`,
+      functionNamed(name),
+      'sts.AssumeRole',
+      takeOn(name, { RoleArn: ROLLOUT_ROLE, RoleSessionName: `intruder-${name}-` }),
+    ],
+  ]),
+  ...onRollout.flatMap((name): Attack[] => [
+    [
+      `${name} cannot take on the role that writes bundles`,
+      functionNamed(name),
+      'sts.AssumeRole',
+      takeOn(writer),
+    ],
+    [
+      `${name} cannot take on the role that writes bundles in a member account either`,
+      functionNamed(name),
+      'sts.AssumeRole',
+      takeOn(writer, { RoleArn: memberRole(MEMBER, 'bundle-writer') }),
     ],
   ]),
   [
-    'a central function cannot take on the rollout role with a tag that opens bundles',
-    ({ functions }) => functions['export-certificate'],
+    'export-certificate cannot take on the rollout role of a member stack without the grants of the first edition',
+    functionNamed(writer),
     'sts.AssumeRole',
-    { ...rolloutRole(EXTERNAL_ID), Tags: [{ Key: 'env', Value: 'prod' }] },
+    takeOn(writer, { RoleArn: memberRole(MEMBER, 'rollout') }),
   ],
+  ...(['handle-renewal', 'rollout-ended', 'report-certificate-notice'] as const).flatMap((name): Attack[] =>
+    ([writer, 'reconcile'] as const).map((visitor) => [
+      `${name} cannot take on the ${VISITORS[visitor]} role: it has no work there`,
+      functionNamed(name),
+      'sts.AssumeRole',
+      takeOn(visitor),
+    ]),
+  ),
   [
     'a node cannot take on its own role with another tag',
     ({ devNode }) => devNode.identity(),
@@ -273,12 +360,6 @@ const trust: Attack[] = [
       RoleSessionName: 'intruder',
       Tags: [{ Key: 'env', Value: 'prod' }],
     }),
-  ],
-  [
-    'the rollout role cannot take itself on again, to be rid of its session policy',
-    ({ narrowed }) => narrowed,
-    'sts.AssumeRole',
-    rolloutRole(EXTERNAL_ID),
   ],
 ];
 
@@ -302,56 +383,23 @@ const beyondPrefix: [string, Input | ((scene: Scene) => Input)][] = [
   ['CreateSecret', { Name: 'payments/other', SecretString: '{}', ClientRequestToken: token }],
 ];
 
-const rollout: Attack[] = [
+/** Who writes bundles, by its own policies alone. */
+const writers: [who: string, by: (scene: Scene) => Identity][] = [
+  ['the bundle-writer role', ({ taken }) => taken[writer]],
+  ['the rollout role with the grants of the first edition', ({ firstEdition }) => firstEdition],
+];
+const visitor =
+  (name: Visitor) =>
+  ({ taken }: Scene) =>
+    taken[name];
+
+const writing: Attack[] = writers.flatMap(([who, by]): Attack[] => [
+  [`${who} cannot read a bundle`, by, 'secretsmanager.GetSecretValue', productionSecret],
   [
-    'the rollout role cannot read a bundle',
-    ({ rollout }) => rollout,
-    'secretsmanager.GetSecretValue',
-    productionSecret,
-  ],
-  [
-    'the rollout role cannot read a bundle that it has opened to itself',
-    ({ rollout }) => rollout,
+    `${who} cannot read a bundle that was opened to it`,
+    by,
     'secretsmanager.GetSecretValue',
     ({ opened }) => ({ SecretId: opened }),
-  ],
-  [
-    'a session policy cannot widen what the rollout role may: no values',
-    ({ widened }) => widened,
-    'secretsmanager.GetSecretValue',
-    unguardedSecret,
-  ],
-  [
-    'a session policy cannot widen what the rollout role may: no installs',
-    ({ widened }) => widened,
-    'AmazonSSM.SendCommand',
-    ({ flows }) => ({ DocumentName: install, InstanceIds: [flows.production.id] }),
-  ],
-  [
-    'a session that was narrowed to look at nodes cannot store a bundle',
-    ({ narrowed }) => narrowed,
-    'secretsmanager.PutSecretValue',
-    (scene) => ({ ...unguardedSecret(scene), SecretString: '{}', ClientRequestToken: token }),
-  ],
-  [
-    'the rollout role cannot send the install document itself',
-    ({ rollout }) => rollout,
-    'AmazonSSM.SendCommand',
-    ({ flows }) => ({ DocumentName: install, InstanceIds: [flows.production.id] }),
-  ],
-  [
-    'the rollout role cannot start another Automation',
-    ({ rollout }) => rollout,
-    'AmazonSSM.StartAutomationExecution',
-    { DocumentName: 'AWS-RestartEC2Instance', Parameters: { InstanceId: ['i-0123456789abcdef0'] } },
-  ],
-  [
-    'the rollout role cannot start a document of another account that has the right name',
-    ({ rollout }) => rollout,
-    'AmazonSSM.StartAutomationExecution',
-    {
-      DocumentName: `arn:aws:ssm:${CENTRAL.region}:${STRANGER}:document/acm-export-install-on-fleet`,
-    },
   ],
   ...(
     [
@@ -361,33 +409,28 @@ const rollout: Attack[] = [
     ] as const
   ).map(
     ([what, operation, more]): Attack => [
-      `the rollout role cannot ${what}`,
-      ({ rollout }) => rollout,
+      `${who} cannot ${what}`,
+      by,
       `secretsmanager.${operation}`,
       (scene) => ({ ...productionSecret(scene), ...more }),
     ],
   ),
+  [`${who} cannot list the secrets of its account`, by, 'secretsmanager.ListSecrets', {}],
   [
-    'the rollout role cannot list the secrets of its account',
-    ({ rollout }) => rollout,
-    'secretsmanager.ListSecrets',
-    {},
-  ],
-  [
-    'the rollout role cannot tag a bundle with a key that is not of this system',
-    ({ rollout }) => rollout,
+    `${who} cannot tag a bundle with a key that is not of this system`,
+    by,
     'secretsmanager.TagResource',
     (scene) => ({ ...unguardedSecret(scene), Tags: [{ Key: 'owner', Value: 'intruder' }] }),
   ],
   [
-    'the rollout role cannot tag a bundle with a key that differs in case only',
-    ({ rollout }) => rollout,
+    `${who} cannot tag a bundle with a key that differs in case only`,
+    by,
     'secretsmanager.TagResource',
     (scene) => ({ ...unguardedSecret(scene), Tags: [{ Key: 'Env', Value: 'dev' }] }),
   ],
   [
-    'the rollout role cannot create a secret with a tag that is not of this system',
-    ({ rollout }) => rollout,
+    `${who} cannot create a secret with a tag that is not of this system`,
+    by,
     'secretsmanager.CreateSecret',
     {
       Name: 'acm-export/web/1',
@@ -397,38 +440,123 @@ const rollout: Attack[] = [
     },
   ],
   [
-    'the rollout role cannot set a policy on a bundle without the check that it opens nothing to the public',
-    ({ rollout }) => rollout,
+    `${who} cannot set a policy on a bundle without the check that it opens nothing to the public`,
+    by,
     'secretsmanager.PutResourcePolicy',
     (scene) => ({ ...unguardedSecret(scene), ResourcePolicy: '{}' }),
   ],
   [
-    'the rollout role cannot delete a bundle for good',
-    ({ rollout }) => rollout,
+    `${who} cannot delete a bundle for good`,
+    by,
     'secretsmanager.DeleteSecret',
     (scene) => ({ ...unguardedSecret(scene), ForceDeleteWithoutRecovery: true }),
   ],
   [
-    'the rollout role cannot touch a bundle of another stack in its account',
-    ({ rollout }) => rollout,
+    `${who} cannot touch a bundle of another stack in its account`,
+    by,
     'secretsmanager.PutSecretValue',
     { SecretId: 'acm-export-two/web/0', SecretString: '{}', ClientRequestToken: token },
   ],
   [
-    'the rollout role cannot touch a bundle of another Region',
-    ({ rollout }) => rollout,
+    `${who} cannot touch a bundle of another Region`,
+    by,
     'secretsmanager.PutSecretValue',
     { SecretId: 'acm-export/web/0', SecretString: '{}', ClientRequestToken: token },
     'us-east-1',
   ],
-  ...['administrator', 'reader', 'a-reader-one'].map(
-    (RoleName): Attack => [
-      `the rollout role cannot look at a role that is none of the readers: ${RoleName}`,
-      ({ rollout }) => rollout,
-      'iam.GetRole',
-      { RoleName },
+  ...beyondPrefix.map(
+    ([name, input]): Attack => [
+      `${who} cannot reach a secret outside the prefix: ${name}`,
+      by,
+      `secretsmanager.${name}`,
+      input,
     ],
   ),
+]);
+
+const rollout: Attack[] = [
+  ...onRollout.map(
+    (name): Attack => [
+      `the rollout role cannot read a bundle that was opened to it: ${name}`,
+      visitor(name),
+      'secretsmanager.GetSecretValue',
+      ({ opened }) => ({ SecretId: opened }),
+    ],
+  ),
+  [
+    'a session policy cannot widen what the writer of bundles may: no values',
+    ({ widened }) => widened,
+    'secretsmanager.GetSecretValue',
+    unguardedSecret,
+  ],
+  [
+    'a session policy cannot widen what the rollout role may: no installs',
+    ({ widenedLook }) => widenedLook,
+    'AmazonSSM.SendCommand',
+    ({ flows }) => ({ DocumentName: install, InstanceIds: [flows.production.id] }),
+  ],
+  [
+    'a session that was narrowed to describe bundles cannot store one',
+    ({ narrowed }) => narrowed,
+    'secretsmanager.PutSecretValue',
+    (scene) => ({ ...unguardedSecret(scene), SecretString: '{}', ClientRequestToken: token }),
+  ],
+  [
+    'the rollout role cannot send the install document itself',
+    visitor('reconcile'),
+    'AmazonSSM.SendCommand',
+    ({ flows }) => ({ DocumentName: install, InstanceIds: [flows.production.id] }),
+  ],
+  [
+    'the rollout role cannot start another Automation',
+    visitor('start-installation'),
+    'AmazonSSM.StartAutomationExecution',
+    { DocumentName: 'AWS-RestartEC2Instance', Parameters: { InstanceId: ['i-0123456789abcdef0'] } },
+  ],
+  [
+    'the rollout role cannot start a document of another account that has the right name',
+    visitor('start-installation'),
+    'AmazonSSM.StartAutomationExecution',
+    {
+      DocumentName: `arn:aws:ssm:${CENTRAL.region}:${STRANGER}:document/acm-export-install-on-fleet`,
+    },
+  ],
+  [
+    'the rollout role cannot delete a bundle for good',
+    visitor('reconcile'),
+    'secretsmanager.DeleteSecret',
+    (scene) => ({ ...unguardedSecret(scene), ForceDeleteWithoutRecovery: true }),
+  ],
+  ...(['DescribeSecret', 'RestoreSecret', 'DeleteSecret'] as const).flatMap((name): Attack[] => [
+    [
+      `the rollout role cannot reach a secret outside the prefix: ${name}`,
+      visitor('deployments-api'),
+      `secretsmanager.${name}`,
+      databaseSecret,
+    ],
+    [
+      `the rollout role cannot touch a bundle of another stack in its account: ${name}`,
+      visitor('deployments-api'),
+      `secretsmanager.${name}`,
+      { SecretId: 'acm-export-two/web/0' },
+    ],
+  ]),
+  ...(['deployments-api', 'reconcile'] as const).flatMap((name) =>
+    ['administrator', 'reader', 'a-reader-one', 'acm-export-bundle-writer'].map(
+      (RoleName): Attack => [
+        `the rollout role cannot look at a role that is none of the readers: ${RoleName}, ${name}`,
+        visitor(name),
+        'iam.GetRole',
+        { RoleName },
+      ],
+    ),
+  ),
+  [
+    'deployments-api cannot look at the writer of bundles: only reconcile asks whether it is there',
+    visitor('deployments-api'),
+    'iam.GetRole',
+    { RoleName: `acm-export-bundle-writer-${CENTRAL.region}` },
+  ],
   [
     'a session that looks whether readers exist cannot look at others, whatever the account allows',
     ({ findingReaders }) => findingReaders,
@@ -437,29 +565,51 @@ const rollout: Attack[] = [
   ],
   [
     'the rollout role cannot announce anything in the name of another',
-    ({ rollout }) => rollout,
+    visitor('start-installation'),
     'AWSEvents.PutEvents',
     { Entries: [{ Source: 'payments', DetailType: 'Paid', Detail: '{}' }] },
   ],
   [
     'the rollout role cannot announce on another event bus',
-    ({ rollout }) => rollout,
+    visitor('start-installation'),
     'AWSEvents.PutEvents',
     { Entries: [{ Source: 'acm-export', DetailType: 'x', Detail: '{}', EventBusName: 'payments' }] },
   ],
   [
-    'the rollout role cannot stop an Automation of another Region',
-    ({ rollout }) => rollout,
-    'AmazonSSM.StopAutomationExecution',
-    { AutomationExecutionId: '00000000-0000-0000-0000-000000000000', Type: 'Cancel' },
-    'us-east-1',
+    'the rollout role cannot mark an Automation with another tag',
+    visitor('start-installation'),
+    'AmazonSSM.AddTagsToResource',
+    ({ markedFarAway }) => ({
+      ResourceType: 'Automation',
+      ResourceId: markedFarAway,
+      Tags: [{ Key: 'acm-export', Value: 'web' }],
+    }),
   ],
-  ...beyondPrefix.map(
-    ([name, input]): Attack => [
-      `the rollout role cannot reach a secret outside the prefix: ${name}`,
-      ({ rollout }) => rollout,
-      `secretsmanager.${name}`,
-      input,
+  ...(
+    [
+      [
+        'stop',
+        'StopAutomationExecution',
+        (AutomationExecutionId) => ({ AutomationExecutionId, Type: 'Cancel' }),
+      ],
+      ['see', 'GetAutomationExecution', (AutomationExecutionId) => ({ AutomationExecutionId })],
+      [
+        'mark',
+        'AddTagsToResource',
+        (ResourceId) => ({
+          ResourceType: 'Automation',
+          ResourceId,
+          Tags: [{ Key: 'acm-export:deployment-id', Value: '1' }],
+        }),
+      ],
+    ] as [string, string, (id: string) => Input][]
+  ).map(
+    ([what, operation, input]): Attack => [
+      `the rollout role cannot ${what} an Automation of another Region, not even one that has the mark`,
+      visitor('start-installation'),
+      `AmazonSSM.${operation}`,
+      ({ markedFarAway }) => input(markedFarAway),
+      'us-east-1',
     ],
   ),
 ];
@@ -475,14 +625,14 @@ const looks: Attack[] = [
   ].map(
     (DocumentName): Attack => [
       `the rollout role cannot send a document that is not the look: ${DocumentName}`,
-      ({ rollout }) => rollout,
+      visitor('reconcile'),
       'AmazonSSM.SendCommand',
       ({ flows }) => ({ DocumentName, InstanceIds: [flows.production.id] }),
     ],
   ),
   [
     'the rollout role cannot look at nodes of another Region',
-    ({ rollout }) => rollout,
+    visitor('reconcile'),
     'AmazonSSM.SendCommand',
     { DocumentName: `arn:aws:ssm:${here}:document/${look}`, InstanceIds: ['i-0123456789abcdef0'] },
     'us-east-1',
@@ -737,6 +887,7 @@ export const attacks: Attack[] = [
   ...administrators,
   ...readers,
   ...trust,
+  ...writing,
   ...rollout,
   ...looks,
   ...automation,

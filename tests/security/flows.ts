@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { BusEvent, Cloud, CloudNode, Identity } from 'local-cloud';
 import type { PolicyDocument } from 'local-cloud/iam';
 import type { viewOf } from '../../functions/deployments-api/view.ts';
-import { secretNameOf } from '../../functions/domain/deployment.ts';
+import { deploymentIdOf, secretNameOf } from '../../functions/domain/deployment.ts';
 import {
   CENTRAL,
   callApi,
@@ -35,6 +35,7 @@ export async function deploySite(
 ): Promise<Site> {
   const [TargetTagKey1 = '', TargetTagKey2 = '', TargetTagKey3 = ''] = TAG_KEYS;
   const fleet = await deployFleet(cloud, {
+    ...options,
     central: {
       ...options.central,
       parameters: {
@@ -91,6 +92,22 @@ export async function withoutGrant(
   }
 }
 
+/** The central account's member stack is of the edition before while `work` is done: it has no role to write bundles. */
+async function withoutWriter(cloud: Cloud, work: () => Promise<void>): Promise<void> {
+  const role = cloud.services.identities.role(WRITER_ROLE);
+  if (!role) {
+    throw new Error(`there is no role ${WRITER_ROLE}`);
+  }
+  role.exists = false;
+  try {
+    await work();
+  } finally {
+    role.exists = true;
+  }
+}
+
+const WRITER_ROLE = `arn:aws:iam::${CENTRAL.account}:role/acm-export-bundle-writer-${CENTRAL.region}`;
+
 export const functionRole = (name: string) =>
   `arn:aws:iam::${CENTRAL.account}:role/acm-export-${name}-${CENTRAL.region}`;
 
@@ -113,6 +130,7 @@ const HYBRID: Target = { ...there, TargetTagKey: 'acm-export', TargetTagValue: '
 /** No node yet. */
 const FUTURE: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'platform' };
 const APPLIANCES: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'appliances' };
+const OLD: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'old' };
 const NOBODY: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'nobody' };
 
 /** A deployment as the API shows it. */
@@ -160,10 +178,10 @@ export class Flows {
       this.renewWhileFailing,
       this.stopByHand,
       this.endWithoutNode,
-      this.exceedTheDeadline,
-      this.deleteWhileRunning,
-      this.cutOffTheDelete,
-      this.restore,
+      this.stopInstallations,
+      this.deleteWhileExporting,
+      this.deleteLate,
+      this.deliverToOldMember,
       this.loseTheEnd,
       this.failToTell,
       this.warn,
@@ -381,21 +399,84 @@ export class Flows {
 
   /** The API may not stop the execution of what it deletes: reconcile does that, and the rest. */
   async cutOffTheDelete(): Promise<void> {
-    this.nobodyId = await this.deploy(NOBODY);
-    const held = this.holdBeforeNodes();
-    const { length } = this.cloud.record.calls;
-    await this.post(NOBODY);
-    // Then its export is over, which would withdraw the bundle itself.
-    const isHeld = () =>
-      this.cloud.record.calls.slice(length).some(({ error }) => error === 'ThrottlingException');
-    await until('its nodes to be asked for', isHeld, () => '');
+    const { deployment, release } = await this.#heldRollout();
+    await this.#pauseOf(deployment.Rollout?.ExecutionArn);
     await withoutGrant(this.cloud, functionRole('deployments-api'), 'states:StopExecution', async () => {
-      const path = `/certificates/web/deployments/${this.nobodyId}`;
+      const path = `/certificates/web/deployments/${deployment.DeploymentId}`;
       await callApi(this.site, 'DELETE', path).catch(() => undefined);
     });
     this.cloud.clock.advance(16 * MINUTE_MS);
-    await this.#sweep('certificates');
-    held.remove();
+    const isStopped = this.#ask('AmazonSSM.StopAutomationExecution', 'function acm-export-reconcile');
+    this.cloud.services.events.runSchedule('acm-export-sweep-certificates');
+    await isStopped();
+    await release();
+    await this.cloud.idle();
+  }
+
+  /** A person stops an execution. Its installation goes on: the next rollout stops that first. */
+  async startAfterAnother(): Promise<void> {
+    const { deployment, release } = await this.#heldRollout();
+    const executionArn = deployment.Rollout?.ExecutionArn;
+    await this.#pauseOf(executionArn);
+    await this.#asAdministrator('AWSStepFunctions.StopExecution', { executionArn });
+    await this.#until(
+      this.productionId,
+      ({ LastRollout }) => (LastRollout?.Number ?? 0) >= deployment.RolloutNumber,
+    );
+    const isStopped = this.#ask(
+      'AmazonSSM.StopAutomationExecution',
+      'function acm-export-start-installation',
+    );
+    await this.post(PRODUCTION);
+    await isStopped();
+    await release();
+    await this.cloud.idle();
+  }
+
+  /** Each function that stops an installation does so. */
+  async stopInstallations(): Promise<void> {
+    await this.exceedTheDeadline();
+    await this.startAfterAnother();
+    await this.deleteWhileRunning();
+    await this.cutOffTheDelete();
+    await this.restore();
+  }
+
+  /** Its bundle is not there yet when a deployment is deleted: the export takes it away again. */
+  async deleteWhileExporting(TargetTagValue = 'deleted'): Promise<void> {
+    const target = { ...NOBODY, TargetTagValue };
+    const path = `/certificates/web/deployments/${deploymentIdOf(target, 'web')}`;
+    const until = () => callApi(this.site, 'DELETE', path);
+    this.cloud.faults.inject({ operation: 'secretsmanager.CreateSecret', kind: 'delay', until });
+    await this.deploy(target);
+  }
+
+  /** A DELETE hangs, a second one comes to its end, and the deployment is registered again: the first gives its bundle back. */
+  async deleteLate(): Promise<void> {
+    const target = { ...NOBODY, TargetTagValue: 'late' };
+    const path = `/certificates/web/deployments/${await this.deploy(target)}`;
+    const remove = () => callApi(this.site, 'DELETE', path);
+    const until = async () => {
+      await remove();
+      await this.post(target);
+    };
+    this.cloud.faults.inject({ operation: 'secretsmanager.DeleteSecret', kind: 'delay', until });
+    await remove().catch(() => undefined);
+    await this.cloud.idle();
+  }
+
+  /** A member stack that has no role to write bundles: the rollout role writes them. */
+  async deliverToOldMember(): Promise<void> {
+    await withoutWriter(this.cloud, async () => {
+      const id = await this.deploy(OLD);
+      for (const TargetTagKey of TAG_KEYS) {
+        await this.deploy({ ...OLD, TargetTagKey });
+      }
+      await this.repairTheLabel();
+      await callApi(this.site, 'DELETE', `/certificates/web/deployments/${id}`);
+      await this.deploy(OLD);
+      await this.deleteWhileExporting('deleted-old');
+    });
   }
 
   /** Posted again after its deletion. */
@@ -572,6 +653,14 @@ export class Flows {
     };
     const waits = () => last()?.state === 'WaitForInstallation' && last()?.type === 'StateEntered';
     await until(`${executionArn} to wait`, waits, () => JSON.stringify(last()));
+  }
+
+  /** @returns what waits for a call that is made from now on. */
+  #ask(operation: string, source: string): () => Promise<unknown> {
+    const { length } = this.cloud.record.calls;
+    const isIt = (call: { operation: string; source: string }) =>
+      call.operation === operation && call.source === source;
+    return () => until(`${operation} by ${source}`, () => this.cloud.record.calls.slice(length).some(isIt));
   }
 
   async #until(id: string, isSo: (deployment: Deployment) => boolean): Promise<Deployment> {

@@ -33,6 +33,7 @@ const DEPLOYER = role('acm-export-deployer');
 const STACK_SETS = role('stacksets-exec-0123456789abcdef');
 const SELF_MANAGED = role('AWSCloudFormationStackSetExecutionRole');
 const ROLLOUT = role('acm-export-rollout-eu-west-1');
+const WRITER = role('acm-export-bundle-writer-eu-west-1');
 const RECONCILE = role('acm-export-reconcile-eu-west-1');
 const deployers = [DEPLOYER, STACK_SETS, SELF_MANAGED];
 /** No policy may take any of these for one of the above. */
@@ -47,13 +48,22 @@ const others = [
   role('aacm-export-deployer'),
   role('team/acm-export-deployer'),
   role('team/acm-export-rollout-eu-west-1'),
+  role('team/acm-export-bundle-writer-eu-west-1'),
+  role('acm-export2-bundle-writer-eu-west-1'),
   role('aAWSCloudFormationStackSetExecutionRole'),
   role('AWSCloudFormationStackSetExecutionRole2'),
   role('team/stacksets-exec-0123456789abcdef'),
   role('stacksets-executor'),
 ];
 /** Roles of this system that are exempt from something, but not from what only deployers do. */
-const system = [ROLLOUT, RECONCILE, role('acm-export-deployer2'), role('acm-export-rollout')];
+const system = [
+  ROLLOUT,
+  WRITER,
+  RECONCILE,
+  role('acm-export-deployer2'),
+  role('acm-export-rollout'),
+  role('acm-export-bundle-writer'),
+];
 
 interface Guard {
   may: string[];
@@ -66,6 +76,7 @@ interface Guard {
 
 const guardedRoles = [
   ROLLOUT,
+  WRITER,
   DEPLOYER,
   STACK_SETS,
   SELF_MANAGED,
@@ -246,9 +257,16 @@ const guards: Record<string, Guard> = {
       ['ssm:GetDocument', inRegion('ssm', 'document/acm-export-install-on-node')],
     ],
   },
-  OnlyTheRolloutRoleWritesBundles: {
-    may: [ROLLOUT],
-    mayNot: [...others, ...deployers, RECONCILE, role('acm-export-rollout')],
+  OnlyThisSystemWritesBundles: {
+    may: [WRITER, ROLLOUT],
+    mayNot: [
+      ...others,
+      ...deployers,
+      RECONCILE,
+      role('acm-export-export-certificate-eu-west-1'),
+      role('acm-export-rollout'),
+      role('acm-export-bundle-writer'),
+    ],
     attacks: each(bundleActions, [inRegion('secretsmanager', 'secret:acm-export/web/0-AbCdEf')]),
     harmless: [
       ...each(bundleActions, [inRegion('secretsmanager', 'secret:acm-exported/web-AbCdEf')]),
@@ -363,7 +381,17 @@ describe('the service control policy', () => {
   test('a role that an administrator can make or take is exempt from nothing, whatever its name', () => {
     const attacks = Object.values(guards).flatMap((guard) => guard.attacks);
     const parts = [
-      ...['acm-export', 'acm-export-', 'deployer', 'rollout-', 'stacksets-exec', '-', '/', 'x'],
+      ...[
+        'acm-export',
+        'acm-export-',
+        'deployer',
+        'rollout-',
+        'bundle-writer-',
+        'stacksets-exec',
+        '-',
+        '/',
+        'x',
+      ],
       ...['eu-west-1', 'AWSCloudFormationStackSetExecutionRole', 'provisioning-evil'],
     ];
     const names = fc.array(fc.constantFrom(...parts), { minLength: 1, maxLength: 4 });

@@ -16,6 +16,8 @@ interface PlacedPolicy {
   /** ARN of the role, managed policy, function or queue. */
   owner: string;
   document: PolicyDocument;
+  /** The other policies in the same role. */
+  beside?: PolicyDocument[];
 }
 
 /** One way in which a policy could be other than it is. */
@@ -39,13 +41,16 @@ export function policiesOf(stack: Deployed): PlacedPolicy[] {
   const ofRoles = [...stack.resources].flatMap(
     ([where, { type, arn = '', physicalId, properties }]): PlacedPolicy[] => {
       if (type === 'AWS::IAM::Role') {
-        const inline: { PolicyDocument: unknown }[] = properties.Policies ?? [];
+        const inline: PolicyDocument[] = (properties.Policies ?? []).map(
+          ({ PolicyDocument }: { PolicyDocument: unknown }) => documentOf(PolicyDocument),
+        );
         return [
-          ...inline.map(({ PolicyDocument }) => ({
+          ...inline.map((document) => ({
             kind: 'identity' as const,
             where,
             owner: arn,
-            document: documentOf(PolicyDocument),
+            document,
+            beside: without(inline, document),
           })),
           { kind: 'trust', where, owner: arn, document: documentOf(properties.AssumeRolePolicyDocument) },
         ];
@@ -154,10 +159,10 @@ export function evidenceOf(calls: readonly RecordedCall[]): Evidence[] {
         'aws:TokenIssueTime': ___,
         ...context
       } = request.context;
-      const { arn, service, tags, sessionPolicy } = principal;
+      const { arn, userId, service, tags, sessionPolicy } = principal;
       const { action, resource, resourcePolicies = [] } = request;
       const key = JSON.stringify([
-        [arn, service, tags, sessionPolicy],
+        [arn, userId, service, tags, sessionPolicy],
         [action, resource, context, resourcePolicies.map(textOf)],
         decision.allowed,
       ]);
@@ -191,8 +196,8 @@ export function concerns({ kind, owner, document }: PlacedPolicy, { principal, r
 }
 
 /**
- * The decision as it would be if the policy were changed, or (`changed` left out) as the template has it. A role
- * has one inline policy; the recorded one may have been another for a while.
+ * The decision as it would be if the policy were changed, or (`changed` left out) as the template has it: the recorded
+ * one may have been another for a while.
  */
 export function allowedUnder(
   policy: PlacedPolicy,
@@ -205,7 +210,8 @@ export function allowedUnder(
     );
   switch (policy.kind) {
     case 'identity':
-      return evaluate({ ...principal, identityPolicies: list(changed) }, request).allowed;
+      return evaluate({ ...principal, identityPolicies: [...list(changed), ...list(policy.beside)] }, request)
+        .allowed;
     case 'managed':
       return evaluate({ ...principal, identityPolicies: replaced(principal.identityPolicies) }, request)
         .allowed;

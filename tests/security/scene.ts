@@ -24,8 +24,10 @@ export interface Scene {
   unguarded: string;
   /** The same outside the prefix. */
   database: string;
-  /** Below the prefix, opened to the rollout role by itself. */
+  /** Below the prefix, opened to the roles of the member stack by the one that writes bundles. */
   opened: string;
+  /** An Automation of somebody else that has our mark, in a Region where no member stack is. */
+  markedFarAway: string;
   /** A certificate without any CertName tag, and one that allows another name. */
   untaggedArn: string;
   paymentsArn: string;
@@ -38,8 +40,12 @@ export interface Scene {
   upperCaseNode: CloudNode;
   otherKeyNode: CloudNode;
   stranger: Identity;
-  /** A role in the stranger's account that is called like one of the central functions. */
-  impostor: Identity;
+  /** Roles that may do everything, but for what trust says: called like these functions, in the stranger's account; */
+  impostors: Record<Visitor, Identity>;
+  /** in the central account, as if its stack were in another Region; */
+  farFunctions: Record<Visitor, Identity>;
+  /** and there, as if its prefix began the same. */
+  namesakes: Record<Visitor, Identity>;
   functions: Record<
     | 'deployments-api'
     | 'export-certificate'
@@ -51,24 +57,42 @@ export interface Scene {
     | 'reconcile',
     Identity
   >;
-  /** The rollout role of the central account as each function takes it on: limited to what it does there. */
-  sessions: Record<
-    'deployments-api' | 'export-certificate' | 'start-installation' | 'check-installation' | 'reconcile',
-    Identity
-  >;
+  /** The member stack's role of the central account as each function takes it on: limited to what it does there. */
+  sessions: Record<Visitor, Identity>;
+  /** The same roles as functions have them that were taken over: without a session policy. */
+  taken: Record<Visitor, Identity>;
+  /** The rollout role as export-certificate gets it while the grants of the first edition are kept. */
+  firstEdition: Identity;
   /** One that deployments-api opened to look whether readers exist. */
   findingReaders: Identity;
-  /** Sessions of the rollout role of the central account, without a session policy and with reconcile's. */
-  rollout: Identity;
   /** Could call the API an hour ago. */
   expired: Identity;
+  /** Sessions of the writer of bundles, with policies of their own. */
   narrowed: Identity;
   widened: Identity;
+  /** One of the rollout role. */
+  widenedLook: Identity;
   automation: Identity;
   stateMachine: Identity;
   schedule: Identity;
 }
 
+/** The functions that have work in target accounts, and the role that each takes on there. */
+export const VISITORS = {
+  'deployments-api': 'rollout',
+  'export-certificate': 'bundle-writer',
+  'start-installation': 'rollout',
+  'check-installation': 'rollout',
+  reconcile: 'rollout',
+} as const;
+export type Visitor = keyof typeof VISITORS;
+export const visitors = Object.keys(VISITORS) as Visitor[];
+
+/** A role of the member stack in an account and Region. */
+export const memberRole = ({ account, region }: typeof CENTRAL, name: 'rollout' | 'bundle-writer') =>
+  `arn:aws:iam::${account}:role/acm-export-${name}-${region}`;
+
+export const WRITER_ROLE = memberRole(CENTRAL, 'bundle-writer');
 export const ROLLOUT_ROLE = `arn:aws:iam::${CENTRAL.account}:role/acm-export-rollout-${CENTRAL.region}`;
 export const MEMBER_ROLLOUT_ROLE = `arn:aws:iam::${MEMBER.account}:role/acm-export-rollout-${MEMBER.region}`;
 export const AUTOMATION_ROLE = `arn:aws:iam::${CENTRAL.account}:role/acm-export-automation-${CENTRAL.region}`;
@@ -77,7 +101,7 @@ export const AUTOMATION_ROLE = `arn:aws:iam::${CENTRAL.account}:role/acm-export-
 export async function assumeRole(
   cloud: Cloud,
   by: Identity,
-  input: { RoleArn: string; ExternalId?: string; Policy?: string },
+  input: { RoleArn: string; ExternalId?: string; Policy?: string; RoleSessionName?: string },
 ): Promise<Identity> {
   const answer = await callAws(cloud, by, CENTRAL.region, 'sts.AssumeRole', {
     RoleSessionName: 'intruder',
@@ -96,6 +120,70 @@ export async function assumeRole(
       sessionToken: field('SessionToken'),
     },
   };
+}
+
+const RUNBOOK = 'payments-runbook';
+
+/**
+ * An Automation of somebody else. It ends at once where no node is tagged payments=yes; there it runs for a minute.
+ *
+ * @param hasMark whether it is tagged as ours are.
+ * @returns its id.
+ */
+export async function foreignAutomation(
+  { cloud, site }: Flows,
+  place: { account: string; region: string },
+  hasMark = false,
+): Promise<string> {
+  const { identities, ssmDocuments } = cloud.services;
+  const { account, region } = place;
+  const assumeRole = `arn:aws:iam::${account}:role/payments-automation`;
+  if (!identities.role(assumeRole)) {
+    const trustPolicy = {
+      Version: '2012-10-17',
+      Statement: [
+        { Effect: 'Allow' as const, Principal: { Service: 'ssm.amazonaws.com' }, Action: 'sts:AssumeRole' },
+      ],
+    };
+    identities.createRole(account, {
+      name: 'payments-automation',
+      trustPolicy,
+      inlinePolicies: [allow('ssm:*')],
+      isKnownAtOnce: true,
+    });
+  }
+  if (!ssmDocuments.find(account, region, RUNBOOK)) {
+    const sleep = { name: 'Sleep', action: 'aws:runShellScript', inputs: { runCommand: ['sleep 60'] } };
+    ssmDocuments.create(account, region, {
+      name: 'payments-sleep',
+      type: 'Command',
+      content: { schemaVersion: '2.2', mainSteps: [sleep] },
+    });
+    const inputs = {
+      DocumentName: 'payments-sleep',
+      Targets: [{ Key: 'tag:payments', Values: ['yes'] }],
+    };
+    ssmDocuments.create(account, region, {
+      name: RUNBOOK,
+      type: 'Automation',
+      content: {
+        schemaVersion: '0.3',
+        assumeRole,
+        parameters: { Word: { type: 'String' } },
+        mainSteps: [{ name: 'Sleep', action: 'aws:runCommand', inputs }],
+      },
+    });
+  }
+  const by = account === MEMBER.account ? site.memberAdministrator : site.administrator;
+  const answer = await callAws(cloud, by, region, 'AmazonSSM.StartAutomationExecution', {
+    DocumentName: RUNBOOK,
+    Parameters: { Word: ['of payments'] },
+    ...(hasMark ? { Tags: [{ Key: 'acm-export:deployment-id', Value: '0' }] } : {}),
+  });
+  if (answer.error) {
+    throw new Error(answer.body);
+  }
+  return JSON.parse(answer.body).AutomationExecutionId;
 }
 
 export async function setScene(flows: Flows): Promise<Scene> {
@@ -124,23 +212,31 @@ export async function setScene(flows: Flows): Promise<Scene> {
     Tags: [{ Key: 'CertName', Value: 'web' }],
   });
   const everybody = { AWS: '*' };
-  identities.createRole(STRANGER, {
-    name: `acm-export-reconcile-${CENTRAL.region}`,
-    trustPolicy: {
-      Version: '2012-10-17',
-      Statement: [{ Effect: 'Allow', Principal: everybody, Action: 'sts:AssumeRole' }],
-    },
-    inlinePolicies: [allow('*')],
-  });
-  // Waits for bundles of others: it trusts all callers.
-  identities.createRole(STRANGER, {
-    name: `acm-export-rollout-${CENTRAL.region}`,
-    trustPolicy: {
-      Version: '2012-10-17',
-      Statement: [{ Effect: 'Allow', Principal: everybody, Action: 'sts:AssumeRole' }],
-    },
-    inlinePolicies: [allow('*')],
-  });
+  // Wait for bundles of others: they trust all callers.
+  for (const name of ['rollout', 'bundle-writer'] as const) {
+    identities.createRole(STRANGER, {
+      name: `acm-export-${name}-${CENTRAL.region}`,
+      trustPolicy: {
+        Version: '2012-10-17',
+        Statement: [{ Effect: 'Allow', Principal: everybody, Action: 'sts:AssumeRole' }],
+      },
+      inlinePolicies: [allow('*')],
+    });
+  }
+  const almighty = (account: string, name: string) =>
+    identities.openSession(
+      identities.createRole(account, {
+        name,
+        trustPolicy: { Version: '2012-10-17', Statement: [] },
+        inlinePolicies: [allow('*')],
+      }),
+      { name: 'intruder', seconds: 3600, source: 'intruder' },
+    );
+  const almightyVisitors = (account: string, nameOf: (name: Visitor) => string) =>
+    Object.fromEntries(visitors.map((name) => [name, almighty(account, nameOf(name))])) as Record<
+      Visitor,
+      Identity
+    >;
   // A role in a target account that any role of the central account may take on, which is not for this system.
   identities.createRole(MEMBER.account, {
     name: 'administrator',
@@ -157,9 +253,6 @@ export async function setScene(flows: Flows): Promise<Scene> {
     inlinePolicies: [allow('*')],
   });
   const stranger = cloud.createUser(STRANGER, 'stranger', [allow('*')]);
-  const impostor = await assumeRole(cloud, stranger, {
-    RoleArn: `arn:aws:iam::${STRANGER}:role/acm-export-reconcile-${CENTRAL.region}`,
-  });
   const lambda = (name: string) => roleIdentity(cloud, functionRole(name), 'lambda.amazonaws.com');
   const functions = {
     'deployments-api': lambda('deployments-api'),
@@ -171,25 +264,39 @@ export async function setScene(flows: Flows): Promise<Scene> {
     'handle-renewal': lambda('handle-renewal'),
     reconcile: lambda('reconcile'),
   };
-  const byExport = (Policy?: PolicyDocument) =>
-    assumeRole(cloud, functions['export-certificate'], {
-      RoleArn: ROLLOUT_ROLE,
+  /** As a function takes on its role. */
+  const assume = (
+    name: Visitor,
+    Policy?: PolicyDocument,
+    role: 'rollout' | 'bundle-writer' = VISITORS[name],
+  ) =>
+    assumeRole(cloud, functions[name], {
+      RoleArn: memberRole(CENTRAL, role),
       ExternalId: EXTERNAL_ID,
+      RoleSessionName: `${name}-intruder`,
       ...(Policy ? { Policy: JSON.stringify(Policy) } : {}),
     });
-  const rollout = await byExport();
   /** @param purpose a word of the session policy. */
-  const asIn = (name: keyof Scene['sessions'], purpose = '') => {
+  const asIn = (name: Visitor, purpose = '') => {
     const [assumed] = cloud.record
       .callsOf('AssumeRole')
       .filter(({ source }) => source === `function acm-export-${name}`)
       .map(({ input }) => input as { RoleArn: string; Policy: string })
-      .filter(({ RoleArn, Policy }) => RoleArn === ROLLOUT_ROLE && Policy.includes(purpose));
-    const { Policy = '' } = assumed ?? {};
-    return assumeRole(cloud, functions[name], { RoleArn: ROLLOUT_ROLE, ExternalId: EXTERNAL_ID, Policy });
+      .filter(
+        ({ RoleArn, Policy }) => RoleArn === memberRole(CENTRAL, VISITORS[name]) && Policy.includes(purpose),
+      );
+    return assume(name, JSON.parse(assumed?.Policy ?? ''));
+  };
+  const taken = {
+    'deployments-api': await assume('deployments-api'),
+    'export-certificate': await assume('export-certificate'),
+    'start-installation': await assume('start-installation'),
+    'check-installation': await assume('check-installation'),
+    reconcile: await assume('reconcile'),
   };
   const opened = await secret('acm-export/opened');
-  const granted = await callAws(cloud, rollout, CENTRAL.region, 'secretsmanager.PutResourcePolicy', {
+  const writer = taken['export-certificate'];
+  const granted = await callAws(cloud, writer, CENTRAL.region, 'secretsmanager.PutResourcePolicy', {
     SecretId: opened,
     BlockPublicPolicy: true,
     ResourcePolicy: JSON.stringify({
@@ -197,7 +304,7 @@ export async function setScene(flows: Flows): Promise<Scene> {
       Statement: [
         {
           Effect: 'Allow',
-          Principal: { AWS: ROLLOUT_ROLE },
+          Principal: { AWS: [ROLLOUT_ROLE, WRITER_ROLE] },
           Action: 'secretsmanager:GetSecretValue',
           Resource: '*',
         },
@@ -224,6 +331,7 @@ export async function setScene(flows: Flows): Promise<Scene> {
     unguarded: await secret('acm-export/unguarded'),
     database: await secret('payments/database'),
     opened,
+    markedFarAway: await foreignAutomation(flows, { account: CENTRAL.account, region: 'us-east-1' }, true),
     untaggedArn,
     paymentsArn,
     farArn: JSON.parse(far.body).CertificateArn,
@@ -233,7 +341,9 @@ export async function setScene(flows: Flows): Promise<Scene> {
     upperCaseNode: await node({ env: 'PROD' }),
     otherKeyNode: await node({ team: 'prod' }),
     stranger,
-    impostor,
+    impostors: almightyVisitors(STRANGER, (name) => `acm-export-${name}-${CENTRAL.region}`),
+    farFunctions: almightyVisitors(CENTRAL.account, (name) => `acm-export-${name}-us-east-1`),
+    namesakes: almightyVisitors(CENTRAL.account, (name) => `acm-export2-${name}-${CENTRAL.region}`),
     functions,
     sessions: {
       'deployments-api': await asIn('deployments-api'),
@@ -242,11 +352,13 @@ export async function setScene(flows: Flows): Promise<Scene> {
       'check-installation': await asIn('check-installation'),
       reconcile: await asIn('reconcile', 'look-at-node'),
     },
+    taken,
+    firstEdition: await assume('export-certificate', undefined, 'rollout'),
     findingReaders: await asIn('deployments-api', 'iam:GetRole'),
-    rollout,
     expired,
-    narrowed: await byExport(allow('ssm:DescribeInstanceInformation')),
-    widened: await byExport(allow('*')),
+    narrowed: await assume('export-certificate', allow('secretsmanager:DescribeSecret')),
+    widened: await assume('export-certificate', allow('*')),
+    widenedLook: await assume('reconcile', allow('*')),
     automation: identities.assumeAsService(
       'ssm.amazonaws.com',
       AUTOMATION_ROLE,

@@ -436,6 +436,30 @@ describe('what the agent hands over', () => {
     const { result } = await node.run({ [name]: value });
     expect(result).toMatchObject({ ExitCode: 11, Error: expect.stringContaining(name.slice(4)) });
   });
+
+  const of = (secretName: string) => SECRET.replace(/(?<=:secret:).*/, secretName);
+  test.each([
+    ['another name', of(`acm-export/mail/${DEPLOYMENT}-AbCdEf`)],
+    ['a name that begins the same', of(`acm-export/web2/${DEPLOYMENT}-AbCdEf`)],
+    ['a name that ends the same', of(`acm-export/2web/${DEPLOYMENT}-AbCdEf`)],
+    ['another deployment', of(`acm-export/web/${'f'.repeat(24)}-AbCdEf`)],
+    ['a longer id', of(`acm-export/web/${DEPLOYMENT}0-AbCdEf`)],
+    ['no prefix', of(`/web/${DEPLOYMENT}-AbCdEf`)],
+    ['a folder more', of(`payments/acm-export/web/${DEPLOYMENT}-AbCdEf`)],
+    ['a longer suffix', of(`acm-export/web/${DEPLOYMENT}-AbCdEf-GhIjKl`)],
+    ['no suffix', of(`acm-export/web/${DEPLOYMENT}`)],
+  ])('a bundle of %s is refused, whatever is in it', async (_what, SSM_SecretArn) => {
+    const { result } = await node.run({ ...(await node.offer(first)), SSM_SecretArn });
+    expect(result).toMatchObject({ ExitCode: 11, Error: expect.stringContaining('SecretArn') });
+    expect(await node.told('aws')).toEqual([]);
+  });
+
+  test('a dot in a name stands for itself alone in the name of the bundle', async () => {
+    const names = { SSM_CertName: 'a.b', SSM_SecretArn: of(`acm-export/axb/${DEPLOYMENT}-AbCdEf`) };
+    expect((await node.run({ ...(await node.offer(first)), ...names })).result.ExitCode).toBe(11);
+    const right = { ...names, SSM_SecretArn: of(`acm-export/a.b/${DEPLOYMENT}-AbCdEf`) };
+    expect((await node.run({ ...(await node.offer(first)), ...right })).result.ExitCode).toBe(0);
+  });
 });
 
 describe('a dry run', () => {

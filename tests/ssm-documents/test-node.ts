@@ -21,7 +21,10 @@ import { installScript } from '../../scripts/render.ts';
 import type { Bundle } from './certificates.ts';
 
 export const DEPLOYMENT = '0123456789abcdef01234567';
-export const SECRET = `arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-export/web/${DEPLOYMENT}-AbCdEf`;
+/** The bundle of a name and deployment. */
+export const secretOf = (certName = 'web', deploymentId = DEPLOYMENT) =>
+  `arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-export/${certName}/${deploymentId}-AbCdEf`;
+export const SECRET = secretOf();
 
 /** Where Debian keeps the authorities that it trusts, below the root. */
 export const AUTHORITIES = 'etc/ssl/certs/ca-certificates.crt';
@@ -113,7 +116,6 @@ export async function createNode({ knownAuthority = '' } = {}) {
 
   const secrets: string[] = [];
   const parameters: Environment = {
-    SSM_SecretArn: SECRET,
     SSM_VersionId: '0'.repeat(64),
     SSM_CertName: 'web',
     SSM_DeploymentId: DEPLOYMENT,
@@ -151,6 +153,7 @@ export async function createNode({ knownAuthority = '' } = {}) {
 
     /** Starts the script as the agent does. The environment is the agent's and nothing else. */
     start(environment: Environment = {}, wrap: string[] = []) {
+      const { SSM_CertName, SSM_DeploymentId } = environment;
       const [command = '', ...words] = [...wrap, '/bin/sh', '-c', `exec ${scriptFile}`];
       const child = spawn(command, words, {
         cwd: '/',
@@ -162,6 +165,7 @@ export async function createNode({ knownAuthority = '' } = {}) {
             ACM_EXPORT_ROOT: root,
             LOCAL_NODE_ROOT: root,
             ...parameters,
+            SSM_SecretArn: secretOf(SSM_CertName, SSM_DeploymentId),
             ...environment,
           }).filter(([, value]) => value !== undefined),
         ) as Record<string, string>,

@@ -16,6 +16,7 @@ import {
 
 const central = centralStack();
 const member = memberStack();
+const without = memberStack({ KeepFirstEditionGrants: 'false' });
 
 test('can be a StackSet of an organisation: no transform, no macro, no nested stack', () => {
   const template = writtenTemplate('member-account.yaml');
@@ -55,6 +56,18 @@ describe('a stack of the first edition (69d6b04) is updated in place', () => {
   });
 });
 
+test('a new stack, made with what the central stack says, keeps no grants of the first edition', () => {
+  const output = String(centralStack().outputs.MemberAccountParameters);
+  const given = Object.fromEntries(
+    [...output.matchAll(/ParameterKey=(\w+),ParameterValue=(\S+)/g)].map(([, name, value]) => [name, value]),
+  );
+  const stack = memberStack(given);
+  expect(Object.keys(writtenTemplate('member-account.yaml').Parameters)).toEqual(
+    expect.arrayContaining(Object.keys(given)),
+  );
+  expect(resourceOf(stack, 'RolloutRole').properties).toEqual(resourceOf(without, 'RolloutRole').properties);
+});
+
 describe('the SSM documents', () => {
   const documents = resourcesOf(member, 'AWS::SSM::Document');
 
@@ -80,207 +93,452 @@ describe('the SSM documents', () => {
   );
 });
 
-describe('the rollout role', () => {
-  const rolloutRole = resourceOf(member, 'RolloutRole');
+/** A function that takes on a role of the member stack, or nobody in particular. */
+type Visitor =
+  | 'deployments-api'
+  | 'export-certificate'
+  | 'start-installation'
+  | 'check-installation'
+  | 'reconcile';
+const ON_ROLLOUT: Visitor[] = ['deployments-api', 'start-installation', 'check-installation', 'reconcile'];
+const trusting = centralStack({ TargetAccounts: `${CENTRAL.account},${MEMBER.account}` });
+const functionRoleId = (name: string) =>
+  `${name.replaceAll(/(^|-)([a-z])/g, (_, __, letter) => letter.toUpperCase())}FunctionRole`;
 
-  function centralRole(logicalId: string, stack = central): Principal {
-    const role = resourceOf(stack, logicalId);
-    return { account: stack.account, arn: role.arn ?? '', tags: {}, identityPolicies: policiesOf(role) };
-  }
+function centralRole(logicalId: string, stack = trusting): Principal {
+  const role = resourceOf(stack, logicalId);
+  return { account: stack.account, arn: role.arn ?? '', tags: {}, identityPolicies: policiesOf(role) };
+}
 
-  function assume(principal: Principal, context: Record<string, string> = { 'sts:ExternalId': EXTERNAL_ID }) {
-    return evaluate(principal, {
-      action: 'sts:AssumeRole',
-      resource: rolloutRole.arn ?? '',
-      context,
-      resourcePolicies: [rolloutRole.properties.AssumeRolePolicyDocument],
-      resourcePolicyKind: 'role trust policy',
-      resourceAccount: MEMBER.account,
-    }).allowed;
-  }
+/** May take on every role, as far as its own policies say. */
+const almighty = (arn: string): Principal => ({
+  account: arn.split(':')[4] ?? '',
+  arn,
+  tags: {},
+  identityPolicies: [{ Version: '2012-10-17', Statement: [{ Effect: 'Allow', Action: '*', Resource: '*' }] }],
+});
 
-  const trusting = centralStack({ TargetAccounts: `${CENTRAL.account},${MEMBER.account}` });
+/** Whether a principal gets a session of that name. */
+function assumes(
+  principal: Principal,
+  stack: Deployed,
+  role: 'RolloutRole' | 'BundleWriterRole',
+  context: Record<string, string>,
+): boolean {
+  const { arn = '', properties } = resourceOf(stack, role);
+  return evaluate(principal, {
+    action: 'sts:AssumeRole',
+    resource: arn,
+    context,
+    resourcePolicies: [properties.AssumeRolePolicyDocument],
+    resourcePolicyKind: 'role trust policy',
+    resourceAccount: MEMBER.account,
+  }).allowed;
+}
+const named = (visitor: string, ExternalId = EXTERNAL_ID) => ({
+  'sts:ExternalId': ExternalId,
+  'sts:RoleSessionName': `${visitor}-0123456789abcdef01234567`,
+});
+
+describe.each<[role: 'RolloutRole' | 'BundleWriterRole', stack: Deployed, what: string, visitors: Visitor[]]>(
+  [
+    ['RolloutRole', member, 'with the grants of the first edition', [...ON_ROLLOUT, 'export-certificate']],
+    ['RolloutRole', without, 'without the grants of the first edition', ON_ROLLOUT],
+    ['BundleWriterRole', member, 'with the grants of the first edition', ['export-certificate']],
+    ['BundleWriterRole', without, 'without the grants of the first edition', ['export-certificate']],
+  ],
+)('%s', (role, stack, _what, visitors) => {
   const roles = resourcesOf(trusting, 'AWS::IAM::Role').map(([id]) => id);
 
-  test('is assumed by exactly the roles of template.yaml that ask for it', () => {
-    const asking = roles.filter((id) =>
-      JSON.stringify(policiesOf(resourceOf(trusting, id))).includes('sts:AssumeRole'),
+  test(`is assumed by exactly the functions that need it, ${_what}, each under its own name`, () => {
+    const may = roles.flatMap((id) =>
+      [...ON_ROLLOUT, 'export-certificate', 'handle-renewal', 'rollout-ended'].flatMap((name) =>
+        assumes(centralRole(id), stack, role, named(name)) ? [`${id} as ${name}`] : [],
+      ),
     );
-    expect(roles.filter((id) => assume(centralRole(id, trusting)))).toEqual(asking);
-    const trusted =
-      rolloutRole.properties.AssumeRolePolicyDocument.Statement[0].Condition.ArnEquals['aws:PrincipalArn'];
-    expect([...trusted].sort()).toEqual(asking.map((id) => resourceOf(trusting, id).arn).sort());
+    const expected = visitors.flatMap((name) =>
+      role === 'RolloutRole'
+        ? [`${functionRoleId(name)} as ${name}`]
+        : // It has one visitor: no name is needed to tell it from others.
+          may.filter((found) => found.startsWith(`${functionRoleId(name)} as `)),
+    );
+    expect(may.toSorted()).toEqual(expected.toSorted());
+    expect(may.length).toBeGreaterThan(0);
   });
 
-  test.each([
-    ['without the external id', centralRole('ReconcileFunctionRole', trusting), {}],
-    [
-      'with another external id',
-      centralRole('ReconcileFunctionRole', trusting),
-      { 'sts:ExternalId': 'something-else' },
-    ],
-    [
-      'by a role of the same name in another account',
-      {
-        ...centralRole('ReconcileFunctionRole', trusting),
-        account: '999988887777',
-        arn: `arn:aws:iam::999988887777:role/acm-export-reconcile-${CENTRAL.region}`,
-      },
-      undefined,
-    ],
-    [
-      'by another role of the central account, whatever it is granted there',
-      {
-        ...centralRole('ReconcileFunctionRole', trusting),
-        arn: `arn:aws:iam::${CENTRAL.account}:role/administrator`,
-      },
-      undefined,
-    ],
-    [
-      'when the central stack does not name this account as a target',
-      centralRole('ReconcileFunctionRole'),
-      undefined,
-    ],
-  ])('is not assumed %s', (_how, principal, context) => {
-    expect(assume(principal, context)).toBe(false);
+  test(`is trusted to nobody else, whatever he may do, ${_what}`, () => {
+    const arn = (account: string, name: string) => `arn:aws:iam::${account}:role/${name}`;
+    for (const name of [...ON_ROLLOUT, 'export-certificate'] as Visitor[]) {
+      const own = `acm-export-${name}-${CENTRAL.region}`;
+      const tries = (who: string, context = named(name)) => assumes(almighty(who), stack, role, context);
+      expect([name, tries(arn(CENTRAL.account, own))]).toEqual([name, visitors.includes(name)]);
+      const others = [
+        arn(CENTRAL.account, 'administrator'),
+        arn(CENTRAL.account, `acm-export-${name}-us-east-1`),
+        arn(CENTRAL.account, `acm-export2-${name}-${CENTRAL.region}`),
+        arn(CENTRAL.account, `acm-export-${name}`),
+        arn(CENTRAL.account, `${own}-2`),
+        arn(CENTRAL.account, `team/${own}`),
+        arn('999988887777', own),
+        arn(MEMBER.account, own),
+      ];
+      expect(others.filter((who) => tries(who))).toEqual([]);
+      const ids = ['', `${EXTERNAL_ID}2`, EXTERNAL_ID.slice(1)];
+      expect(ids.filter((id) => tries(arn(CENTRAL.account, own), named(name, id)))).toEqual([]);
+      expect(tries(arn(CENTRAL.account, own), { 'sts:RoleSessionName': `${name}-0` } as never)).toBe(false);
+    }
   });
 
-  const session: Principal = {
+  test(`is not assumed when the central stack does not name this account as a target, ${_what}`, () => {
+    for (const name of visitors) {
+      const own = centralRole(functionRoleId(name), central);
+      expect(assumes(own, stack, role, named(name))).toBe(false);
+    }
+  });
+});
+
+test('a trust policy fits into what IAM takes by default where every name is the longest: 2,048 characters', () => {
+  const longest = memberStack({
+    Prefix: 'a'.repeat(20),
+    CentralRegion: 'us-gov-west-1',
+    ExternalId: 'x'.repeat(128),
+  });
+  for (const id of ['RolloutRole', 'BundleWriterRole']) {
+    const { AssumeRolePolicyDocument } = resourceOf(longest, id).properties;
+    const text = JSON.stringify(AssumeRolePolicyDocument).replaceAll('arn:aws:', 'arn:aws-us-gov:');
+    expect([id, text.length <= 2048, text.length > 400]).toEqual([id, true, true]);
+  }
+});
+
+const secret = (name: string) => `arn:aws:secretsmanager:${MEMBER.region}:${MEMBER.account}:secret:${name}`;
+const ssm = (rest: string) => `arn:aws:ssm:${MEMBER.region}:${MEMBER.account}:${rest}`;
+const iam = (rest: string) => `arn:aws:iam::${MEMBER.account}:${rest}`;
+const BUNDLE = secret('acm-export/web/0-AbCdEf');
+const EXECUTION = ssm('automation-execution/0');
+const MARKED = { 'aws:ResourceTag/acm-export:deployment-id': '0' };
+
+function sessionOf(stack: Deployed, visitor: Visitor, role: 'RolloutRole' | 'BundleWriterRole'): Principal {
+  const resource = resourceOf(stack, role);
+  return {
     account: MEMBER.account,
-    arn: rolloutRole.arn ?? '',
-    sessionArn: `arn:aws:sts::${MEMBER.account}:assumed-role/acm-export-rollout-${MEMBER.region}/test`,
+    arn: resource.arn ?? '',
+    sessionArn: `arn:aws:sts::${MEMBER.account}:assumed-role/acm-export-rollout-${MEMBER.region}/${visitor}-0`,
+    userId: `AROAEXAMPLE:${visitor}-0`,
     tags: {},
-    identityPolicies: policiesOf(rolloutRole),
+    identityPolicies: policiesOf(resource),
   };
-  const secret = (name: string) => `arn:aws:secretsmanager:${MEMBER.region}:${MEMBER.account}:secret:${name}`;
-  const ssm = (rest: string) => `arn:aws:ssm:${MEMBER.region}:${MEMBER.account}:${rest}`;
-  const may = (action: string, resource: string, context: Record<string, string | string[]> = {}) =>
-    evaluate(session, { action, resource, context, resourceAccount: MEMBER.account }).allowed;
+}
+type Call = [action: string, resource: string, context?: Record<string, string | string[]>];
+const may = (principal: Principal, [action, resource, context = {}]: Call) =>
+  evaluate(principal, { action, resource, context, resourceAccount: MEMBER.account }).allowed;
 
-  test.each([
-    ['stores a bundle', 'secretsmanager:PutSecretValue', secret('acm-export/web/0-AbCdEf'), {}],
+describe('the role that writes bundles', () => {
+  const session = sessionOf(without, 'export-certificate', 'BundleWriterRole');
+
+  test.each<[string, ...Call]>([
+    ['stores a bundle', 'secretsmanager:PutSecretValue', BUNDLE],
     [
       'creates one with its own tags',
       'secretsmanager:CreateSecret',
       secret('acm-export/web/0'),
       { 'aws:TagKeys': ['acm-export', 'acm-export:deployment-id'] },
     ],
+    ['locks one', 'secretsmanager:PutResourcePolicy', BUNDLE, { 'secretsmanager:BlockPublicPolicy': 'true' }],
     [
-      'locks one',
-      'secretsmanager:PutResourcePolicy',
-      secret('acm-export/web/0-AbCdEf'),
-      { 'secretsmanager:BlockPublicPolicy': 'true' },
-    ],
-    [
-      'schedules one for deletion',
+      'withdraws one, with days to restore it',
       'secretsmanager:DeleteSecret',
-      secret('acm-export/web/0-AbCdEf'),
+      BUNDLE,
       { 'secretsmanager:RecoveryWindowInDays': '7' },
     ],
-    [
-      'starts the install document',
-      'ssm:StartAutomationExecution',
-      ssm('document/acm-export-install-on-fleet'),
-      {},
-    ],
-    ['sends the document that only looks', 'ssm:SendCommand', ssm('document/acm-export-look-at-node'), {}],
-    [
-      'sends it to an instance',
-      'ssm:SendCommand',
-      `arn:aws:ec2:${MEMBER.region}:${MEMBER.account}:instance/i-0123456789abcdef0`,
-      {},
-    ],
-    ['sends it to a hybrid node', 'ssm:SendCommand', ssm('managed-instance/mi-0123456789abcdef0'), {}],
-    ['reads what a node printed', 'ssm:GetCommandInvocation', '*', {}],
-    ['finds looks that it sent', 'ssm:ListCommands', '*', {}],
-    [
-      'passes the Automation role to Systems Manager',
-      'iam:PassRole',
-      `arn:aws:iam::${MEMBER.account}:role/acm-export-automation-${MEMBER.region}`,
-      { 'iam:PassedToService': 'ssm.amazonaws.com' },
-    ],
-  ])('%s', (_what, action, resource, context) => {
-    expect(may(action, resource, context)).toBe(true);
+  ])('%s', (_what, ...call) => {
+    expect(may(session, call)).toBe(true);
   });
 
-  test.each([
-    ['read a bundle', 'secretsmanager:GetSecretValue', secret('acm-export/web/0-AbCdEf'), {}],
-    ['store a foreign secret', 'secretsmanager:PutSecretValue', secret('payments/database-AbCdEf'), {}],
+  test.each<[string, ...Call]>([
+    ['read a bundle', 'secretsmanager:GetSecretValue', BUNDLE],
+    ['store a foreign secret', 'secretsmanager:PutSecretValue', secret('payments/database-AbCdEf')],
     [
       'store a bundle of a stack with another prefix',
       'secretsmanager:PutSecretValue',
-      secret('acm-export-two/web/0-AbCdEf'),
-      {},
+      secret('acm-export2/web/0-AbCdEf'),
     ],
     [
       'give a bundle a tag that opens it to others',
       'secretsmanager:TagResource',
-      secret('acm-export/web/0-AbCdEf'),
+      BUNDLE,
       { 'aws:TagKeys': ['acm-export', 'team'] },
     ],
+    ['open a bundle to the public', 'secretsmanager:PutResourcePolicy', BUNDLE],
     [
-      'open a bundle to the public',
-      'secretsmanager:PutResourcePolicy',
-      secret('acm-export/web/0-AbCdEf'),
-      {},
+      'delete a bundle for good',
+      'secretsmanager:DeleteSecret',
+      BUNDLE,
+      { 'secretsmanager:ForceDeleteWithoutRecovery': 'true' },
+    ],
+    ['replicate a bundle', 'secretsmanager:ReplicateSecretToRegions', BUNDLE],
+    ['list servers', 'ssm:DescribeInstanceInformation', '*'],
+    ['start an installation', 'ssm:StartAutomationExecution', ssm('document/acm-export-install-on-fleet')],
+    ['look at servers', 'ssm:SendCommand', ssm('document/acm-export-look-at-node')],
+    [
+      'pass a role',
+      'iam:PassRole',
+      iam(`role/acm-export-automation-${MEMBER.region}`),
+      { 'iam:PassedToService': 'ssm.amazonaws.com' },
+    ],
+  ])('may not %s', (_what, ...call) => {
+    expect(may(session, call)).toBe(false);
+  });
+});
+
+/** What each function needs of the rollout role, and no other function has there. */
+const NEEDS: Record<string, [visitors: Visitor[], ...calls: Call[]]> = {
+  'list the servers': [ON_ROLLOUT, ['ssm:DescribeInstanceInformation', '*']],
+  'remove a bundle': [
+    ['deployments-api', 'reconcile'],
+    ['secretsmanager:DescribeSecret', BUNDLE],
+    ['secretsmanager:DeleteSecret', BUNDLE, { 'secretsmanager:RecoveryWindowInDays': '7' }],
+    ['secretsmanager:RestoreSecret', BUNDLE],
+  ],
+  'find commands and their outcomes': [
+    ['check-installation', 'reconcile'],
+    ['ssm:ListCommands', '*'],
+    ['ssm:ListCommandInvocations', '*'],
+  ],
+  'read what a server printed': [['reconcile'], ['ssm:GetCommandInvocation', '*']],
+  'look at servers': [
+    ['reconcile'],
+    ['ssm:SendCommand', ssm('document/acm-export-look-at-node')],
+    ['ssm:SendCommand', ssm('managed-instance/mi-0123456789abcdef0')],
+    ['ssm:SendCommand', `arn:aws:ec2:${MEMBER.region}:${MEMBER.account}:instance/i-0123456789abcdef0`],
+  ],
+  'start an installation with its mark': [
+    ['start-installation'],
+    ['ssm:StartAutomationExecution', ssm('document/acm-export-install-on-fleet')],
+    ['ssm:StartAutomationExecution', EXECUTION],
+    ['ssm:AddTagsToResource', EXECUTION, { 'aws:TagKeys': ['acm-export:deployment-id'] }],
+  ],
+  'ask how an installation goes': [
+    ['start-installation', 'check-installation'],
+    ['ssm:GetAutomationExecution', EXECUTION],
+  ],
+  'stop an installation': [ON_ROLLOUT, ['ssm:StopAutomationExecution', EXECUTION, MARKED]],
+  'announce a bundle': [
+    ['start-installation'],
+    [
+      'events:PutEvents',
+      `arn:aws:events:${MEMBER.region}:${MEMBER.account}:event-bus/default`,
+      { 'events:source': 'acm-export' },
+    ],
+  ],
+  'find a reader': [
+    ['deployments-api', 'reconcile'],
+    ['iam:GetRole', iam('role/apps/reader')],
+  ],
+};
+/** What export-certificate of an earlier edition needs of it, and nobody else has. */
+const OF_FIRST_EDITION: Call[] = [
+  ['secretsmanager:GetRandomPassword', '*'],
+  ['secretsmanager:CreateSecret', BUNDLE, { 'aws:TagKeys': ['acm-export'] }],
+  ['secretsmanager:TagResource', BUNDLE, { 'aws:TagKeys': ['acm-export'] }],
+  ['secretsmanager:PutResourcePolicy', BUNDLE, { 'secretsmanager:BlockPublicPolicy': 'true' }],
+  ['secretsmanager:PutSecretValue', BUNDLE],
+  ['secretsmanager:UpdateSecretVersionStage', BUNDLE],
+];
+
+describe.each([
+  ['with', member],
+  ['without', without],
+] as const)('the rollout role %s the grants of the first edition', (how, stack) => {
+  const everybody: Visitor[] = [...ON_ROLLOUT, 'export-certificate'];
+  const allowed = (call: Call) =>
+    everybody.filter((visitor) => may(sessionOf(stack, visitor, 'RolloutRole'), call));
+  const isKept = how === 'with';
+
+  test.each(Object.entries(NEEDS))(
+    'lets those functions that need it %s, and no others',
+    (_what, [visitors, ...calls]) => {
+      for (const call of calls) {
+        const isOfBundle = call[0].startsWith('secretsmanager:') && isKept;
+        const expected = everybody.filter(
+          (visitor) => visitors.includes(visitor) || (isOfBundle && visitor === 'export-certificate'),
+        );
+        expect([call[0], allowed(call)]).toEqual([call[0], expected]);
+      }
+    },
+  );
+
+  test.each(OF_FIRST_EDITION)(`lets ${isKept ? 'export-certificate alone' : 'nobody'} call %s`, (...call) => {
+    expect(allowed(call)).toEqual(isKept ? ['export-certificate'] : []);
+  });
+
+  test(`stops what has no mark ${isKept ? 'as before' : 'no more'}`, () => {
+    expect(allowed(['ssm:StopAutomationExecution', EXECUTION])).toEqual(isKept ? ON_ROLLOUT : []);
+    const other = { 'aws:ResourceTag/acm-export': 'web' };
+    expect(allowed(['ssm:StopAutomationExecution', EXECUTION, other])).toEqual(isKept ? ON_ROLLOUT : []);
+  });
+
+  test('asks for the beginning of the name of the session, not for a part of it', () => {
+    const role = sessionOf(stack, 'reconcile', 'RolloutRole');
+    const list: Call = ['ssm:ListCommands', '*'];
+    for (const userId of [
+      'AROAEXAMPLE:my-reconcile-0',
+      'AROAEXAMPLE:reconcile',
+      'AIDAEXAMPLE',
+      'AROAEXAMPLE:Reconcile-0',
+    ]) {
+      expect([userId, may({ ...role, userId }, list)]).toEqual([userId, false]);
+    }
+    expect(may(role, list)).toBe(true);
+  });
+
+  test('passes the Automation role to Systems Manager, and nothing else to anybody', () => {
+    const pass = (name: string, service: string) =>
+      may(sessionOf(stack, 'start-installation', 'RolloutRole'), [
+        'iam:PassRole',
+        iam(`role/${name}`),
+        { 'iam:PassedToService': service },
+      ]);
+    expect(pass(`acm-export-automation-${MEMBER.region}`, 'ssm.amazonaws.com')).toBe(true);
+    expect(pass(`acm-export-automation-${MEMBER.region}`, 'ec2.amazonaws.com')).toBe(false);
+    expect(pass('administrator', 'ssm.amazonaws.com')).toBe(false);
+    expect(pass('acm-export-automation-us-east-1', 'ssm.amazonaws.com')).toBe(false);
+  });
+
+  test.each<[string, ...Call]>([
+    ['read a bundle', 'secretsmanager:GetSecretValue', BUNDLE],
+    [
+      'remove a bundle of a stack with another prefix',
+      'secretsmanager:DeleteSecret',
+      secret('acm-export2/web/0-AbCdEf'),
     ],
     [
       'delete a bundle for good',
       'secretsmanager:DeleteSecret',
-      secret('acm-export/web/0-AbCdEf'),
+      BUNDLE,
       { 'secretsmanager:ForceDeleteWithoutRecovery': 'true' },
     ],
-    ['start another document', 'ssm:StartAutomationExecution', ssm('document/AWS-RestartEC2Instance'), {}],
-    ['send the install document itself', 'ssm:SendCommand', ssm('document/acm-export-install-on-node'), {}],
-    ['send any other document', 'ssm:SendCommand', ssm('document/AWS-RunShellScript'), {}],
+    ['start another document', 'ssm:StartAutomationExecution', ssm('document/AWS-RestartEC2Instance')],
+    ['send the install document itself', 'ssm:SendCommand', ssm('document/acm-export-install-on-node')],
+    ['send any other document', 'ssm:SendCommand', ssm('document/AWS-RunShellScript')],
     [
       'send the look of a stack with another prefix',
       'ssm:SendCommand',
-      ssm('document/acm-export-two-look-at-node'),
-      {},
+      ssm('document/acm-export2-look-at-node'),
     ],
     [
       'look at nodes of another account',
       'ssm:SendCommand',
       `arn:aws:ec2:${MEMBER.region}:999988887777:instance/i-0123456789abcdef0`,
-      {},
+    ],
+    ['list Automations', 'ssm:DescribeAutomationExecutions', '*'],
+    [
+      'mark an Automation with another tag',
+      'ssm:AddTagsToResource',
+      EXECUTION,
+      { 'aws:TagKeys': ['acm-export:deployment-id', 'owner'] },
     ],
     [
-      'pass another role',
-      'iam:PassRole',
-      `arn:aws:iam::${MEMBER.account}:role/administrator`,
-      { 'iam:PassedToService': 'ssm.amazonaws.com' },
+      'tag a server',
+      'ssm:AddTagsToResource',
+      ssm('managed-instance/mi-0123456789abcdef0'),
+      { 'aws:TagKeys': ['acm-export:deployment-id'] },
     ],
-    [
-      'pass the Automation role to another service',
-      'iam:PassRole',
-      `arn:aws:iam::${MEMBER.account}:role/acm-export-automation-${MEMBER.region}`,
-      { 'iam:PassedToService': 'ec2.amazonaws.com' },
-    ],
-  ])('may not %s', (_what, action, resource, context) => {
-    expect(may(action, resource, context)).toBe(false);
+  ])('lets nobody %s', (_what, ...call) => {
+    expect(allowed(call)).toEqual([]);
   });
 
-  test('may not read a bundle even under a resource policy that it wrote for itself', () => {
-    const ownPolicy = {
-      Version: '2012-10-17',
-      Statement: [
-        {
-          Effect: 'Allow' as const,
-          Principal: { AWS: session.arn },
-          Action: 'secretsmanager:GetSecretValue',
-          Resource: '*',
-        },
-      ],
-    };
-    const decision = evaluate(session, {
-      action: 'secretsmanager:GetSecretValue',
-      resource: secret('acm-export/web/0-AbCdEf'),
-      context: {},
-      resourcePolicies: [ownPolicy],
-      resourceAccount: MEMBER.account,
+  test('lets reconcile alone see whether there is a writer of bundles, where readers are named', () => {
+    const named = memberStack({
+      SecretReaderRoles: 'reader-*',
+      KeepFirstEditionGrants: isKept ? 'true' : 'false',
     });
-    expect(decision).toMatchObject({ allowed: false, reason: expect.stringContaining('NeverReadSecrets') });
+    const see = (name: string) =>
+      everybody.filter((visitor) =>
+        may(sessionOf(named, visitor, 'RolloutRole'), ['iam:GetRole', iam(`role/${name}`)]),
+      );
+    expect(see(`acm-export-bundle-writer-${MEMBER.region}`)).toEqual(['reconcile']);
+    expect(see('acm-export-bundle-writer-us-east-1')).toEqual([]);
+    expect(see(`acm-export2-bundle-writer-${MEMBER.region}`)).toEqual([]);
+  });
+
+  test('may not read a bundle even under a resource policy that names it', () => {
+    for (const [role, visitor] of [
+      ['RolloutRole', 'reconcile'],
+      ['BundleWriterRole', 'export-certificate'],
+    ] as const) {
+      const session = sessionOf(stack, visitor, role);
+      const ownPolicy = {
+        Version: '2012-10-17',
+        Statement: [
+          {
+            Effect: 'Allow' as const,
+            Principal: { AWS: session.arn },
+            Action: 'secretsmanager:GetSecretValue',
+            Resource: '*',
+          },
+        ],
+      };
+      const decision = evaluate(session, {
+        action: 'secretsmanager:GetSecretValue',
+        resource: BUNDLE,
+        context: {},
+        resourcePolicies: [ownPolicy],
+        resourceAccount: MEMBER.account,
+      });
+      expect(decision).toMatchObject({
+        allowed: false,
+        reason: expect.stringContaining('NeverReadSecrets'),
+      });
+    }
+  });
+});
+
+describe('a central stack of the first edition (69d6b04), against a member stack that keeps its grants', () => {
+  // The actions of its session policies.
+  const CALLED: Record<Visitor, Call[]> = {
+    'deployments-api': [
+      ['ssm:DescribeInstanceInformation', '*'],
+      ['ssm:StopAutomationExecution', EXECUTION],
+      ['secretsmanager:DescribeSecret', BUNDLE],
+      ['secretsmanager:DeleteSecret', BUNDLE, { 'secretsmanager:RecoveryWindowInDays': '7' }],
+    ],
+    'export-certificate': [
+      ...OF_FIRST_EDITION,
+      ['secretsmanager:DescribeSecret', BUNDLE],
+      ['secretsmanager:RestoreSecret', BUNDLE],
+      ['secretsmanager:DeleteSecret', BUNDLE, { 'secretsmanager:RecoveryWindowInDays': '7' }],
+    ],
+    'start-installation': [
+      ['ssm:DescribeInstanceInformation', '*'],
+      ['ssm:StartAutomationExecution', ssm('document/acm-export-install-on-fleet')],
+      ['ssm:StartAutomationExecution', ssm('automation-definition/acm-export-install-on-fleet:1')],
+      ['ssm:StartAutomationExecution', ssm('automation-execution/*')],
+      ['ssm:StopAutomationExecution', EXECUTION],
+      [
+        'iam:PassRole',
+        iam(`role/acm-export-automation-${MEMBER.region}`),
+        { 'iam:PassedToService': 'ssm.amazonaws.com' },
+      ],
+      [
+        'events:PutEvents',
+        `arn:aws:events:${MEMBER.region}:${MEMBER.account}:event-bus/default`,
+        { 'events:source': 'acm-export' },
+      ],
+    ],
+    'check-installation': [
+      ['ssm:DescribeInstanceInformation', '*'],
+      ['ssm:ListCommandInvocations', '*'],
+      ['ssm:GetAutomationExecution', EXECUTION],
+      ['ssm:StopAutomationExecution', EXECUTION],
+    ],
+    reconcile: [['ssm:DescribeInstanceInformation', '*']],
+  };
+
+  test.each(Object.entries(CALLED) as [Visitor, Call[]][])('%s goes on as before', (visitor, calls) => {
+    const role = almighty(`arn:aws:iam::${CENTRAL.account}:role/acm-export-${visitor}-${CENTRAL.region}`);
+    expect(assumes(role, member, 'RolloutRole', named(visitor))).toBe(true);
+    const session = sessionOf(member, visitor, 'RolloutRole');
+    expect(calls.filter((call) => !may(session, call))).toEqual([]);
   });
 });
 

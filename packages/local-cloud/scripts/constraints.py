@@ -59,6 +59,7 @@ OPERATIONS = {
     "sns": ["Publish"],
     "sqs": ["DeleteMessage", "GetQueueAttributes", "GetQueueUrl", "ReceiveMessage", "SendMessage"],
     "ssm": [
+        "AddTagsToResource",
         "DescribeInstanceInformation",
         "GetAutomationExecution",
         "GetCommandInvocation",

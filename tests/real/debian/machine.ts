@@ -17,6 +17,7 @@ const AGENT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin';
 const COMMANDS = ['aws', 'systemctl', 'served', 'gate'];
 
 const documents = loadDocuments();
+const DEPLOYMENT = '0123456789abcdef01234567';
 
 interface Ended {
   exitCode: number;
@@ -109,10 +110,10 @@ export async function bootMachine(release: string, trusted: string): Promise<Mac
       document.parameters,
       Object.fromEntries(
         Object.entries({
-          SecretArn: 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-export/www/0-AbCdEf',
+          SecretArn: `arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-export/www/${DEPLOYMENT}-AbCdEf`,
           VersionId: bundle.versionId,
           CertName: 'www',
-          DeploymentId: '0123456789abcdef01234567',
+          DeploymentId: DEPLOYMENT,
           CorrelationId: `command-${++commands}`,
           ...parameters,
         }).map(([name, value]) => [name, [value]]),

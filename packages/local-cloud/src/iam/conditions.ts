@@ -7,7 +7,7 @@ export type Context = Record<string, string | string[]>;
 const modelledKeys = [
   /^aws:(PrincipalArn|PrincipalAccount|PrincipalType|PrincipalIsAWSService|PrincipalServiceName|PrincipalOrgID)$/i,
   /^aws:(SourceArn|SourceAccount|ResourceAccount|RequestedRegion|SecureTransport|TagKeys)$/i,
-  /^aws:(CurrentTime|EpochTime)$/i,
+  /^aws:(CurrentTime|EpochTime|userid)$/i,
   /^aws:(PrincipalTag|ResourceTag|RequestTag)\/.+$/i,
   /^acm:(DomainNames|KeyAlgorithm|ValidationMethod|CertificateAuthority|CertificateTransparencyLogging|Export)$/i,
   /^events:(source|detail-type)$/i,

@@ -10,6 +10,8 @@ export interface Principal {
   arn: string;
   /** `arn:aws:sts::…:assumed-role/<role>/<session>` of a role session. */
   sessionArn?: string;
+  /** As in aws:userid: `<role id>:<session name>` of a role session, the id of a user. */
+  userId?: string;
   /** `ssm.amazonaws.com` and the like, when AWS itself calls. */
   service?: string;
   /** The role's tags, with session tags laid over them. */
@@ -122,6 +124,7 @@ function contextOf(principal: Principal, request: AccessRequest): Context {
   context['aws:PrincipalArn'] = principal.arn;
   context['aws:PrincipalAccount'] = principal.account;
   context['aws:PrincipalType'] = principal.sessionArn ? 'AssumedRole' : 'User';
+  if (principal.userId) context['aws:userid'] = principal.userId;
   for (const [key, value] of Object.entries(principal.tags)) context[`aws:PrincipalTag/${key}`] = value;
   return context;
 }

@@ -331,8 +331,19 @@ const ssmRows: OperationRow[] = [
   onAutomationExecution('GetAutomationExecution'),
   onAutomationExecution('StopAutomationExecution'),
   {
+    operation: 'AmazonSSM.AddTagsToResource',
+    source: `${ssm}: AddTagsToResource on automation-execution, aws:ResourceTag, aws:RequestTag, aws:TagKeys`,
+    checks: ({ ResourceType: type, ResourceId: id, Tags }, caller, state) => {
+      if (type !== 'Automation') throw new NotModelled(`AddTagsToResource on ${type}`);
+      const found = state.automationExecution(caller.account, caller.region, id);
+      const arn = arnOf(caller, 'ssm', `automation-execution/${id}`);
+      const context = { ...tagKeys(found?.tags ?? {}, ...ssmTags), ...requestTagKeys(requestTagsOf(Tags)) };
+      return [on('ssm:AddTagsToResource', arn, caller, found, context)];
+    },
+  },
+  {
     operation: 'AmazonSSM.StartAutomationExecution',
-    source: `${ssm}: StartAutomationExecution on document* and automation-execution*, aws:ResourceTag, aws:RequestTag, aws:TagKeys (automation-definition, the older form, is optional there and not asked for here); Systems Manager User Guide, "Use IAM to configure roles for Automation", task 3: the principal that starts it needs iam:PassRole on the service role. UNCONFIRMED: that iam:PassRole is asked for at the start when the role is a literal in the document (it is asked for here), and the execution's ARN before it has an id (here automation-execution/*)`,
+    source: `${ssm}: StartAutomationExecution on document* and automation-execution*, aws:ResourceTag, aws:RequestTag, aws:TagKeys (automation-definition, the older form, is optional there and not asked for here); Systems Manager User Guide, "Use IAM to configure roles for Automation", task 3: the principal that starts it needs iam:PassRole on the service role; "Setting up identity based policies examples", example 4: with Tags also ssm:AddTagsToResource on the execution. UNCONFIRMED: that a start with Tags is refused without it; that iam:PassRole is asked for at the start when the role is a literal in the document (it is asked for here), and the execution's ARN before it has an id (here automation-execution/*)`,
     checks: (input, caller, state) => {
       if (input.TargetLocations) throw new NotModelled('StartAutomationExecution with TargetLocations');
       const action = 'ssm:StartAutomationExecution';
@@ -342,7 +353,9 @@ const ssmRows: OperationRow[] = [
       const role = passedRole(document, input.Parameters);
       return [
         onSsmResource(action, documentArn(input.DocumentName, caller), caller, document),
-        on(action, execution, caller, undefined, { ...tagKeys(tags, ...ssmTags), ...requestTagKeys(tags) }),
+        ...(input.Tags?.length ? [action, 'ssm:AddTagsToResource'] : [action]).map((each) =>
+          on(each, execution, caller, undefined, { ...tagKeys(tags, ...ssmTags), ...requestTagKeys(tags) }),
+        ),
         // No tags of the role: with iam:PassRole they have "no reliable results" (IAM User Guide).
         ...(role
           ? [on('iam:PassRole', role, caller, undefined, { 'iam:PassedToService': 'ssm.amazonaws.com' })]

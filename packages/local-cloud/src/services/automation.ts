@@ -75,6 +75,10 @@ export class Automation {
       AutomationExecution: describe(this.#find(input.AutomationExecutionId, account, region), this),
     }),
     'AmazonSSM.StopAutomationExecution': (input, { account, region }) => this.#stop(input, account, region),
+    'AmazonSSM.AddTagsToResource': ({ ResourceId, Tags }, { account, region }) => {
+      const execution = this.#find(ResourceId, account, region, 'InvalidResourceId');
+      execution.tags = withTags(execution.tags, Tags);
+    },
   };
   readonly #kernel: Kernel;
   readonly #documents: SsmDocuments;
@@ -106,14 +110,14 @@ export class Automation {
     for (const { all } of this.#executions.all()) for (const { stop } of all.values()) stop.abort();
   }
 
-  #find(id: string, account: string, region: string): Execution {
+  #find(
+    id: string,
+    account: string,
+    region: string,
+    fault = 'AutomationExecutionNotFoundException',
+  ): Execution {
     const execution = this.#executions.of(account, region).all.get(id);
-    if (!execution) {
-      throw new ServiceError(
-        'AutomationExecutionNotFoundException',
-        `Automation execution ${id} does not exist.`,
-      );
-    }
+    if (!execution) throw new ServiceError(fault, `Automation execution ${id} does not exist.`);
     return execution;
   }
 
@@ -144,9 +148,7 @@ export class Automation {
     }
     const parameters: Record<string, string[]> = input.Parameters ?? {};
     checkParameters(document, parameters);
-    const tags: { Key: string; Value: string }[] = input.Tags ?? [];
-    if (tags.length > TAGS)
-      throw new ServiceError('ValidationException', 'An automation can have five tags.');
+    const tags = withTags({}, input.Tags ?? []);
     const token: string | undefined = input.ClientToken;
 
     const { all, byToken, queue } = this.#executions.of(account, region);
@@ -178,7 +180,7 @@ export class Automation {
       document,
       parameters,
       values: resolveParameterLists(document.content.parameters ?? {}, parameters),
-      tags: Object.fromEntries(tags.map(({ Key, Value }) => [Key, Value])),
+      tags,
       executedBy: caller.principal.sessionArn ?? caller.principal.arn,
       startedAt: this.#kernel.clock.now(),
       status: 'Pending',
@@ -351,6 +353,13 @@ export class Automation {
     execution.status = 'Cancelling';
     execution.stop.abort();
   }
+}
+
+function withTags(before: Record<string, string>, added: { Key: string; Value: string }[]) {
+  const tags = { ...before, ...Object.fromEntries(added.map(({ Key, Value }) => [Key, Value])) };
+  if (Object.keys(tags).length > TAGS)
+    throw new ServiceError('ValidationException', 'An automation can have five tags.');
+  return tags;
 }
 
 function checkParameters(document: SsmDocument, parameters: Record<string, string[]>): void {

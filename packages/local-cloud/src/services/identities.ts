@@ -279,8 +279,10 @@ export class Identities {
 
   principalOf(key: AccessKey): Principal {
     const { owner } = key;
+    const { UserId: userId } = this.describe(key);
     if (!('role' in owner)) {
-      return { account: owner.account, arn: owner.arn, tags: owner.tags, identityPolicies: owner.policies };
+      const { account, arn, tags, policies: identityPolicies } = owner;
+      return { account, arn, userId, tags, identityPolicies };
     }
     // A role that was deleted leaves sessions that may do nothing.
     const role = this.known(owner.role.arn) ?? {
@@ -292,6 +294,7 @@ export class Identities {
       account: role.account,
       arn: role.arn,
       sessionArn: sessionArn(owner),
+      userId,
       tags: { ...role.tags, ...owner.tags },
       identityPolicies: [
         ...role.inlinePolicies,
