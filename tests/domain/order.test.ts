@@ -69,7 +69,7 @@ const part = (name: string) => readFileSync(new URL(`../../ssm-documents/${name}
 /** Which parameters the install script takes, each beside what is needed. */
 function scriptTakes(cases: { name: string; value: unknown }[]): boolean[] {
   const needed: Record<string, string> = {
-    SecretArn: 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:x',
+    SecretArn: `arn:aws:secretsmanager:eu-west-1:111122223333:secret:x/web/${'0'.repeat(24)}-AbCdEf`,
     VersionId: '0'.repeat(64),
     CertName: 'web',
     DeploymentId: '0'.repeat(24),

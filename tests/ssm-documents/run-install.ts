@@ -5,7 +5,8 @@ import { loadDocuments } from '../../scripts/render.ts';
 import type { Bundle } from './certificates.ts';
 import type { serveSecrets } from './serve-secrets.ts';
 
-const SECRET = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-export/web/0-AbCdEf';
+const DEPLOYMENT = '0123456789abcdef01234567';
+const SECRET = `arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-export/web/${DEPLOYMENT}-AbCdEf`;
 
 /** As deployed: rendered, the script compact. */
 const documents = loadDocuments();
@@ -29,7 +30,7 @@ export async function runInstall(
     SecretArn: SECRET,
     VersionId: bundle.versionId,
     CertName: 'web',
-    DeploymentId: '0123456789abcdef01234567',
+    DeploymentId: DEPLOYMENT,
     CorrelationId: randomUUID(),
     KeyFormat: 'decrypted',
     DryRun: 'false',

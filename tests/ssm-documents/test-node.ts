@@ -21,7 +21,10 @@ import { installScript } from '../../scripts/render.ts';
 import type { Bundle } from './certificates.ts';
 
 export const DEPLOYMENT = '0123456789abcdef01234567';
-export const SECRET = `arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-export/web/${DEPLOYMENT}-AbCdEf`;
+/** The bundle of a name and deployment. */
+const bundleOf = (certName = '', deployment = '') =>
+  `arn:aws:secretsmanager:eu-west-1:111122223333:secret:acm-export/${certName}/${deployment}-AbCdEf`;
+export const SECRET = bundleOf('web', DEPLOYMENT);
 
 /** Where Debian keeps the authorities that it trusts, below the root. */
 export const AUTHORITIES = 'etc/ssl/certs/ca-certificates.crt';
@@ -113,7 +116,6 @@ export async function createNode({ knownAuthority = '' } = {}) {
 
   const secrets: string[] = [];
   const parameters: Environment = {
-    SSM_SecretArn: SECRET,
     SSM_VersionId: '0'.repeat(64),
     SSM_CertName: 'web',
     SSM_DeploymentId: DEPLOYMENT,
@@ -152,6 +154,7 @@ export async function createNode({ knownAuthority = '' } = {}) {
     /** Starts the script as the agent does. The environment is the agent's and nothing else. */
     start(environment: Environment = {}, wrap: string[] = []) {
       const [command = '', ...words] = [...wrap, '/bin/sh', '-c', `exec ${scriptFile}`];
+      const given = { ...parameters, ...environment };
       const child = spawn(command, words, {
         cwd: '/',
         env: Object.fromEntries(
@@ -161,8 +164,8 @@ export async function createNode({ knownAuthority = '' } = {}) {
             AWS_SSM_REGION_NAME: 'eu-west-1',
             ACM_EXPORT_ROOT: root,
             LOCAL_NODE_ROOT: root,
-            ...parameters,
-            ...environment,
+            SSM_SecretArn: bundleOf(given.SSM_CertName, given.SSM_DeploymentId),
+            ...given,
           }).filter(([, value]) => value !== undefined),
         ) as Record<string, string>,
         stdio: ['ignore', 'pipe', 'pipe'],
