@@ -1,4 +1,3 @@
-import { SSMClient, StartAutomationExecutionCommand } from '@aws-sdk/client-ssm';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { awsError } from './support/service-view.ts';
 import { MEMBER, REGION, System } from './support/system.ts';
@@ -231,81 +230,4 @@ describe('whatever words AWS has for it', () => {
       expect(LastError).toMatch(/^TargetAccessDenied: .*AllowedCertNames allows the name\. AWS says: /);
     },
   );
-});
-
-describe('a central function that was taken over', () => {
-  /** A session of the rollout role, as any function of the central account can open one. */
-  const session = () => {
-    const { identities } = system.cloud.services;
-    const role = identities.role(`arn:aws:iam::${MEMBER}:role/acm-export-rollout-${REGION}`);
-    if (!role) throw new Error('no rollout role');
-    const { credentials } = identities.openSession(role, {
-      name: 'intruder',
-      seconds: 900,
-      source: 'intruder',
-    });
-    return { region: REGION, credentials, maxAttempts: 1 };
-  };
-  const secretOf = (name: string) =>
-    `arn:aws:secretsmanager:${REGION}:${MEMBER}:secret:acm-export/${name}/${'0'.repeat(24)}-AbCdEf`;
-  const start = (Parameters: Record<string, string>, DocumentVersion?: string) =>
-    system.cloud.client(SSMClient, session()).send(
-      new StartAutomationExecutionCommand({
-        DocumentName: 'acm-export-install-on-fleet',
-        DocumentVersion,
-        Parameters: Object.fromEntries(
-          Object.entries({
-            CanaryNodeId: 'i-00000001',
-            TargetTagKey: 'acm-export',
-            TargetTagValue: 'web',
-            MaxConcurrency: '10',
-            MaxErrors: '0',
-            SecretArn: secretOf('web-1'),
-            VersionId: '0'.repeat(64),
-            CertName: 'web-1',
-            DeploymentId: '0'.repeat(24),
-            RolloutNumber: '1',
-            CorrelationId: 'intruder',
-            ...Parameters,
-          }).map(([name, value]) => [name, [value]]),
-        ),
-      }),
-    );
-  beforeEach(() => allow({ AllowedCertNames: 'web-*', AllowedServices: 'nginx' }));
-
-  test('starts what is allowed', async () => {
-    await expect(start({ ReloadServices: 'nginx' })).resolves.toBeDefined();
-  });
-
-  test.each<[string, Record<string, string>]>([
-    ['another name', { CertName: 'payments', SecretArn: secretOf('payments') }],
-    ['another name with the bundle of an allowed one', { CertName: 'payments' }],
-    ['an allowed name with the bundle of another', { SecretArn: secretOf('payments') }],
-    ['a name that ends like an allowed one', { CertName: 'payments-web-1' }],
-    ['a name with the end of a line', { CertName: 'web-1\n' }],
-    ['another service', { ReloadServices: 'sshd' }],
-    ['another service behind an allowed one', { ReloadServices: 'nginx sshd' }],
-    ['another service to restart', { RestartServices: 'postgresql@14-main' }],
-  ])('is refused by Systems Manager with %s', async (_, parameters) => {
-    await expect(start(parameters)).rejects.toMatchObject({
-      name: 'InvalidAutomationExecutionParametersException',
-    });
-    expect(automations()).toEqual([]);
-  });
-
-  test.each<[string, Record<string, string>]>([
-    ['another name', { CertName: 'payments', SecretArn: secretOf('payments') }],
-    ['another service', { ReloadServices: 'sshd' }],
-    ['another service to restart', { RestartServices: 'nginx sshd' }],
-  ])('gets nowhere with the version of the document before the limits and %s', async (_, parameters) => {
-    await start(parameters, '1');
-    await system.letNodesAnswer();
-    expect(automations()).toMatchObject([
-      { status: 'Failed', failureMessage: expect.stringContaining('InvalidParameters') },
-    ]);
-    expect(system.target().nodes[0]?.installed).toBeUndefined();
-    expect(system.cloud.record.callsOf('SendCommand').map(({ error }) => error)).toEqual([
-      'InvalidParameters',
-    ]);
-  });
 });
