@@ -68,7 +68,7 @@ check_tools() {
 
 # The owner of this node may take fewer names than the account allows. A list that others may have changed allows none.
 check_allowed_names() {
-  local line list=$ROOT/etc/acm-export/allowed-names why="does not allow $CertName"
+  local line list=$ROOT/etc/acm-export/allowed-names why="does not allow $CertName: the administrator of the server may add it"
   is_there "$list" || return 0
   if [[ ! -f $list || -L $list || ! -r $list ]] || ! only_roots "${list%/*}" "$list"; then
     fail name-refused "the server's own $list is no file that only root can write to"

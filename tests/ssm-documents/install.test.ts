@@ -485,7 +485,9 @@ describe("the server's own list of names", () => {
     await write(text);
     const { result } = await node.run(await node.offer(first));
     expect(result).toMatchObject({ Outcome: 'failed', ExitCode: 37, Step: 'check-allowed-names' });
-    expect(result.Error).toBe(`the server's own ${list()} does not allow web`);
+    expect(result.Error).toBe(
+      `the server's own ${list()} does not allow web: the administrator of the server may add it`,
+    );
     await untouched();
   });
 
