@@ -103,6 +103,15 @@ describe('a name that the owner does not allow', () => {
     expect(system.messages()).toEqual([]);
   });
 
+  test('of several deployments is tried again in slots, as no person waits for it', async () => {
+    for (const TargetTagValue of ['one', 'two', 'three']) await deliver({ TargetTagValue });
+    system.advance({ minutes: 15 });
+    await system.reconcile('certificates');
+    const delays = system.sfn.running().map(({ input }) => JSON.parse(input).StartDelaySeconds);
+    expect(delays).toHaveLength(3);
+    expect(new Set(delays).size).toBe(3);
+  });
+
   test('leaves the names beside it alone', async () => {
     for (const name of ['api-1', 'web-prod2']) {
       expect(await deliver({ TargetTagValue: 'web' }, name)).toMatchObject({ Status: 'INSTALLED' });
