@@ -8,6 +8,7 @@ import { Document, isScalar, parse, visit } from 'yaml';
 import { PATTERNS } from '../functions/domain/patterns.ts';
 import { exitCodeTable, fieldTable } from './doc-tables.ts';
 import { exampleOfAll, openApiBlocks } from './openapi.ts';
+import { patternInTemplate } from './owner-limits.ts';
 import { exitCodes, lookPart, nodeParameters, scriptPart } from './parameters.ts';
 
 const root = path.dirname(import.meta.dirname);
@@ -41,8 +42,8 @@ const DOCUMENTS = path.join(root, 'ssm-documents');
 const SHARED = path.join(DOCUMENTS, 'shared');
 
 /**
- * A script as it is deployed and as tests run it: the parts of its folders, in the byte order of their names. Indentation
- * and the headings of the parts are left out: an SSM document has 64 KB, and comments say more.
+ * A script as it is deployed and as tests run it: the parts of its folders, in the byte order of their names. Indentation,
+ * empty lines and the headings of the parts are left out: an SSM document has 64 KB, and comments say more.
  */
 export function joinParts(...folders: string[]): string {
   const files = folders.flatMap((folder) =>
@@ -52,7 +53,7 @@ export function joinParts(...folders: string[]): string {
   const parts = files
     .sort((a, b) => (order(a) < order(b) ? -1 : 1))
     .map((file) => readFileSync(file, 'utf8').trimEnd());
-  return `${parts.join('\n\n')}\n`.replace(/^ +|^# ---- .*\n\n/gm, '');
+  return `${parts.join('\n')}\n`.replace(/^ +|^# ---- .*\n|^\n/gm, '');
 }
 
 export const installScript = () => joinParts(SHARED, path.join(DOCUMENTS, 'install-certificate'));
@@ -114,6 +115,15 @@ function handParametersOn(fleet: SsmDocument): SsmDocument {
   };
 }
 
+/** A document as the template has it: some of its patterns depend on what the owner of the account allows. */
+function withOwnerLimits(file: string, document: SsmDocument): object {
+  const parameters = Object.entries(document.parameters).map(([name, parameter]) => [
+    name,
+    { ...parameter, allowedPattern: patternInTemplate(file, name, parameter.allowedPattern) },
+  ]);
+  return { ...document, parameters: Object.fromEntries(parameters) };
+}
+
 /** Each file with what is rendered into it, from the text that it has. */
 export const RENDERED: Record<string, (text: string) => string> = {
   // First, as the documents hold it.
@@ -128,7 +138,11 @@ export const RENDERED: Record<string, (text: string) => string> = {
     };
     return Object.entries(blocks).reduce(
       (template, [name, document]) =>
-        replaceBetweenMarks(template, `# rendered from ssm-documents/${name}`, toYaml(document)),
+        replaceBetweenMarks(
+          template,
+          `# rendered from ssm-documents/${name}`,
+          toYaml(withOwnerLimits(name, document)),
+        ),
       text,
     );
   },

@@ -152,7 +152,7 @@ function refusalOf(error: unknown): RequestRefused | undefined {
     return error;
   }
   // The request is right, but the target account is not ready for it.
-  if (isNamed(error, 'TargetAccessDenied', 'TargetNotPrepared')) {
+  if (isNamed(error, 'TargetAccessDenied', 'TargetNotPrepared', 'NotAllowedByOwner')) {
     return new RequestRefused(422, error.message);
   }
   if (isThrottled(error)) {

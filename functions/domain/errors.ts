@@ -21,6 +21,14 @@ export class TargetNotPrepared extends Error {
   override name = 'TargetNotPrepared';
 }
 
+/**
+ * The owner of the target account does not allow the name or a service there: the owner must, or the order must change. Its
+ * cause is AWS's own error.
+ */
+export class NotAllowedByOwner extends Error {
+  override name = 'NotAllowedByOwner';
+}
+
 /** The certificate cannot be exported, or not under this name: its owner must act. */
 export class CertificateNotDeployable extends Error {
   override name = 'CertificateNotDeployable';

@@ -45,6 +45,9 @@ const errorOf = (text: string) => /^([A-Za-z][A-Za-z0-9_.]{2,60}): /.exec(text)?
 /** Whether a rollout failed on nodes, and for no other reason. */
 export const isOfNodes = (text: string) => errorOf(text) === 'InstallationFailed';
 
+/** Whether a rollout failed because the owner of the target account does not allow it, as far as AWS tells. */
+export const isOfOwner = (text: string) => errorOf(text) === 'NotAllowedByOwner';
+
 /**
  * Why a rollout failed, as far as people act on it: the error, what it stands for, the action that was denied, and
  * whether a node could not even go back. The rest of what AWS and nodes say differs each time.
@@ -86,6 +89,8 @@ const ENDS: Record<string, string> = { TIMED_OUT: 'TIMED_OUT', ABORTED: 'ABORTED
 export const ADVICE: Record<string, string> = {
   TargetAccessDenied: 'Correct the role, policy or stack that the message names.',
   TargetNotPrepared: 'Deploy or update member-account.yaml in that account and Region.',
+  NotAllowedByOwner:
+    'Ask the owner of that account whether this is to be delivered there. The parameters AllowedCertNames and AllowedServices of its member stack say what is; where that stack comes by a StackSet, an administrator of the StackSet sets them. Or POST the deployment without the service, or DELETE it.',
   CertificateNotDeployable:
     'Ask the owner of the certificate: its tag CertName or its state in ACM no longer allows the delivery.',
   BundleScheduledForDeletion:

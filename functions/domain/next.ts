@@ -10,6 +10,7 @@ import {
   timestamp,
   type Wanted,
 } from './deployment.ts';
+import { isOfOwner } from './failure.ts';
 import { isHealed } from './look.ts';
 import { type ManagedNode, obstacleOf } from './nodes.ts';
 import type { Order } from './order.ts';
@@ -31,6 +32,8 @@ export const REASONS = {
   failed:
     'The last rollout failed on a node: it is tried again, first after 15 minutes, then each time twice as late.',
   untouched: 'The last rollout failed before it touched a node: it is tried again every 15 minutes.',
+  disallowed:
+    'The owner of the target account does not allow it, as LastError says: it is tried again every 15 minutes, in case that changes.',
   appeared: 'A node that lacks the current version can be reached.',
   drifted:
     'A look found a node that does not serve what was installed: it is installed there again, first at once, then each time twice as late.',
@@ -176,7 +179,8 @@ interface Due {
 
 function retryOf(last: Observed): Due {
   if (last.Untouched) {
-    return { reason: 'untouched', at: new Date(Date.parse(last.At) + FIRST_RETRY_MS) };
+    const reason = isOfOwner(last.Error ?? '') ? 'disallowed' : 'untouched';
+    return { reason, at: new Date(Date.parse(last.At) + FIRST_RETRY_MS) };
   }
   const { NodeFailures = last.Failures } = last;
   const distance = Math.min(FIRST_RETRY_MS * 2 ** Math.max(0, NodeFailures - 1), LAST_RETRY_MS);

@@ -8,6 +8,9 @@
  */
 export const PATTERNS = {
   AccountId: '[0-9]{12}',
+  // What the owner of an account or server allows: one name, or how names begin and a star for what follows.
+  AllowedCertName: '[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9*])?',
+  AllowedService: '[A-Za-z0-9]([A-Za-z0-9:_.@-]{0,62}[A-Za-z0-9:_.@*-])?',
   Amount: '([1-9][0-9]{0,6}|[1-9][0-9]?%|100%)',
   AmountOrNone: '(0|[1-9][0-9]{0,6}|[0-9]%|[1-9][0-9]%|100%)',
   CertificateArn: 'arn:aws[a-z-]{0,20}:acm:[a-z0-9-]{1,30}:[0-9]{12}:certificate/[A-Za-z0-9-]{1,64}',

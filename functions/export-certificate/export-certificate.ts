@@ -48,7 +48,7 @@ const PASSPHRASE_LENGTH = 64;
  * Brings the certificate's current version into the bundle in the target account. When that version is there
  * already nothing is exported again.
  *
- * @throws RolloutSuperseded, CertificateNotDeployable, TargetAccessDenied, BundleScheduledForDeletion
+ * @throws RolloutSuperseded, CertificateNotDeployable, TargetAccessDenied, NotAllowedByOwner, BundleScheduledForDeletion
  * @throws RetryLater while ACM shows an older version than the one that the rollout began for.
  */
 export async function exportCertificate(

@@ -26,7 +26,7 @@ export interface RemovalDeps {
  *
  * @param force drops the record even where the target account refuses us, for an account that is closed.
  * @returns what was left as it is, and why.
- * @throws TargetAccessDenied, TargetNotPrepared
+ * @throws TargetAccessDenied, TargetNotPrepared, NotAllowedByOwner
  * @throws RolloutSuperseded when another call has removed it and it was registered again since.
  */
 export async function removeDeployment(
@@ -42,7 +42,7 @@ export async function removeDeployment(
   try {
     await withdrawFromTarget(deployment, deps);
   } catch (error) {
-    if (!force || !isNamed(error, 'TargetAccessDenied', 'TargetNotPrepared')) {
+    if (!force || !isNamed(error, 'TargetAccessDenied', 'TargetNotPrepared', 'NotAllowedByOwner')) {
       throw error;
     }
     warnings.push(`The bundle and a running installation were left as they are. ${error.message}`);

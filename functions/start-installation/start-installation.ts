@@ -16,7 +16,14 @@ import {
   type NodeResult,
   timestamp,
 } from '../domain/deployment.ts';
-import { isDenial, isNamed, RetryLater, RolloutSuperseded } from '../domain/errors.ts';
+import {
+  isDenial,
+  isNamed,
+  NotAllowedByOwner,
+  RetryLater,
+  RolloutSuperseded,
+  TargetNotPrepared,
+} from '../domain/errors.ts';
 import {
   FIRST_WAIT_SECONDS,
   type Installation,
@@ -25,7 +32,7 @@ import {
 } from '../domain/installation.ts';
 import { isDrift } from '../domain/look.ts';
 import { type ManagedNode, obstacleOf, summaryOf } from '../domain/nodes.ts';
-import type { InstallOptions } from '../domain/order.ts';
+import type { InstallOptions, Target } from '../domain/order.ts';
 import type { Inventory } from '../inventory/inventory.ts';
 import { type OpenRollout, openRollout } from '../rollouts/open-rollout.ts';
 import { hasEnded, stopAutomation } from '../target-account/automation.ts';
@@ -53,7 +60,7 @@ export interface StartInstallationDeps {
  * node that is ready the rollout ends here: WAITING without any node (the bundle is kept ready for the first
  * one), DEGRADED when the nodes there cannot be reached. Delivery by secret has no nodes: it ends here too.
  *
- * @throws RolloutSuperseded, TargetAccessDenied, TargetNotPrepared, SSM's throttling errors
+ * @throws RolloutSuperseded, TargetAccessDenied, TargetNotPrepared, NotAllowedByOwner, SSM's throttling errors
  * @throws RetryLater while the Automation of the rollout before has not ended, or when its own could not be noted.
  */
 export async function startInstallation(
@@ -265,12 +272,13 @@ async function startAutomation(
   heals: boolean,
   deps: StartInstallationDeps,
 ): Promise<string> {
+  const Parameters = documentParameters({ deployment, running }, input, nodes, heals);
   const startWith = async (marks: { Tags?: Tag[] }, clientToken: string) => {
     const { AutomationExecutionId = '' } = await ssm.send(
       new StartAutomationExecutionCommand({
         DocumentName: targetArns(deps, deployment).fleetDocumentName,
         ClientToken: clientToken,
-        Parameters: documentParameters({ deployment, running }, input, nodes, heals),
+        Parameters,
         ...marks,
       }),
     );
@@ -290,8 +298,44 @@ async function startAutomation(
     if (isNamed(error, 'IdempotentParameterMismatch')) {
       return start(randomUUID());
     }
-    throw error;
+    throw isNamed(error, 'InvalidAutomationExecutionParametersException')
+      ? refusedParameters(error, deployment, Parameters)
+      : error;
   }
+}
+
+/** The parameters that the lists of a member stack limit. */
+const LIMITED = ['SecretArn', 'CertName', 'ReloadServices', 'RestartServices'];
+
+/**
+ * What it means that Systems Manager does not take the parameters. They fit the documents of the same edition, which a test
+ * holds: so the owner of the account has limited them, or the documents are older. Which parameter it is AWS need not say
+ * (its words are not documented); where it names one alone that no list limits, the documents are older.
+ */
+function refusedParameters(
+  error: Error,
+  { TargetAccount, TargetRegion }: Target,
+  parameters: Record<string, string[]>,
+): NotAllowedByOwner | TargetNotPrepared {
+  const names = (words: string[]) => words.some((word) => new RegExp(`\\b${word}\\b`).test(error.message));
+  const isOlder = !names(LIMITED) && names(Object.keys(parameters));
+  const place = `account ${TargetAccount}, Region ${TargetRegion}`;
+  if (isOlder) {
+    return new TargetNotPrepared(
+      `The member stack in ${place} is older than this stack: its SSM documents do not take every option of this ` +
+        `deployment. Update member-account.yaml there. AWS says: ${error.message}`,
+      { cause: error },
+    );
+  }
+  const { CertName, ReloadServices = [], RestartServices = [] } = parameters;
+  const services = [...ReloadServices, ...RestartServices].join(' ').split(' ').join(', ');
+  return new NotAllowedByOwner(
+    `The member stack of ${place} may allow only other certificate names than ${CertName} (its parameter ` +
+      `AllowedCertNames)${services ? `, or only other services than ${services} (AllowedServices)` : ''}. ` +
+      `If it allows them, it is older than this stack, and its SSM documents do not take every option of this ` +
+      `deployment: then update member-account.yaml there. AWS says: ${error.message}`,
+    { cause: error },
+  );
 }
 
 /**

@@ -4,7 +4,13 @@ import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import type { SSMClient } from '@aws-sdk/client-ssm';
 import { AssumeRoleCommand, type STSClient } from '@aws-sdk/client-sts';
 import { secretNameOf } from '../domain/deployment.ts';
-import { isDenial, isNamed, TargetAccessDenied, TargetNotPrepared } from '../domain/errors.ts';
+import {
+  isDenial,
+  isNamed,
+  NotAllowedByOwner,
+  TargetAccessDenied,
+  TargetNotPrepared,
+} from '../domain/errors.ts';
 import type { Target } from '../domain/order.ts';
 import type { Clients } from '../runtime/clients.ts';
 import { logger } from '../runtime/observability.ts';
@@ -144,19 +150,39 @@ export function targetAccounts(config: TargetAccountConfig): OpenSession {
 }
 
 /**
+ * AWS's words for a call that writes a bundle and is denied by a statement, not for want of one (IAM User Guide, "Access
+ * denied error messages"). The member stack has one such statement: OnlyAllowedCertNames. Where Secrets Manager puts it in
+ * other words, the denial is told as any other.
+ */
+const DENIED_BY_LIST =
+  /perform: secretsmanager:(CreateSecret|TagResource|PutResourcePolicy|PutSecretValue|UpdateSecretVersionStage|RestoreSecret)\b.* with an explicit deny in an identity-based policy/;
+
+/**
  * Runs a call in a target account and says, when it is refused, which role lacked what.
  *
- * @throws TargetAccessDenied or TargetNotPrepared in place of AWS's own error.
+ * @throws TargetAccessDenied, TargetNotPrepared or NotAllowedByOwner in place of AWS's own error.
  */
-export async function inTarget<T>(target: Target, call: () => Promise<T>): Promise<T> {
+export async function inTarget<T>(
+  target: Target & { CertName?: string },
+  call: () => Promise<T>,
+): Promise<T> {
   try {
     return await call();
   } catch (error) {
+    if (isDenial(error) && DENIED_BY_LIST.test(error.message)) {
+      throw new NotAllowedByOwner(
+        `The member stack of account ${target.TargetAccount}, Region ${target.TargetRegion} allows only the certificate ` +
+          `names of its parameter AllowedCertNames, and ${target.CertName} is none of them. If it is, another policy of ` +
+          `the role denies the call. AWS says: ${error.message}`,
+        { cause: error },
+      );
+    }
     if (isDenial(error)) {
       throw new TargetAccessDenied(
         `Account ${target.TargetAccount}, Region ${target.TargetRegion} refused the call. Check that ` +
-          `member-account.yaml there is as new as this stack, that no service control policy denies the action, and that ` +
-          `TargetTagKey ${target.TargetTagKey} is one of its tag keys. AWS says: ${error.message}`,
+          `member-account.yaml there is as new as this stack, that no service control policy denies the action, that ` +
+          `TargetTagKey ${target.TargetTagKey} is one of its tag keys, and that its parameter AllowedCertNames allows the ` +
+          `name. AWS says: ${error.message}`,
         { cause: error },
       );
     }
@@ -164,14 +190,6 @@ export async function inTarget<T>(target: Target, call: () => Promise<T>): Promi
       throw new TargetNotPrepared(
         `The SSM documents of member-account.yaml are not in account ${target.TargetAccount}, Region ` +
           `${target.TargetRegion}. Deploy it there with this stack's Prefix. AWS says: ${error.message}`,
-      );
-    }
-    // What the API takes fits the documents of the same edition, which a test holds.
-    if (isNamed(error, 'InvalidAutomationExecutionParametersException')) {
-      throw new TargetNotPrepared(
-        `The member stack in account ${target.TargetAccount}, Region ${target.TargetRegion} is older than this stack: ` +
-          `its SSM documents do not take every option of this deployment. Update member-account.yaml there. ` +
-          `AWS says: ${error.message}`,
       );
     }
     throw error;

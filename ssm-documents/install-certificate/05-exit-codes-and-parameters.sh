@@ -19,6 +19,7 @@ declare -rA EXIT_CODE=(
   [hook-refused]=34
   [reload-impossible]=35
   [key-access-impossible]=36
+  [name-refused]=37
   [certificate-invalid]=40
   [certificate-expired]=41
   [certificate-not-yet-valid]=42

@@ -70,3 +70,21 @@ check_tools() {
   ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 402)) || missing+=' bash-4.2'
   [[ -z $missing ]] || fail missing-tool "this node lacks$missing"
 }
+
+# The owner of this node may take fewer names than the account allows. A list that others may have changed allows none.
+check_allowed_names() {
+  local line list=$ROOT/etc/acm-export/allowed-names why="does not allow $CertName: the administrator of the server may add it"
+  is_there "$list" || return 0
+  if [[ ! -f $list || -L $list || ! -r $list ]] || ! only_roots "${list%/*}" "$list"; then
+    fail name-refused "the server's own $list is no file that only root can write to"
+  fi
+  while read -r line || [[ -n $line ]]; do
+    if [[ ! $line =~ ^([A-Za-z0-9._-]*[*]?)[[:space:]]*(#|$) ]]; then
+      why='has a line that is no name'
+      break
+    fi
+    line=${BASH_REMATCH[1]}/ # no name has a slash
+    [[ $CertName/ != "${line%\*/}"* ]] || why=''
+  done <"$list"
+  [[ -z $why ]] || fail name-refused "the server's own $list $why"
+}

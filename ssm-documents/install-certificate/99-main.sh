@@ -7,6 +7,8 @@ main() {
   read_parameters
   step check-tools
   check_tools
+  step check-allowed-names
+  check_allowed_names
   enter_private_mounts "$@"
   step take-lock
   lock_this_node

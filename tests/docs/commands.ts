@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { programOf } from '../support/tools.ts';
-import { ROOT } from '../templates/stacks.ts';
+import { ROOT, writtenTemplate } from '../templates/stacks.ts';
 import { type Block, blocksOf } from './documents.ts';
 
 /** A command of a document as a shell would run it: words after every expansion. */
@@ -36,10 +36,19 @@ const RECORDED = [
 const ON_A_SERVER = `cd() { :; }
 source() { SecretArn=arn:aws:secretsmanager:eu-west-1:444455556666:secret:acm-export/www/x-AbCdEf VersionId=$(printf '%064d' 0); }`;
 
-/** Notes how it was called. Where a script would go on with what --query finds, it is an account or an ARN. */
+/** A StackSet has every parameter of the template. */
+const KEPT = Object.keys(writtenTemplate('member-account.yaml').Parameters)
+  .map((name) => `ParameterKey=${name},UsePreviousValue=true`)
+  .join('\t');
+
+/** Notes how it was called. Where a script would go on with what --query finds, it is an account, parameters or an ARN. */
 const RECORDER = `#!/bin/bash
 { printf '%s\\0' "$BLOCK" "\${0##*/}" "$@"; printf '\\036'; } >>"$RECORD"
-case " $* " in *' get-caller-identity '*) echo 111122223333 ;; *' --query '*) echo arn:aws:example:eu-west-1:111122223333:example ;; esac
+case " $* " in
+  *' get-caller-identity '*) echo 111122223333 ;;
+  *' describe-stack-set '*) echo '${KEPT}' ;;
+  *' --query '*) echo arn:aws:example:eu-west-1:111122223333:example ;;
+esac
 `;
 
 /** What a console block shows: commands behind \`$ \`, as far as bash takes them to go, and their output. */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { CENTRAL } from '../templates/stacks.ts';
+import { CENTRAL, memberStack } from '../templates/stacks.ts';
+import type { Command } from './commands.ts';
 import { blocksOf, DOCUMENTS } from './documents.ts';
 import {
   calledBy,
@@ -46,15 +47,26 @@ describe('a StackSet', () => {
     }
   });
 
-  /** A StackSet of an earlier edition has no value of these to keep; they have defaults. */
-  const isNew = (name: string) => ['SecretReaderRoles', 'KeepFirstEditionGrants'].includes(name);
-
-  test('keeps all its parameters in an update, but for those that are new', () => {
+  test('keeps all parameters that it has in an update: what an owner allows is never widened by it', () => {
     for (const command of ofStackSet('update-stack-set')) {
       const kept = valuesOf(command, '--parameters');
-      expect(namesOf(kept)).toEqual(parameters.filter((name) => !isNew(name)));
+      expect(namesOf(kept)).toEqual(parameters);
       expect(kept.every((word) => word.endsWith(',UsePreviousValue=true'))).toBe(true);
+      const before = commands[commands.indexOf(command) - 1];
+      expect(before?.words.slice(0, 4)).toEqual([
+        ...['cloudformation', 'describe-stack-set'],
+        ...['--stack-set-name', valuesOf(command, '--stack-set-name')[0]],
+      ]);
+      expect(valuesOf(before as Command, '--query')).toEqual([
+        "StackSet.Parameters[].join('', ['ParameterKey=', ParameterKey, ',UsePreviousValue=true'])",
+      ]);
     }
+  });
+
+  test('is narrowed for an account with both lists, each in the form that the template takes', () => {
+    const narrowing = ofStackSet('update-stack-instances');
+    expect(narrowing.length).toBeGreaterThan(0);
+    for (const command of narrowing) expectLists(valuesOf(command, '--parameter-overrides'));
   });
 });
 
@@ -69,7 +81,23 @@ test.each(TYPED_ANYWHERE)('%s calls programs in sh with the same words as in bas
   expect(calledBy('sh', document)).toEqual(calledBy('bash', document));
 });
 
+test('a stack that was deployed by hand is narrowed with both lists, each in the form that the template takes', () => {
+  const narrowing = deploys.filter(({ words }) => words.join(' ').includes('Allowed'));
+  expect(narrowing).toHaveLength(1);
+  for (const command of narrowing) {
+    const [given = ''] = valuesOf(command, '--parameter-overrides');
+    expectLists(given.split(' '));
+  }
+});
+
+/** Words `ParameterKey=…,ParameterValue="…"`. */
+function expectLists(words: string[]): void {
+  const given = words.map((word) => /^ParameterKey=(\w+),ParameterValue="([^"]+)"$/.exec(word) ?? []);
+  expect(given.map(([, name]) => name)).toEqual(['AllowedCertNames', 'AllowedServices']);
+  expect(() => memberStack(Object.fromEntries(given.map(([, name, value]) => [name, value])))).not.toThrow();
+}
+
 test('sam deploy creates a stack of its own, with a name of its own', () => {
-  expect(deploys.length).toBe(2);
+  expect(deploys.length).toBe(3);
   for (const command of deploys) expect(valuesOf(command, '--stack-name')).toEqual(['acm-export-member']);
 });

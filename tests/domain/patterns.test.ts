@@ -1,9 +1,9 @@
-import { spawnSync } from 'node:child_process';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { RE2JS } from 're2js';
 import { PATTERNS, whole } from '../../functions/domain/patterns.ts';
 import { nodeParameters } from '../../scripts/parameters.ts';
+import { bashMatches } from '../support/bash-matches.ts';
 
 /** The list, and what options of the order become. A `never` is tried after the pattern, which takes no line end. */
 const forms = Object.entries({
@@ -13,21 +13,6 @@ const forms = Object.entries({
     nodeParameters().flatMap(({ name, never }) => (never ? [[`never ${name}`, never]] : [])),
   ),
 });
-
-/** Which texts bash matches, as the install script does. One process for all: each text ends in a zero byte. */
-function bashMatches(form: string, texts: string[]): boolean[] {
-  const script = 'while IFS= read -r -d "" text; do [[ $text =~ ^($1)$ ]] && echo 1 || echo 0; done';
-  const { stdout, stderr } = spawnSync('bash', ['--norc', '-c', script, 'bash', form], {
-    input: texts.map((text) => `${text}\0`).join(''),
-    encoding: 'utf8',
-    env: { PATH: process.env.PATH, LC_ALL: 'C' },
-  });
-  expect(stderr).toBe('');
-  return stdout
-    .trim()
-    .split('\n')
-    .map((line) => line === '1');
-}
 
 describe.each(forms)('%s', (name, form) => {
   test('is in the subset that all engines read', () => {

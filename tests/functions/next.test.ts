@@ -236,6 +236,16 @@ const ROWS: Record<string, Row> = {
     undefined,
     'begin untouched 0',
   ],
+  'not allowed by the owner of the account 14 minutes ago': [
+    failedOften(14, { Untouched: true, Error: 'NotAllowedByOwner: web is none of them' }),
+    undefined,
+    'nothing disallowed 1',
+  ],
+  'not allowed by the owner of the account 15 minutes ago': [
+    failedOften(15, { Untouched: true, Error: 'NotAllowedByOwner: web is none of them' }),
+    undefined,
+    'begin disallowed 0',
+  ],
   'failed ten times, now on a node for the first time': [
     failedOften(14, { NodeFailures: 1 }),
     undefined,
@@ -438,7 +448,7 @@ describe('whatever a deployment is like', () => {
       const isWanted = reason === 'asked' || reason === 'renewed';
       if (action === 'begin') {
         expect(isWanted).toBe(isAhead(deployment.Wanted as Wanted, deployment.Observed));
-        const isRepeat = reason === 'failed' || reason === 'untouched';
+        const isRepeat = ['failed', 'untouched', 'disallowed'].includes(reason);
         const isBundle = reason === 'unbundled' && deployment.BundleFinding?.Kind === 'missing';
         expect(isWanted || isRepeat || isBundle || found !== undefined).toBe(true);
       }

@@ -74,8 +74,24 @@ needs('samModule').describe('sam deploy', () => {
     ]);
   });
 
-  test('updates a stack that another command made, and keeps its parameters', () => {
+  test('narrows what an account allows, and keeps all other parameters', () => {
     const found = run(deploys[1] as Command, parameters);
+    expectDelivery(found);
+    const changed: Record<string, string> = {
+      AllowedCertNames: 'web-*,api',
+      AllowedServices: 'nginx,haproxy',
+    };
+    expect(found.changeSet.Parameters).toEqual(
+      parameters.map((ParameterKey) =>
+        ParameterKey in changed
+          ? { ParameterKey, ParameterValue: changed[ParameterKey] }
+          : { ParameterKey, UsePreviousValue: true },
+      ),
+    );
+  });
+
+  test('updates a stack that another command made, and keeps its parameters', () => {
+    const found = run(deploys[2] as Command, parameters);
     expectDelivery(found);
     expect(found.changeSet.ChangeSetType).toBe('UPDATE');
     expect(found.changeSet.Parameters).toEqual(

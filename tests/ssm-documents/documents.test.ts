@@ -13,11 +13,13 @@ import {
   TEMPLATE_LIMIT,
 } from '../../scripts/render.ts';
 import { memberStack, resourceOf } from '../templates/stacks.ts';
-
-/** SSM: a document and the values of its parameters together, in bytes. */
-const DOCUMENT_LIMIT = 64 * 1024;
-/** AutomationParameterValue, in characters. */
-const PARAMETER_VALUE_LIMIT = 512;
+import {
+  DOCUMENT_LIMIT,
+  longestMatch,
+  longestValue,
+  PARAMETER_VALUE_LIMIT,
+  sizeAtRunTime,
+} from './document-size.ts';
 
 const template = await readFile(new URL('../../member-account.yaml', import.meta.url), 'utf8');
 const { installOnNode, installOnFleet, lookAtNode } = loadDocuments();
@@ -26,73 +28,6 @@ const documents = {
   'install-on-fleet': installOnFleet,
   'look-at-node': lookAtNode,
 };
-/** AutomationParameterValueList, in values. */
-const VALUES_LIMIT = 50;
-
-/**
- * A longest text that a pattern matches, of those that documents have: literals, classes, groups, alternatives and
- * repeats. What has no upper end is repeated as often as is said.
- */
-function longestMatch(pattern: string, endless: number): string {
-  const rest = [...pattern.matchAll(/\[(?:\^|[^\]])[^\]]*\]|\{[0-9,]+\}|./gs)].map(([token]) => token);
-  const alternatives = (): string => {
-    let longest = sequence();
-    while (rest[0] === '|') {
-      rest.shift();
-      const other = sequence();
-      if (other.length > longest.length) longest = other;
-    }
-    return longest;
-  };
-  const sequence = (): string => {
-    let text = '';
-    while (rest.length > 0 && rest[0] !== '|' && rest[0] !== ')') text += repeated(atom());
-    return text;
-  };
-  const atom = (): string => {
-    const token = rest.shift() as string;
-    if (token === '(') {
-      const group = alternatives();
-      rest.shift();
-      return group;
-    }
-    if (/^(\[\^|[\\.^$])/.test(token)) throw new Error(`${token} is no part of patterns here`);
-    return token.startsWith('[') ? (token[1] as string) : token;
-  };
-  const repeated = (text: string): string => {
-    if (rest[0] === '?') rest.shift();
-    else if (rest[0] === '*' || rest[0] === '+') return text.repeat(Number(rest.shift() === '+') + endless);
-    else if (rest[0]?.startsWith('{')) {
-      const [, from, comma, to] = /^\{(\d*)(,?)(\d*)\}$/.exec(rest.shift() as string) ?? [];
-      return text.repeat(comma === ',' && to === '' ? Number(from) + endless : Number(to || from));
-    }
-    return text;
-  };
-  return alternatives();
-}
-
-/** The longest value that a parameter can have: its pattern and the API say so. */
-function longestValue({ allowedPattern }: { allowedPattern: string }): string {
-  const inner = allowedPattern.slice(1, -1);
-  const bounded = longestMatch(inner, 0);
-  const perRepeat = longestMatch(inner, 1).length - bounded.length;
-  const room = PARAMETER_VALUE_LIMIT - bounded.length;
-  return perRepeat === 0 ? bounded : longestMatch(inner, Math.floor(room / perRepeat));
-}
-
-/** What SSM may count at run time: the document with each value in the places that name it, and the values. */
-function sizeAtRunTime(document: (typeof documents)[keyof typeof documents]): number {
-  const values = Object.entries(document.parameters).map(([name, parameter]) => ({
-    name,
-    value: longestValue(parameter).repeat(parameter.type === 'StringList' ? VALUES_LIMIT : 1),
-  }));
-  const filledIn = values.reduce(
-    (text, { name, value }) => text.replaceAll(`{{ ${name} }}`, value),
-    JSON.stringify(document),
-  );
-  return Buffer.byteLength(filledIn) + Buffer.byteLength(values.map(({ value }) => value).join(''));
-}
-
 describe.each(Object.entries(documents))('%s', (_, document) => {
   test.each(Object.entries(document.parameters))(
     '%s takes only what its anchored pattern allows',
@@ -222,7 +157,7 @@ test.each([
   expect(Content.mainSteps[0].inputs.runCommand).toEqual([script()]);
 });
 
-test('the parts of a script are joined in the byte order of their names, whatever their folder, with an empty line between', async () => {
+test('the parts of a script are joined in the byte order of their names, whatever their folder, without empty lines', async () => {
   const folder = await mkdtemp(path.join(tmpdir(), 'parts-'));
   const [own, shared] = [path.join(folder, 'own'), path.join(folder, 'a-shared')];
   try {
@@ -235,7 +170,7 @@ test('the parts of a script are joined in the byte order of their names, whateve
       'own/README.md': 'no part\n',
     };
     for (const [name, text] of Object.entries(parts)) await writeFile(path.join(folder, name), text);
-    expect(joinParts(shared, own)).toBe('#!/bin/bash\n# why\n\nlate() {\n:\n:\n}\n\nearly\n\nmain\n');
+    expect(joinParts(shared, own)).toBe('#!/bin/bash\n# why\nlate() {\n:\n:\n}\nearly\nmain\n');
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -1,7 +1,7 @@
 // What an install promises, each promise once. What it does in every single case is in tests/long.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chmod, copyFile, mkdir, readdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, copyFile, mkdir, readdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -432,6 +432,13 @@ describe('what the agent hands over', () => {
     ['SSM_VerifyName', 'a..b'],
     ['SSM_VerifyProtocol', 'http'],
     ['SSM_KeyGroup', '0'],
+    // The limits to names hold for the bundle, too.
+    ['SSM_SecretArn', SECRET.replace('/web/', '/payments/')],
+    ['SSM_SecretArn', SECRET.replace('/web/', '/web-2/')],
+    ['SSM_SecretArn', SECRET.replace('/web/', '/web/payments/')],
+    ['SSM_SecretArn', SECRET.replace(DEPLOYMENT, 'f'.repeat(24))],
+    ['SSM_SecretArn', SECRET.slice(0, -1)],
+    ['SSM_SecretArn', `${SECRET}x`],
   ])('%s=%j is refused by name', async (name, value) => {
     const { result } = await node.run({ [name]: value });
     expect(result).toMatchObject({ ExitCode: 11, Error: expect.stringContaining(name.slice(4)) });
@@ -459,6 +466,127 @@ describe('what the agent hands over', () => {
     expect((await node.run({ ...(await node.offer(first)), ...names })).result.ExitCode).toBe(11);
     const right = { ...names, SSM_SecretArn: of(`acm-export/a.b/${DEPLOYMENT}-AbCdEf`) };
     expect((await node.run({ ...(await node.offer(first)), ...right })).result.ExitCode).toBe(0);
+  });
+});
+
+describe("the server's own list of names", () => {
+  const list = () => node.path('etc/acm-export/allowed-names');
+  const write = async (text: string) => {
+    await mkdir(path.dirname(list()), { recursive: true });
+    await writeFile(list(), text);
+  };
+  const untouched = async () => {
+    expect(await node.told('aws')).toEqual([]);
+    expect(existsSync(node.base())).toBe(false);
+    expect(existsSync(node.path('run/acm-export'))).toBe(false);
+  };
+
+  test.each([
+    ['the name', 'web\n'],
+    ['its beginning and a star', 'we*\n'],
+    ['the whole name and a star', 'web*\n'],
+    ['a star', '*\n'],
+    ['the name behind others, remarks and empty lines', '# of the web team\n\napi\n  web  # ours\n\t\n'],
+    ['the name without an end of its line', 'api\nweb'],
+    ['lines that end as on Windows', 'api\r\nweb\r\n'],
+  ])('%s: it is installed', async (_, text) => {
+    await write(text);
+    expect((await node.install(first)).result).toMatchObject({ Outcome: 'installed' });
+  });
+
+  test.each([
+    ['another name', 'api\n'],
+    ['a name that begins like it', 'web-1\n'],
+    ['a name that it begins with', 'we\n'],
+    ['a name that it ends with', 'eb\n'],
+    ['the name in other letters', 'Web\nWEB*\n'],
+    ['a name that a dot would stand for in a pattern', 'w.b\n'],
+    ['a longer beginning', 'web-*\n'],
+    ['a remark with the name', '#web\napi # web\n'],
+    ['nothing', ''],
+    ['remarks alone', '# none\n\n'],
+  ])('%s: nothing is read or changed, and it says whose rule that is', async (_, text) => {
+    await write(text);
+    const { result } = await node.run(await node.offer(first));
+    expect(result).toMatchObject({ Outcome: 'failed', ExitCode: 37, Step: 'check-allowed-names' });
+    expect(result.Error).toBe(
+      `the server's own ${list()} does not allow web: the administrator of the server may add it`,
+    );
+    await untouched();
+  });
+
+  test.each([
+    ['a star in the middle', 'web\nw*b\n'],
+    ['two names in a line', 'web api\n'],
+    ['a comma', 'web,api\n'],
+    ['a path', 'web\n../api\n'],
+    ['a character class', 'web\n[a-z]*\n'],
+    ['a negation, which is none here', 'web\n!api\n'],
+    ['a line in the middle that is none, before the name', 'a b\nweb\n'],
+  ])('a line that is no name (%s) makes the whole list count for nothing', async (_, text) => {
+    await write(text);
+    const { result } = await node.run(await node.offer(first));
+    expect(result).toMatchObject({
+      ExitCode: 37,
+      Error: `the server's own ${list()} has a line that is no name`,
+    });
+    await untouched();
+  });
+
+  const mistrusted: [string, () => Promise<unknown>][] = [
+    ['others may write to the file', () => chmod(list(), 0o666)],
+    ['its group may write to the file', () => chmod(list(), 0o664)],
+    ['others may write to its folder', () => chmod(path.dirname(list()), 0o777)],
+    [
+      'it is a link',
+      async () => {
+        await copyFile(list(), `${list()}.real`);
+        await rm(list());
+        await symlink(`${list()}.real`, list());
+      },
+    ],
+    [
+      'it is a link that leads nowhere',
+      async () => {
+        await rm(list());
+        await symlink('/nowhere', list());
+      },
+    ],
+    [
+      'it is a folder',
+      async () => {
+        await rm(list());
+        await mkdir(list());
+      },
+    ],
+  ];
+  test.each(mistrusted)('%s: it is refused, and not ignored', async (_, change) => {
+    await write('web\n');
+    await change();
+    const { result } = await node.run(await node.offer(first));
+    expect(result).toMatchObject({
+      ExitCode: 37,
+      Error: `the server's own ${list()} is no file that only root can write to`,
+    });
+    await untouched();
+  });
+
+  needs('root')('it belongs to another user: it is refused, and not ignored', async () => {
+    await write('web\n');
+    await chown(list(), 65534, 65534);
+    expect((await node.run(await node.offer(first))).result).toMatchObject({ ExitCode: 37 });
+    await untouched();
+  });
+
+  test('what is installed stays as it is once its name is taken off the list', async () => {
+    await node.install(first);
+    await write('api\n');
+    const before = await node.files();
+    expect((await node.run(await node.offer(second, 2))).result).toMatchObject({ ExitCode: 37 });
+    // Also where there would be nothing to do.
+    expect((await node.run(await node.offer(first, 3))).result).toMatchObject({ ExitCode: 37 });
+    expect(await node.files()).toEqual(before);
+    expect(await node.told('aws')).toHaveLength(1);
   });
 });
 

@@ -174,7 +174,7 @@ describe.each(['ExportCertificate', 'StartInstallation', 'CheckInstallation'] as
     },
   );
 
-  test.each(['CertificateNotDeployable', 'TargetNotPrepared', 'TypeError'])(
+  test.each(['CertificateNotDeployable', 'TargetNotPrepared', 'NotAllowedByOwner', 'TypeError'])(
     'is not repeated after %s: the execution fails under that name',
     async (fault) => {
       const { calls, error } = await run({ [name]: [named(fault, 'what to do')] });

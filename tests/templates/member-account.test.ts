@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { evaluate, type Principal } from 'local-cloud/iam';
+import { evaluate, type PolicyDocument, type Principal } from 'local-cloud/iam';
 import type { Deployed } from 'local-cloud/templates';
 import {
   CENTRAL,
@@ -11,6 +11,7 @@ import {
   policiesOf,
   resourceOf,
   resourcesOf,
+  statementsOf,
   writtenTemplate,
 } from './stacks.ts';
 
@@ -539,6 +540,157 @@ describe('a central stack of the first edition (69d6b04), against a member stack
     expect(assumes(role, member, 'RolloutRole', named(visitor))).toBe(true);
     const session = sessionOf(member, visitor, 'RolloutRole');
     expect(calls.filter((call) => !may(session, call))).toEqual([]);
+  });
+});
+
+describe('what the owner of an account allows', () => {
+  const ID = '0123456789abcdef01234567';
+  const secret = (name: string) => `arn:aws:secretsmanager:${MEMBER.region}:${MEMBER.account}:secret:${name}`;
+  const writing: [action: string, context: Record<string, string | string[]>][] = [
+    ['CreateSecret', { 'aws:TagKeys': ['acm-export', 'acm-export:deployment-id'] }],
+    ['TagResource', { 'aws:TagKeys': ['acm-export'] }],
+    ['PutResourcePolicy', { 'secretsmanager:BlockPublicPolicy': 'true' }],
+    ['PutSecretValue', {}],
+    ['UpdateSecretVersionStage', {}],
+    ['RestoreSecret', {}],
+  ];
+  /** Whether a role of a stack with these lists may. */
+  function mayIn(parameters: Record<string, string>) {
+    const stack = memberStack(parameters);
+    const managed = new Map(
+      resourcesOf(stack, 'AWS::IAM::ManagedPolicy').map(([, { physicalId, properties }]) => [
+        physicalId,
+        documentOf(properties.PolicyDocument),
+      ]),
+    );
+    const writers = resourcesOf(stack, 'AWS::IAM::Role').map(
+      ([, role]): Principal => ({
+        account: MEMBER.account,
+        arn: role.arn ?? '',
+        tags: {},
+        identityPolicies: [
+          ...policiesOf(role),
+          ...(role.properties.ManagedPolicyArns ?? []).map(
+            (arn: string) => managed.get(arn) as PolicyDocument,
+          ),
+        ],
+      }),
+    );
+    return (action: string, name: string, context: Record<string, string | string[]> = {}) =>
+      writers.some(
+        (writer) =>
+          evaluate(writer, {
+            action: `secretsmanager:${action}`,
+            resource: secret(name),
+            context,
+            resourceAccount: MEMBER.account,
+          }).allowed,
+      );
+  }
+  const narrowed = mayIn({ AllowedCertNames: 'web-*,api.example.com' });
+
+  test.each(writing)('%s works on a bundle of an allowed name', (action, context) => {
+    for (const name of ['web-1', 'web-', 'api.example.com']) {
+      expect(narrowed(action, `acm-export/${name}/${ID}-AbCdEf`, context)).toBe(true);
+      expect(narrowed(action, `acm-export/${name}/${ID}`, context)).toBe(true);
+    }
+  });
+
+  test.each(writing)('%s is denied to every role on a bundle of any other name', (action, context) => {
+    const others = [
+      ...['payments', 'web', 'webs', 'xweb-1', 'Web-1', 'WEB-1', 'we', 'api', 'api.example.com2'],
+      ...[
+        'api.example.co',
+        'apixexample.com',
+        'API.example.com',
+        'payments/web-1',
+        'payments/api.example.com',
+      ],
+      ...['x-api.example.com', '*', 'web*'],
+    ].map((name) => `acm-export/${name}/${ID}`);
+    // A name without a folder, on which six characters follow.
+    others.push('acm-export/web', 'acm-export/api.example.com', 'acm-export/payments');
+    const allowed = others
+      .flatMap((name) => [name, `${name}-AbCdEf`])
+      .filter((name) => narrowed(action, name, context));
+    expect(allowed).toEqual([]);
+    // All of it is denied by the owner's list, and by nothing else.
+    const byAll = mayIn({});
+    expect(others.filter((name) => !byAll(action, name, context))).toEqual([]);
+  });
+
+  test('what was delivered before can be looked at and taken away', () => {
+    const recoverable = { 'secretsmanager:RecoveryWindowInDays': '7' };
+    expect(narrowed('DescribeSecret', `acm-export/payments/${ID}-AbCdEf`)).toBe(true);
+    expect(narrowed('DeleteSecret', `acm-export/payments/${ID}-AbCdEf`, recoverable)).toBe(true);
+  });
+
+  test('passphrases are made whatever the names are: that has no resource', () => {
+    const role = resourceOf(memberStack({ AllowedCertNames: 'web' }), 'BundleWriterRole');
+    const decision = evaluate(
+      {
+        account: MEMBER.account,
+        arn: role.arn ?? '',
+        tags: {},
+        identityPolicies: policiesOf(role),
+      },
+      {
+        action: 'secretsmanager:GetRandomPassword',
+        resource: '*',
+        context: {},
+        resourceAccount: MEMBER.account,
+      },
+    );
+    expect(decision.allowed).toBe(true);
+  });
+
+  const limitsOf = (parameters: Record<string, string>) =>
+    statementsOf(memberStack(parameters))
+      .map(({ statement }) => statement)
+      .filter(({ Sid }) => Sid === 'OnlyAllowedCertNames');
+
+  test.each(Array.from({ length: 10 }, (_, index) => index + 1))(
+    'a list of %i entries has the bundles of these entries, and no others',
+    (count) => {
+      const entries = Array.from({ length: count }, (_, index) => `name-${index}*`);
+      const [limit, ...more] = limitsOf({ AllowedCertNames: entries.join(',') });
+      expect(more).toEqual([]);
+      expect(new Set([limit?.NotResource].flat())).toEqual(
+        new Set(entries.map((entry) => secret(`acm-export/${entry}/*`))),
+      );
+    },
+  );
+
+  test('where all is allowed nothing is denied', () => {
+    expect(limitsOf({})).toEqual([]);
+    expect(limitsOf({ AllowedServices: 'nginx' })).toEqual([]);
+  });
+
+  test('policies keep below what IAM takes (IAM User Guide, quotas): 10,240 characters inline, 6,144 managed, 2,048 of trust', () => {
+    const region = 'ap-northeast-1';
+    const stack = memberStack(
+      {
+        Prefix: 'x'.repeat(20),
+        ExternalId: 'x'.repeat(128),
+        CentralRegion: region,
+        TargetTagKey1: 'k'.repeat(128),
+        TargetTagKey2: 'k'.repeat(128),
+        TargetTagKey3: 'k'.repeat(128),
+        AllowedCertNames: 'n'.repeat(64),
+      },
+      { ...MEMBER, region },
+    );
+    const lengthOf = (policy: unknown) => JSON.stringify(policy).length;
+    for (const [id, role] of resourcesOf(stack, 'AWS::IAM::Role')) {
+      const size = policiesOf(role).reduce((sum, policy) => sum + lengthOf(policy), 0);
+      expect([id, size < 10_240]).toEqual([id, true]);
+      const trust = lengthOf(role.properties.AssumeRolePolicyDocument);
+      // Names of the partitions for governments are seven characters longer, in twelve ARNs.
+      expect([id, trust < 2048 - 7 * 12]).toEqual([id, true]);
+    }
+    for (const [id, { properties }] of resourcesOf(stack, 'AWS::IAM::ManagedPolicy')) {
+      expect([id, lengthOf(documentOf(properties.PolicyDocument)) < 6144]).toEqual([id, true]);
+    }
   });
 });
 

@@ -493,7 +493,7 @@ function resourcesOf(services: Services): ResourceState {
     },
     nodesByTag: (account, region, key, values) =>
       managedNodes.byTag(account, region, key, values).map((node) => managedNodes.state(node)),
-    document: (account, region, name) => services.ssmDocuments.state(account, region, name),
+    document: (account, region, name, version) => services.ssmDocuments.state(account, region, name, version),
     automationExecution: (account, region, id) => services.automation.state(account, region, id),
     role: (arn) => services.sts.state(arn),
     roleNamed: (account, name) => services.iam.state(account, name),

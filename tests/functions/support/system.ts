@@ -21,6 +21,7 @@ import type { Clients } from '../../../functions/runtime/clients.ts';
 import { createCloud, type WorldOptions } from '../../../local/cloud.ts';
 import { ComposedFunctions, type FunctionName } from '../../../local/composed-functions.ts';
 import { ScriptedNode } from '../../../local/scripted-node.ts';
+import { updateStack } from '../../support/update-stack.ts';
 import { ServiceView } from './service-view.ts';
 
 export { awsError } from './service-view.ts';
@@ -61,6 +62,16 @@ export const stack = stackOf('template.yaml', CENTRAL, REGION, {
   TargetTagKeys: 'acm-export,tier',
   SecretReaderRoles: 'ecs-execution,team-*',
 });
+
+const memberStackOf = (account: string, region: string, parameters: Record<string, string> = {}) =>
+  stackOf('member-account.yaml', account, region, {
+    CentralAccountId: CENTRAL,
+    CentralRegion: REGION,
+    TargetTagKey1: 'acm-export',
+    TargetTagKey2: 'tier',
+    TargetTagKey3: 'tier=x',
+    ...parameters,
+  });
 
 const authority = CertificateAuthority.create(new Date(START));
 
@@ -271,17 +282,13 @@ export class System {
   }
 
   /** Deploys the member stack in an account and Region. */
-  async addMember(account: string, region = REGION, parameters: Record<string, string> = {}): Promise<void> {
-    await this.cloud.deploy(
-      stackOf('member-account.yaml', account, region, {
-        CentralAccountId: CENTRAL,
-        CentralRegion: REGION,
-        TargetTagKey1: 'acm-export',
-        TargetTagKey2: 'tier',
-        TargetTagKey3: 'tier=x',
-        ...parameters,
-      }),
-    );
+  async addMember(account: string, region = REGION): Promise<void> {
+    await this.cloud.deploy(memberStackOf(account, region));
+  }
+
+  /** The owner of the member account updates the parameters of its stack; what is left out has its default. */
+  updateMember(parameters: Record<string, string>, account = MEMBER, region = REGION): void {
+    updateStack(this.cloud, memberStackOf(account, region, parameters));
   }
 
   /** Makes a role that has no policy, or these. */

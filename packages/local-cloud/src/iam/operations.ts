@@ -19,7 +19,7 @@ export interface ResourceState {
   node(account: string, region: string, nodeId: string): TaggedState | undefined;
   /** Nodes whose tag `key` has one of the values. */
   nodesByTag(account: string, region: string, key: string, values: string[]): TaggedState[];
-  document(account: string, region: string, nameOrArn: string): DocumentState | undefined;
+  document(account: string, region: string, nameOrArn: string, version?: string): DocumentState | undefined;
   automationExecution(account: string, region: string, id: string): AutomationExecutionState | undefined;
   role(arn: string): RoleState | undefined;
   roleNamed(account: string, name: string): RoleState | undefined;
@@ -347,7 +347,9 @@ const ssmRows: OperationRow[] = [
     checks: (input, caller, state) => {
       if (input.TargetLocations) throw new NotModelled('StartAutomationExecution with TargetLocations');
       const action = 'ssm:StartAutomationExecution';
-      const document = state.document(caller.account, caller.region, input.DocumentName);
+      // The role to pass is that of the version which is started.
+      const { DocumentName, DocumentVersion } = input;
+      const document = state.document(caller.account, caller.region, DocumentName, DocumentVersion);
       const tags = requestTagsOf(input.Tags);
       const execution = arnOf(caller, 'ssm', 'automation-execution/*');
       const role = passedRole(document, input.Parameters);

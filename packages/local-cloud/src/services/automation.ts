@@ -6,7 +6,6 @@ import { type Caller, type Kernel, type Operations, Regional, ServiceError } fro
 import {
   type Choice,
   type DocumentStep,
-  isKnownVersion,
   isTooLarge,
   parameterFault,
   type SsmDocument,
@@ -133,17 +132,18 @@ export class Automation {
       'AlarmConfiguration',
     ].find((member) => input[member] !== undefined);
     if (unknown) throw new ServiceError('InvalidTarget', `The local cloud does not model ${unknown}.`);
-    const document = this.#documents.find(account, region, input.DocumentName ?? '');
-    if (document?.type !== 'Automation') {
+    const { DocumentName = '', DocumentVersion } = input;
+    if (this.#documents.find(account, region, DocumentName)?.type !== 'Automation') {
       throw new ServiceError(
         'AutomationDefinitionNotFoundException',
-        `Document ${input.DocumentName} was not found.`,
+        `Document ${DocumentName} was not found.`,
       );
     }
-    if (!isKnownVersion(input.DocumentVersion)) {
+    const document = this.#documents.find(account, region, DocumentName, DocumentVersion);
+    if (!document) {
       throw new ServiceError(
         'AutomationDefinitionVersionNotFoundException',
-        `Version ${input.DocumentVersion} was not found.`,
+        `Version ${DocumentVersion} was not found.`,
       );
     }
     const parameters: Record<string, string[]> = input.Parameters ?? {};
@@ -421,7 +421,7 @@ function describe(execution: Execution, { showsEveryOutput, mostSteps }: Automat
   return {
     AutomationExecutionId: execution.id,
     DocumentName: execution.document.name,
-    DocumentVersion: '1',
+    DocumentVersion: execution.document.version,
     ExecutionStartTime: execution.startedAt,
     ExecutionEndTime: execution.endedAt,
     AutomationExecutionStatus: execution.status,

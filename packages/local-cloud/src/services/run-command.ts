@@ -4,13 +4,7 @@ import { kept, runCommandDocument } from '../node/agent.ts';
 import type { CommandInvocation } from '../node/types.ts';
 import { binFolderOf, type ManagedNode, type ManagedNodes } from './managed-nodes.ts';
 import { type Caller, type Kernel, type Operations, page, Regional, ServiceError } from './service.ts';
-import {
-  isKnownVersion,
-  isTooLarge,
-  parameterFault,
-  type SsmDocument,
-  type SsmDocuments,
-} from './ssm-documents.ts';
+import { isTooLarge, parameterFault, type SsmDocument, type SsmDocuments } from './ssm-documents.ts';
 
 const DEFAULT_MAX_CONCURRENCY = '50';
 const DEFAULT_MAX_ERRORS = '0';
@@ -99,11 +93,11 @@ export class RunCommand {
 
   // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
   #sendCommand(input: any, { account, region, source }: Caller) {
-    const document = this.#documents.find(account, region, input.DocumentName ?? '');
-    if (document?.type !== 'Command')
-      throw new ServiceError('InvalidDocument', `Document with name ${input.DocumentName} does not exist.`);
-    if (!isKnownVersion(input.DocumentVersion))
-      throw new ServiceError('InvalidDocumentVersion', 'The document version does not exist.');
+    const { DocumentName = '', DocumentVersion } = input;
+    if (this.#documents.find(account, region, DocumentName)?.type !== 'Command')
+      throw new ServiceError('InvalidDocument', `Document with name ${DocumentName} does not exist.`);
+    const document = this.#documents.find(account, region, DocumentName, DocumentVersion);
+    if (!document) throw new ServiceError('InvalidDocumentVersion', 'The document version does not exist.');
     const instanceIds: string[] = input.InstanceIds ?? [];
     const targets: Command['targets'] = input.Targets ?? [];
     const maxConcurrency = input.MaxConcurrency ?? DEFAULT_MAX_CONCURRENCY;
@@ -336,7 +330,7 @@ export class RunCommand {
         InstanceName: invocation.node.spec.id,
         Comment: command.comment,
         DocumentName: command.document.name,
-        DocumentVersion: '1',
+        DocumentVersion: command.document.version,
         RequestedDateTime: command.requestedAt,
         Status: invocation.status,
         StatusDetails: invocation.statusDetails,
@@ -362,7 +356,7 @@ export class RunCommand {
       InstanceId,
       Comment: command.comment,
       DocumentName: command.document.name,
-      DocumentVersion: '1',
+      DocumentVersion: command.document.version,
       PluginName: step?.name,
       ResponseCode: invocation.responseCode,
       // "If the plugin hasn't started to run, the string is empty."
@@ -415,7 +409,7 @@ function describe(command: Command) {
   return {
     CommandId: command.id,
     DocumentName: command.document.name,
-    DocumentVersion: '1',
+    DocumentVersion: command.document.version,
     Comment: command.comment,
     ExpiresAfter: new Date(command.requestedAt.getTime() + totalSeconds(command) * 1000),
     Parameters: command.parameters,

@@ -18,6 +18,8 @@ export interface SsmDocument {
   content: DocumentContent;
   /** Size of the content. */
   bytes: number;
+  /** `1` when it was created, one more with each update. */
+  version: string;
   tags: Record<string, string>;
 }
 
@@ -67,10 +69,14 @@ const knownStepFields: Record<string, string[]> = {
   'aws:branch': ['name', 'action', 'description', 'isEnd', 'inputs'],
 };
 
-/** SSM documents of an account and Region; one version of each. */
+/**
+ * SSM documents of an account and Region, with all their versions. A document that is created again gets a new version,
+ * which becomes the default one; the earlier ones can still be named (AWS::SSM::Document, UpdateMethod NewVersion;
+ * Systems Manager User Guide, "SSM document schema features": "DocumentVersion").
+ */
 export class SsmDocuments {
   readonly #kernel: Kernel;
-  readonly #documents = new Regional(() => new Map<string, SsmDocument>());
+  readonly #documents = new Regional(() => new Map<string, SsmDocument[]>());
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
@@ -93,14 +99,16 @@ export class SsmDocuments {
     else if (content.schemaVersion !== '2.2')
       throw new NotModelled(`Command document schema ${content.schemaVersion}`);
     else checkAreStrings(content.parameters ?? {});
+    const versions = this.#documents.of(account, region).get(document.name) ?? [];
     const created: SsmDocument = {
       ...document,
       content,
       bytes,
+      version: String(versions.length + 1),
       tags: document.tags ?? {},
       arn: `arn:${this.#kernel.partition}:ssm:${region}:${account}:document/${document.name}`,
     };
-    this.#documents.of(account, region).set(document.name, created);
+    this.#documents.of(account, region).set(document.name, [...versions, created]);
     return created;
   }
 
@@ -108,25 +116,27 @@ export class SsmDocuments {
     this.#documents.of(account, region).delete(name);
   }
 
-  /** By name or ARN. Shared documents of other accounts are not modelled: they are not found. */
-  find(account: string, region: string, nameOrArn: string): SsmDocument | undefined {
+  /**
+   * By name or ARN, the default version unless one is named. Shared documents of other accounts are not modelled: they are
+   * not found.
+   *
+   * @param version `$DEFAULT`, `$LATEST` or a number (API reference of StartAutomationExecution and SendCommand).
+   */
+  find(account: string, region: string, nameOrArn: string, version = '$DEFAULT'): SsmDocument | undefined {
     const arn = parseArn(nameOrArn);
     if (arn && (arn.account !== account || arn.region !== region)) return undefined;
     const name = arn ? arn.resource.replace(/^document\//, '') : nameOrArn;
-    return this.#documents.of(account, region).get(name);
+    const versions = this.#documents.of(account, region).get(name);
+    const isLatest = version === '$DEFAULT' || version === '$LATEST';
+    return isLatest ? versions?.at(-1) : versions?.find((one) => one.version === version);
   }
 
-  state(account: string, region: string, nameOrArn: string): DocumentState | undefined {
-    const document = this.find(account, region, nameOrArn);
+  state(account: string, region: string, nameOrArn: string, version?: string): DocumentState | undefined {
+    const document = this.find(account, region, nameOrArn, version);
     if (!document) return undefined;
     const { arn, tags, type, content } = document;
     return { arn, tags, type, ...(content.assumeRole ? { assumeRole: content.assumeRole } : {}) };
   }
-}
-
-/** "Valid versions: $DEFAULT, $LATEST, a number"; there is one version of each document here. */
-export function isKnownVersion(version: string | undefined): boolean {
-  return version === undefined || ['$DEFAULT', '$LATEST', '1'].includes(version);
 }
 
 export function isTooLarge({ bytes }: SsmDocument, parameters: object): boolean {

@@ -552,6 +552,68 @@ describe('an automation', () => {
     });
   });
 
+  describe('of which there are two versions, the later one narrower', () => {
+    const narrow = (pattern: string) => {
+      const content = runbook([
+        step('Canary', { InstanceIds: ['{{ Canary }}'], Parameters: { Word: '{{ Word }}' } }),
+      ]);
+      const Word = { type: 'String', default: '', allowedPattern: pattern };
+      return { ...content, parameters: { ...content.parameters, Word } };
+    };
+    const command = (pattern: string) => {
+      const content = runScript('echo "word: $SSM_Word"');
+      const parameters = { Word: { ...word, allowedPattern: pattern } };
+      cloud().services.ssmDocuments.create(ACCOUNT, REGION, {
+        name: 'run',
+        type: 'Command',
+        content: { ...content, parameters },
+      });
+    };
+    let given: StartAutomationExecutionCommandInput['Parameters'];
+    const startVersion = (DocumentVersion: string | undefined, Word: string) =>
+      start({ DocumentName: 'narrowed', DocumentVersion, Parameters: { ...given, Word: [Word] } });
+
+    beforeAll(async () => {
+      create('narrowed', narrow('^[a-z]{0,9}$'));
+      create('narrowed', narrow('^(a|b)?$'));
+      const [group, [canary]] = await nodes(1);
+      given = parameters(canary, group);
+    });
+
+    test.each([undefined, '$DEFAULT', '$LATEST', '2'])('the later one is %s', async (version) => {
+      await expect(startVersion(version, 'word')).rejects.toMatchObject({
+        name: 'InvalidAutomationExecutionParametersException',
+        message: expect.stringContaining('Word'),
+      });
+      const id = await startVersion(version, 'a');
+      expect(await finished(id)).toMatchObject({
+        AutomationExecutionStatus: 'Success',
+        DocumentVersion: '2',
+      });
+    });
+
+    test('the earlier one can be named, and no other', async () => {
+      const id = await startVersion('1', 'word');
+      expect(await finished(id)).toMatchObject({
+        AutomationExecutionStatus: 'Success',
+        DocumentVersion: '1',
+      });
+      await expect(startVersion('3', 'a')).rejects.toMatchObject({
+        name: 'AutomationDefinitionVersionNotFoundException',
+      });
+    });
+
+    test('what a runbook sends is held against the later version of the command document', async () => {
+      command('^(a|b)?$');
+      const found = await finished(await startVersion('1', 'word'));
+      command(word.allowedPattern);
+      expect(found).toMatchObject({
+        AutomationExecutionStatus: 'Failed',
+        FailureMessage: expect.stringMatching(/Word does not match .*InvalidParameters/),
+      });
+    });
+  });
+
   const branchWith = (inputs: object, more: object = {}) => [
     { name: 'Which', action: 'aws:branch', inputs, ...more },
     ...steps,
