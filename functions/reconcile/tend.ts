@@ -21,6 +21,7 @@ const IN_SLOTS: ReadonlySet<Reason> = new Set<Reason>([
   'renewed',
   'failed',
   'untouched',
+  'refused',
   'drifted',
   'unbundled',
 ]);
