@@ -499,7 +499,7 @@ test('a certificate whose owner takes the name back is not exported again', asyn
 
 test('when a key is compromised its certificate is replaced on every server and revoked, by calls of this system', async () => {
   const { site, certificateArn: old } = flows;
-  // Its role is not what its tag says: it would hold up the others.
+  // Its role is not what its tag says: it would leave the deployment degraded.
   await scene.untaggedNode.terminate();
   const deployed = async (arn: string) => {
     const answer = await callApi(site, 'GET', `/deployments?CertificateArn=${encodeURIComponent(arn)}`);
