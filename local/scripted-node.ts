@@ -1,5 +1,6 @@
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import type { AgentAnswer, Cloud, CloudNode, NodeAgent } from 'local-cloud';
+import { OWN_FAULTS } from '../functions/domain/exit-codes.ts';
 import { INSTALL_OPTIONS } from '../functions/domain/order.ts';
 
 export interface Installed {
@@ -30,6 +31,10 @@ const OLDER = { Serial: '0a', NotAfter: '2026-01-01T00:00:00Z' };
 const FOREIGN = { Serial: '0f', NotAfter: '2030-01-01T00:00:00Z' };
 const NONE = { Serial: '-', NotAfter: '-' };
 
+/** Exit codes of the install script. */
+const BUNDLE_DENIED = 20;
+const KEY_MISMATCH = 44;
+
 const isOfPort = (drift: Drift | undefined): boolean =>
   drift !== undefined && ['foreign', 'silent', 'closed', 'no-tls'].includes(drift);
 
@@ -41,6 +46,8 @@ interface Scripted {
   platform?: 'Linux' | 'Windows';
   agent?: string;
   behaviour?: 'installs' | 'failed' | 'rolled-back' | 'silent';
+  /** With which exit code it fails. Default: that key and certificate differ. */
+  exitCode?: number;
   note?: string;
 }
 
@@ -49,6 +56,8 @@ export class ScriptedNode {
   readonly NodeId: string;
   /** What an install does here; `silent` prints no result line. */
   behaviour: NonNullable<Scripted['behaviour']>;
+  /** With which exit code it fails, unless it cannot read the bundle. */
+  exitCode: number;
   /** What the script says with every result. */
   note: string | undefined;
   /** The last install. */
@@ -65,9 +74,14 @@ export class ScriptedNode {
   readonly #cloud: Cloud;
   readonly #node: CloudNode;
 
-  private constructor(cloud: Cloud, node: CloudNode, { behaviour = 'installs', note }: Scripted) {
+  private constructor(
+    cloud: Cloud,
+    node: CloudNode,
+    { behaviour = 'installs', exitCode = KEY_MISMATCH, note }: Scripted,
+  ) {
     this.NodeId = node.id;
     this.behaviour = behaviour;
+    this.exitCode = exitCode;
     this.note = note;
     this.#cloud = cloud;
     this.#node = node;
@@ -118,6 +132,11 @@ export class ScriptedNode {
     this.#node.setRoleTags(tags);
   }
 
+  /** Of its role alone: without the node's tag it cannot read the bundle. */
+  set roleTags(tags: Record<string, string>) {
+    this.#node.setRoleTags(tags);
+  }
+
   set agent(version: string) {
     this.#node.spec.agentVersion = version;
   }
@@ -165,19 +184,22 @@ export class ScriptedNode {
       if (Outcome === 'installed') this.drift.delete(CertName);
     }
     const asksPort = VerifyPort !== '0' && (Outcome === 'installed' || Heal === 'true');
+    const ExitCode = succeeded ? 0 : bundle ? this.exitCode : BUNDLE_DENIED;
+    const said = bundle
+      ? { Step: 'verify-pair', Error: `${this.NodeId} is broken` }
+      : { Step: 'read-bundle', Error: `the role of ${this.NodeId} may not read the bundle` };
+    const isOwn = Outcome === 'failed' && ExitCode in OWN_FAULTS;
     const line = {
       Outcome: dryRun && succeeded ? 'dry-run-passed' : Outcome,
-      ExitCode: succeeded ? 0 : 14,
+      ExitCode,
       DeploymentId,
       RolloutNumber: number,
-      ...(succeeded
-        ? { Serial, VersionId, Seen: asksPort ? 'port' : 'files' }
-        : { Step: 'verify-pair', Error: `${this.NodeId} is broken` }),
+      ...(succeeded ? { Serial, VersionId, Seen: asksPort ? 'port' : 'files' } : said),
       ...(this.note ? { Note: this.note } : {}),
     };
     return {
       stdout: Outcome === 'silent' ? '' : `${JSON.stringify(line)}\n`,
-      exitCode: succeeded ? 0 : 1,
+      exitCode: succeeded || (isOwn && (dryRun || parameters.AfterCanary === 'true')) ? 0 : ExitCode,
     };
   }
 

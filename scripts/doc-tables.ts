@@ -44,7 +44,11 @@ function valuesOf({ enum: values = [], description = '' }: OptionSchema): string
   return isSaid ? '' : ` One of ${values.map((value) => `\`${value}\``).join(', ')}.`;
 }
 
-const HEADINGS = { means: 'Means', todo: 'Look at, and do' };
+const HEADINGS = { own: 'Whose', means: 'Means', todo: 'Look at, and do' };
+
+function cellOf(exit: ExitCode, column: keyof typeof HEADINGS): string {
+  return column === 'own' ? (exit.own ? "the node's own" : '–') : exit[column];
+}
 
 export function exitCodeTable(
   codes: ExitCode[],
@@ -55,7 +59,7 @@ export function exitCodeTable(
     row('Code', 'Fault', ...columns.map((column) => HEADINGS[column])),
     row('---', '---', ...columns.map(() => '---')),
     ...codes.map((exit) =>
-      row(exit.code, `\`${exit.fault}\``, ...columns.map((column) => inWordsOf(exit[column], word))),
+      row(exit.code, `\`${exit.fault}\``, ...columns.map((column) => inWordsOf(cellOf(exit, column), word))),
     ),
   ].join('\n');
 }

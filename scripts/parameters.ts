@@ -46,15 +46,26 @@ const OF_ROLLOUT: NodeParameter[] = [
   { name: 'CorrelationId', pattern: PATTERNS.CorrelationId },
 ];
 
-/** What a single run does, whatever its order says. */
-const OF_RUN: NodeParameter[] = ['DryRun', 'Heal'].map((name) => ({
+/**
+ * What a single run does, whatever its order says. AfterCanary is a constant in the steps of the fleet document that follow
+ * the canary: where it is not given, a fault of the node itself counts as any other.
+ */
+const OF_RUN: NodeParameter[] = ['DryRun', 'Heal', 'AfterCanary'].map((name) => ({
   name,
   pattern: '(true|false)',
   default: 'false',
 }));
 
-/** What the result line says, also where no parameter was taken yet: 03-state.sh sets these. */
-const REPORTED = ['CorrelationId', 'CertName', 'DeploymentId', 'RolloutNumber', 'VersionId', 'DryRun'];
+/** What the end of the script needs, also where no parameter was taken yet: 03-state.sh sets these. */
+const NEEDED_AT_END = [
+  'CorrelationId',
+  'CertName',
+  'DeploymentId',
+  'RolloutNumber',
+  'VersionId',
+  'DryRun',
+  'AfterCanary',
+];
 
 /** Options that the first edition knew, in the order in which it noted them on nodes. */
 const OF_FIRST_EDITION = ['ReloadServices', 'VerifyPort', 'KeyFormat', 'ExtraFormats', 'KeyMode', 'KeyGroup'];
@@ -138,6 +149,8 @@ export function variablesOf(parameters: NodeParameter[]): Record<string, string>
 export interface ExitCode {
   code: number;
   fault: string;
+  /** The cause lies in the node alone, and nothing was changed. */
+  own?: boolean;
   means: string;
   todo: string;
 }
@@ -155,10 +168,12 @@ export function scriptPart(parameters = nodeParameters(), codes = exitCodes): st
 declare -rA EXIT_CODE=(
 ${codes.map(({ fault, code }) => `  [${fault}]=${code}`).join('\n')}
 )
+# Whose cause lies in this node alone, with nothing changed.
+declare -r OWN_FAULTS=' ${codes.flatMap(({ code, own }) => (own ? [code] : [])).join(' ')} '
 
 declare ${parameters
     .map(({ name }) => name)
-    .filter((name) => !REPORTED.includes(name))
+    .filter((name) => !NEEDED_AT_END.includes(name))
     .join(' ')}
 take_parameters() {
 ${parameters.flatMap(linesOf).join('\n')}
@@ -168,6 +183,18 @@ ${parameters.flatMap(linesOf).join('\n')}
 note_options() {
   options="${OF_FIRST_EDITION.map((name) => `$${name}`).join('|')}${later.map((name) => `\${${name}:+|${name}=$${name}}`).join('')}"
 }
+`;
+}
+
+/** The part of the functions that is written from exit-codes.yaml. */
+export function functionsPart(codes = exitCodes): string {
+  const own = codes.filter((exit) => exit.own);
+  return `// \`make render\` writes this file, from ssm-documents/exit-codes.yaml.
+
+/** Exit codes of the install script whose cause lies in the node alone, with nothing changed there, and their names. */
+export const OWN_FAULTS: Readonly<Record<number, string>> = {
+${own.map(({ code, fault }) => `  ${code}: '${fault}',`).join('\n')}
+};
 `;
 }
 

@@ -9,7 +9,7 @@ import { PATTERNS } from '../functions/domain/patterns.ts';
 import { exitCodeTable, fieldTable } from './doc-tables.ts';
 import { exampleOfAll, openApiBlocks } from './openapi.ts';
 import { patternInTemplate } from './owner-limits.ts';
-import { exitCodes, lookPart, nodeParameters, scriptPart } from './parameters.ts';
+import { exitCodes, functionsPart, lookPart, nodeParameters, scriptPart } from './parameters.ts';
 
 const root = path.dirname(import.meta.dirname);
 
@@ -94,23 +94,31 @@ function commandParameters(): Record<string, Parameter> {
   );
 }
 
-/** Gives the Automation document the parameters of the Command document, and passes them wherever it sends that. */
+/**
+ * Gives the Automation document the parameters of the Command document, and passes them wherever it sends that; but for
+ * those that a step sets itself.
+ */
 function handParametersOn(fleet: SsmDocument): SsmDocument {
+  const setBy = (step: SsmDocument['mainSteps'][number]) =>
+    (step.inputs.Parameters ?? {}) as Record<string, string>;
+  const ofSteps = new Set(fleet.mainSteps.flatMap((step) => Object.keys(setBy(step))));
   const own = Object.entries(fleet.parameters).map(([name, parameter]) => [
     name,
     { ...parameter, allowedPattern: `^${PATTERNS[parameter.allowedPattern as keyof typeof PATTERNS]}$` },
   ]);
-  const handedOn = Object.entries(commandParameters()).map(([name, parameter]) => {
+  const handedOn = Object.entries(commandParameters()).flatMap(([name, parameter]) => {
     // Only Command documents know interpolationType.
     const { interpolationType: _, ...rest } = parameter;
-    return [name, rest];
+    return ofSteps.has(name) ? [] : [[name, rest]];
   });
   const passed = Object.fromEntries(handedOn.map(([name]) => [name, `{{ ${name} }}`]));
   return {
     ...fleet,
     parameters: Object.fromEntries([...own, ...handedOn]),
     mainSteps: fleet.mainSteps.map((step) =>
-      step.action === 'aws:runCommand' ? { ...step, inputs: { ...step.inputs, Parameters: passed } } : step,
+      step.action === 'aws:runCommand'
+        ? { ...step, inputs: { ...step.inputs, Parameters: { ...passed, ...setBy(step) } } }
+        : step,
     ),
   };
 }
@@ -129,6 +137,7 @@ export const RENDERED: Record<string, (text: string) => string> = {
   // First, as the documents hold it.
   'ssm-documents/install-certificate/05-exit-codes-and-parameters.sh': () => scriptPart(),
   'ssm-documents/look-at-node/05-forms.sh': () => lookPart(),
+  'functions/domain/exit-codes.ts': () => functionsPart(),
   'member-account.yaml': (text) => {
     const { installOnNode, installOnFleet, lookAtNode } = loadDocuments();
     const blocks = {
@@ -158,11 +167,11 @@ export const RENDERED: Record<string, (text: string) => string> = {
   },
   'docs/guide.md': (text) =>
     replaceBetweenMarks(text, '<!-- rendered from functions/domain/order.ts', fieldTable()),
-  'docs/operations.md': (text) => withExitCodes(text, ['means', 'todo'], 'server'),
-  'ssm-documents/README.md': (text) => withExitCodes(text, ['means'], 'node'),
+  'docs/operations.md': (text) => withExitCodes(text, ['own', 'means', 'todo'], 'server'),
+  'ssm-documents/README.md': (text) => withExitCodes(text, ['own', 'means'], 'node'),
 };
 
-function withExitCodes(text: string, columns: ('means' | 'todo')[], word: 'node' | 'server'): string {
+function withExitCodes(text: string, columns: ('own' | 'means' | 'todo')[], word: 'node' | 'server'): string {
   const mark = '<!-- rendered from ssm-documents/exit-codes.yaml';
   return replaceBetweenMarks(text, mark, exitCodeTable(exitCodes, columns, word));
 }

@@ -5,6 +5,7 @@ import {
   type SSMClient,
   type StepExecution,
 } from '@aws-sdk/client-ssm';
+import { isInVain, newsOf, nextAutomation } from '../domain/canary.ts';
 import {
   type Deployment,
   executionArnOf,
@@ -13,7 +14,7 @@ import {
   type NodeResult,
   timestamp,
 } from '../domain/deployment.ts';
-import { isNamed } from '../domain/errors.ts';
+import { isNamed, RetryLater } from '../domain/errors.ts';
 import { type Earliest, earliestOf } from '../domain/expiry.ts';
 import {
   type CheckInstallationInput,
@@ -22,11 +23,13 @@ import {
   installationOf,
   LONGEST_POLL_SECONDS,
 } from '../domain/installation.ts';
-import type { ManagedNode } from '../domain/nodes.ts';
+import { type ManagedNode, obstacleOf, ofListed } from '../domain/nodes.ts';
 import { parseResultLine } from '../domain/result-line.ts';
-import { judge, type Report, resultsOf } from '../domain/verdict.ts';
+import { judge, type Report, resultsOf, resultsOfProbe } from '../domain/verdict.ts';
 import type { Inventory } from '../inventory/inventory.ts';
 import { type OpenRollout, openRollout } from '../rollouts/open-rollout.ts';
+import { startAutomation, startStatements } from '../rollouts/start-automation.ts';
+import { logger } from '../runtime/observability.ts';
 import { hasEnded, stopAutomation } from '../target-account/automation.ts';
 import { commandsSince } from '../target-account/commands.ts';
 import { listNodes } from '../target-account/nodes.ts';
@@ -50,9 +53,11 @@ export interface CheckInstallationDeps {
 
 /**
  * Looks at the Automation. While it runs, says how long to wait; when it has ended, writes every node's outcome
- * and the deployment's status. Whatever SSM says, a node is installed only when its own result line says so.
+ * and the deployment's status. Whatever SSM says, a node is installed only when its own result line says so. Where the
+ * canary could not be served for a reason of its own, it starts the next Automation of the same rollout instead.
  *
  * @throws RolloutSuperseded, TargetAccessDenied, SSM's throttling errors
+ * @throws RetryLater when the next Automation could not be started or noted.
  */
 export async function checkInstallation(
   input: CheckInstallationInput,
@@ -62,10 +67,15 @@ export async function checkInstallation(
   if (open.ended) {
     return installationOf(open.ended);
   }
-  const { deployment } = open;
+  const { deployment, running } = open;
+  const { Installation: installation } = input;
+  const { AutomationExecutionId: current = installation.AutomationExecutionId } = running;
+  if (current !== installation.AutomationExecutionId) {
+    // An earlier attempt of this task has started it and was not heard.
+    return goingOn(installation, current);
+  }
   const { ssm } = await deps.connectTarget(deployment, sessionStatements(deployment, deps));
   return inTarget(deployment, async () => {
-    const { Installation: installation } = input;
     const execution = await getAutomation(ssm, installation.AutomationExecutionId);
     const isLate = deps.now().toISOString() > installation.Deadline;
     if (hasEnded(execution)) {
@@ -77,6 +87,20 @@ export async function checkInstallation(
     await stopAutomation(ssm, installation.AutomationExecutionId);
     return conclude(open, input, execution, ssm, true, deps);
   });
+}
+
+/** Another Automation of the same rollout, within the deadline of the first one. */
+function goingOn(
+  { Deadline }: CheckInstallationInput['Installation'],
+  AutomationExecutionId: string,
+): Installation {
+  return {
+    Status: 'IN_PROGRESS',
+    AutomationExecutionId,
+    Deadline,
+    Polls: 0,
+    WaitSeconds: FIRST_WAIT_SECONDS,
+  };
 }
 
 async function getAutomation(ssm: SSMClient, id: string): Promise<AutomationExecution> {
@@ -93,21 +117,39 @@ function nextPoll(polls: number, random: () => number): { Polls: number; WaitSec
 }
 
 async function conclude(
-  { deployment, running }: OpenRollout,
+  open: OpenRollout,
   input: CheckInstallationInput,
   execution: AutomationExecution,
   ssm: SSMClient,
   timedOut: boolean,
   deps: CheckInstallationDeps,
 ): Promise<Installation> {
+  const { deployment, running } = open;
   const { DeploymentId } = deployment;
-  const { NodeIds } = running;
-  const commandIds = await commandIdsOf(ssm, execution, input, targetArns(deps, deployment).nodeDocumentName);
+  const { NodeIds, Automations = [] } = running;
+  const isProbe = Automations.at(-1)?.Kind === 'probe';
+  const commandIds = await commandIdsOf(ssm, execution, input, {
+    documentName: targetArns(deps, deployment).nodeDocumentName,
+    isTrial: isProbe || isDryRun(running),
+  });
   const reports = await reportsOf(ssm, commandIds);
   const listed = await listNodes(ssm, deployment);
   const nodes = NodeIds ? listed.filter(({ NodeId }) => NodeIds.includes(NodeId)) : listed;
-  const { results, gone, HeldNumber } = resultsOf(nodes, reports, input, deps.now());
-  const Earliest = await recordResults({ deployment, running }, input, results, listed, deps);
+  const { results: found, gone, HeldNumber } = resultsOf(nodes, reports, input, deps.now());
+  if (!timedOut) {
+    const next = await goOn(
+      open,
+      input,
+      execution,
+      { isHeard: reports.length > 0, results: found, nodes },
+      deps,
+    );
+    if (next) {
+      return next;
+    }
+  }
+  const results = isProbe ? resultsOfProbe(found) : found;
+  const { Earliest, RefusedSince } = await recordResults(open, input, results, listed, deps);
   const verdict = judge(results, {
     status: execution.AutomationExecutionStatus ?? 'unknown',
     message: execution.FailureMessage ?? 'no message',
@@ -119,16 +161,71 @@ async function conclude(
     ExecutionArn: executionArnOf(deps.stateMachineArn, DeploymentId, running),
     Exported: input.Bundle,
     Earliest,
+    RefusedSince,
     AutomationEnded: !timedOut,
     HeldNumber,
   });
   return installationOf(ended);
 }
 
+/** Statuses of an Automation that a person did not stop. */
+const ENDED_BY_ITSELF = ['Success', 'Failed', 'TimedOut'];
+
+/**
+ * Starts what follows the Automation in the same rollout, if anything does. A dry run goes on by itself where a node is
+ * refused.
+ *
+ * @returns undefined where the rollout has come to its end.
+ */
+async function goOn(
+  open: OpenRollout,
+  input: CheckInstallationInput,
+  { AutomationExecutionStatus: status }: AutomationExecution,
+  found: { isHeard: boolean; results: NodeResult[]; nodes: ManagedNode[] },
+  deps: CheckInstallationDeps,
+): Promise<Installation | undefined> {
+  const { deployment, running } = open;
+  const { DeploymentId } = deployment;
+  const { RolloutNumber, Automations: started = [] } = running;
+  const mayGoOn = ENDED_BY_ITSELF.includes(status ?? '') && !isDryRun(running);
+  if (!mayGoOn || !isInVain(started, found)) {
+    return undefined;
+  }
+  const { nodes } = deps.inventory;
+  const records = await nodes.all(DeploymentId);
+  const ready = found.nodes.filter((node) => !obstacleOf(node));
+  const next = nextAutomation({
+    rolloutNumber: RolloutNumber,
+    started,
+    results: found.results,
+    ready,
+    records,
+  });
+  if (!next) {
+    return undefined;
+  }
+  // Of nodes that were to be healed their records say more.
+  if (running.Cause !== 'DRIFT') {
+    await nodes.record(DeploymentId, RolloutNumber, newsOf(found.results, records, input.Bundle));
+  }
+  logger.info('Going on with another canary', { Kind: next.Kind, Automations: started.length });
+  const { ssm } = await deps.connectTarget(deployment, startStatements(deployment, deps));
+  try {
+    const plan = { ...next, ready, records };
+    return goingOn(input.Installation, await startAutomation(open, input, plan, ssm, deps));
+  } catch (error) {
+    // By this name the state machine repeats this task; another Automation ends, and there is room.
+    if (isNamed(error, 'AutomationExecutionLimitExceededException')) {
+      throw new RetryLater(`${error.name}: ${error.message}`, { cause: error });
+    }
+    throw error;
+  }
+}
+
 /**
  * Writes what became of the nodes. Of a healing that was in vain the node's record stays as it is, but for the reason.
  *
- * @returns what ends first of all that the nodes serve now.
+ * @returns what ends first of all that the nodes serve now, and since when the last one of those that are refused is so.
  */
 async function recordResults(
   { deployment, running }: OpenRollout,
@@ -136,7 +233,7 @@ async function recordResults(
   results: readonly NodeResult[],
   listed: readonly ManagedNode[],
   { inventory, now }: CheckInstallationDeps,
-): Promise<Earliest | undefined> {
+): Promise<{ Earliest: Earliest | undefined; RefusedSince: string | undefined }> {
   const { DeploymentId } = deployment;
   const { nodes } = inventory;
   const isHealing = running.Cause === 'DRIFT';
@@ -155,12 +252,15 @@ async function recordResults(
       await nodes.noteFinding(DeploymentId, NodeId, { Error: reason });
     }
   }
-  return earliestOf(deployment, await nodes.all(DeploymentId), listed);
+  const records = await nodes.all(DeploymentId);
+  const refusals = ofListed(records, listed).flatMap(({ Refusal }) => Refusal?.Since ?? []);
+  return { Earliest: earliestOf(deployment, records, listed), RefusedSince: refusals.sort().at(-1) };
 }
 
 /**
  * The commands of an Automation, the canary's first. AWS does not promise that a step that failed names its command, nor that
- * every step is answered: then those commands are looked for that were sent for this rollout.
+ * every step is answered: then those commands are looked for that were sent for this rollout, and by no later Automation
+ * of it.
  */
 async function commandIdsOf(
   ssm: SSMClient,
@@ -168,9 +268,10 @@ async function commandIdsOf(
     StepExecutions: steps = [],
     StepExecutionsTruncated,
     ExecutionStartTime = new Date(0),
+    ExecutionEndTime: end,
   }: AutomationExecution,
   { DeploymentId, RolloutNumber }: CheckInstallationInput,
-  documentName: string,
+  { documentName, isTrial }: { documentName: string; isTrial: boolean },
 ): Promise<string[]> {
   const named = steps.flatMap(({ Outputs }) => Outputs?.CommandId ?? []);
   const isUnnamed = ({ Action, ExecutionStartTime: startedAt, Outputs }: StepExecution) =>
@@ -181,9 +282,11 @@ async function commandIdsOf(
   try {
     const commands = await commandsSince(ssm, documentName, ExecutionStartTime);
     const ours = commands.filter(
-      ({ Parameters = {} }) =>
+      ({ Parameters = {}, RequestedDateTime: at }) =>
         Parameters.DeploymentId?.[0] === DeploymentId &&
-        Parameters.RolloutNumber?.[0] === String(RolloutNumber),
+        Parameters.RolloutNumber?.[0] === String(RolloutNumber) &&
+        Parameters.DryRun?.[0] === String(isTrial) &&
+        !(at && end && at > end),
     );
     return [...new Set([...named, ...ours.flatMap(({ CommandId }) => CommandId ?? [])])];
   } catch (error) {

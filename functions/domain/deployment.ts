@@ -43,11 +43,20 @@ export interface Running {
   StartDelaySeconds: number;
   /** Absent until the start was heard: until then any function may start the execution, which has one name only. */
   StartedAt?: string;
+  /** The one that runs. */
   AutomationExecutionId?: string;
+  /** What was started for it, one after the other: the last one runs. Absent in what an older edition began. */
+  Automations?: AutomationStart[];
   /** The only nodes that it may touch, of a rollout that heals; absent: all with the tag. */
   NodeIds?: string[];
   /** Of a rollout that the first edition began. */
   ExecutionName?: string;
+}
+
+/** `probe`: a dry run on all nodes that shows which of them can be served, where a canary could not. */
+export interface AutomationStart {
+  Kind: 'install' | 'probe';
+  CanaryNodeId: string;
 }
 
 export type Outcome = 'INSTALLED' | 'DEGRADED' | 'WAITING' | 'FAILED';
@@ -78,6 +87,8 @@ export interface Observed extends Ended {
   NodeFailures?: number;
   /** It failed before it touched a node. */
   Untouched?: boolean;
+  /** Of a rollout that served others: since when the node is refused that was refused last, of those that are listed. */
+  RefusedSince?: string;
   /** When the first of these failed. */
   FailingSince?: string;
   /** The causes of failure that people were told of, of this generation and version, since the last success. */
@@ -145,13 +156,17 @@ export interface Deployment extends Order {
   FirstEditionItem?: Record<string, unknown>;
 }
 
-/** Outcomes that the script reports, then those that only the centre can see. */
+/**
+ * Outcomes that the script reports, then those that only the centre can see. `refused`: the script says `failed`, for a
+ * reason that lies in the node alone (ssm-documents/exit-codes.yaml).
+ */
 export const NODE_OUTCOMES = [
   'installed',
   'unchanged',
   'rolled-back',
   'failed',
   'dry-run-passed',
+  'refused',
   'offline',
   'unsupported',
   'not-reached',
@@ -162,7 +177,7 @@ export type NodeOutcome = (typeof NODE_OUTCOMES)[number];
 export const holdsVersion = (outcome: NodeOutcome | undefined) =>
   outcome === 'installed' || outcome === 'unchanged';
 
-/** Whether the installation failed on a node. */
+/** Whether the installation failed on a node, for a reason that may hold for others too. */
 export const isFault = (result: { Outcome?: NodeOutcome } | undefined) =>
   result?.Outcome === 'failed' || result?.Outcome === 'rolled-back';
 
@@ -219,6 +234,8 @@ export interface NodeRecord extends Omit<NodeResult, 'Outcome' | 'Seen'> {
   /** The last rollout in which it was the canary. */
   CanaryAt?: number;
   Serves?: Serves;
+  /** Since when it cannot be served for a reason of its own, and when people were told of that last. */
+  Refusal?: { Since: string; ToldAt?: string };
   /** Where it does not serve what was installed. */
   Finding?: Finding;
   /** What the last dry run found, beside what is installed; a node that has only this has no Outcome. */

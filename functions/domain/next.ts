@@ -37,6 +37,8 @@ export const REASONS = {
   appeared: 'A node that lacks the current version can be reached.',
   drifted:
     'A look found a node that does not serve what was installed: it is installed there again, first at once, then each time twice as late.',
+  refused:
+    'A node could not be served for a reason of its own, and others were: it is tried again, first after 15 minutes, then each time twice as late, at most a day apart.',
   missed: 'A node that can be reached was not reached: it is tried again after an hour.',
   unbundled: 'Its bundle does not exist any more: a rollout writes it anew.',
   withdrawn:
@@ -112,6 +114,7 @@ export function next(
   const drifted = driftedNodes(known).length > 0 ? [healingOf(deployment.Drift, now)] : [];
   const due = [
     ...(last.Outcome === 'FAILED' ? [retryOf(last)] : []),
+    ...(deployment.Status === 'DEGRADED' ? retryOfRefused(last) : []),
     ...lackingNodes(last, known),
     ...drifted,
     ...lackingBundle(deployment, last),
@@ -187,6 +190,16 @@ function retryOf(last: Observed): Due {
   return { reason: 'failed', at: new Date(Date.parse(last.At) + distance) };
 }
 
+/** As long again as a node has been refused: so attempts come at twice the distance each time. */
+function retryOfRefused({ At, RefusedSince }: Observed): Due[] {
+  if (!RefusedSince) {
+    return [];
+  }
+  const last = Date.parse(At);
+  const distance = Math.max(FIRST_RETRY_MS, Math.min(last - Date.parse(RefusedSince), LAST_RETRY_MS));
+  return [{ reason: 'refused', at: new Date(last + distance) }];
+}
+
 /**
  * When each node that can be served and lacks the version may be served. At once, unless an attempt has failed already:
  * what is broken is not hammered, and a new node beside a broken one does not wait.
@@ -199,6 +212,10 @@ function lackingNodes(last: Observed, nodes: Nodes | undefined): Due[] {
     const record = records.get(node.NodeId);
     // After a rollout that found no node, a node that comes back says by itself what it serves.
     if (obstacleOf(node) || (last.Outcome !== 'WAITING' && isServed(record, last))) {
+      return [];
+    }
+    // It has its own time: `retryOfRefused`.
+    if (record?.Refusal && last.RefusedSince) {
       return [];
     }
     const isNew = record?.Outcome === undefined || ['offline', 'unsupported'].includes(record.Outcome);

@@ -29,6 +29,10 @@ export const SUBJECTS = {
     subject(`${of.CertName} ${when}: ${tagOf(of)}${more > 0 ? ` and ${more} more` : ''}`),
   finding: (of: Named, nodeId: string, what: string, more: number) =>
     subject(`${of.CertName} on ${nodeId} ${what}: ${tagOf(of)}${more > 0 ? ` and ${more} more` : ''}`),
+  refusal: (of: Named, nodeId: string, more: number) =>
+    subject(
+      `${of.CertName} cannot be served on ${nodeId}: ${tagOf(of)}${more > 0 ? ` and ${more} more` : ''}`,
+    ),
   endpoint: (nodeId: string, port: number, when: string, more: number) =>
     subject(`Unregistered certificate on ${nodeId}:${port} ${when}${more > 0 ? ` and ${more} more` : ''}`),
   refused: (place: string, more: number) =>

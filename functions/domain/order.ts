@@ -167,7 +167,7 @@ const ORDER = {
   MaxErrors: said(
     text(PATTERNS.AmountOrNone, 'a number or a percentage').default('10%'),
     '1',
-    'Failed nodes after which no further node is started: a number or a percentage.',
+    'Failed nodes after which no further node is started: a number or a percentage. Nodes that are refused for a reason of their own do not count.',
   ),
   DryRun: said(
     z.boolean().default(false),

@@ -22,6 +22,8 @@ export interface RolloutResult {
   Served?: boolean;
   /** What of all that the nodes serve ends first, where they are known. */
   Earliest?: Earliest | undefined;
+  /** Since when the node is refused that was refused last. */
+  RefusedSince?: string | undefined;
   /** Whether it changed a node, or failed on one. Where that is not known, a node counts once an Automation was started. */
   Touched?: boolean;
   /** Whether its Automation is known to have ended, or there was none. */
@@ -135,6 +137,7 @@ export function changesAtEnd(
     ...(ended.Serial === Serial ? {} : { WantedSerial: Serial }),
     NotBefore: Exported?.NotBefore ?? known,
     ...(VersionId ? { VersionId } : {}),
+    ...(Outcome === 'DEGRADED' && result.RefusedSince ? { RefusedSince: result.RefusedSince } : {}),
     ...(failed
       ? failuresAfter(before, result.Touched ?? AutomationExecutionId !== undefined, now)
       : { Failures: 0, NodeFailures: 0 }),

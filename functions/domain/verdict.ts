@@ -1,4 +1,5 @@
 import { holdsVersion, isFault, type NodeOutcome, type NodeResult } from './deployment.ts';
+import { OWN_FAULTS } from './exit-codes.ts';
 import type { StartInstallationInput } from './installation.ts';
 import { type ManagedNode, obstacleOf, summaryOf } from './nodes.ts';
 import type { ResultLine } from './result-line.ts';
@@ -49,7 +50,8 @@ export function resultsOf(
     highest = HeldNumber <= mostTrusted ? Math.max(highest, HeldNumber) : highest;
     // The fleet step finds the canary `unchanged`, or does not come to it; what the canary step did is the news.
     const first = reported.get(result.NodeId);
-    if (!first || !hasWorked(first) || isFault(result)) {
+    const isMore = first && !hasWorked(first) && result.Outcome !== 'not-reached';
+    if (!first || isMore || isFault(result)) {
       reported.set(result.NodeId, result);
     }
   }
@@ -81,10 +83,30 @@ function resultOf(
     return { NodeId, Outcome: 'failed', Error: 'The node reported on another version.' };
   }
   const { RolloutNumber: _, DeploymentId: __, ...result } = line;
-  return { NodeId, ...result } as NodeResult & { HeldNumber?: number };
+  const Outcome = isOwnFault(line) ? 'refused' : line.Outcome;
+  return { NodeId, ...result, Outcome } as NodeResult & { HeldNumber?: number };
 }
 
-const hasWorked = (result: NodeResult) => !isFault(result) && result.Outcome !== 'not-reached';
+/** Whether a node failed for a reason of its own. After the switch, which it says otherwise, that is no matter. */
+const isOwnFault = ({ Outcome, ExitCode }: ResultLine) => Outcome === 'failed' && ExitCode in OWN_FAULTS;
+
+const hasWorked = ({ Outcome }: NodeResult) => holdsVersion(Outcome) || Outcome === 'dry-run-passed';
+
+/** Whether a node has shown in a probe that it can be served: all of it, or as much as a dry run can do there. */
+export const passesProbe = ({ Outcome, ExitCode }: Partial<NodeResult>) =>
+  Outcome === 'dry-run-passed' ||
+  (Outcome === 'refused' && OWN_FAULTS[ExitCode ?? 0] === 'dry-run-impossible');
+
+/** What a probe showed of the nodes, as results of a rollout that ends with it: it has installed nothing. */
+export function resultsOfProbe(results: readonly NodeResult[]): NodeResult[] {
+  return results.map((result) => (passesProbe(result) ? notReached(result.NodeId) : result));
+}
+
+const notReached = (NodeId: string): NodeResult => ({
+  NodeId,
+  Outcome: 'not-reached',
+  Error: 'The installation ended before this node, or the node appeared during it.',
+});
 
 /** Every node that carries the tag now, and every node that reported. */
 function withUnreached(nodes: readonly ManagedNode[], reported: Map<string, NodeResult>): NodeResult[] {
@@ -95,11 +117,7 @@ function withUnreached(nodes: readonly ManagedNode[], reported: Map<string, Node
     if (obstacle && !(result && hasWorked(result))) {
       results.set(node.NodeId, { NodeId: node.NodeId, ...obstacle });
     } else if (!result) {
-      results.set(node.NodeId, {
-        NodeId: node.NodeId,
-        Outcome: 'not-reached',
-        Error: 'The installation ended before this node, or the node appeared during it.',
-      });
+      results.set(node.NodeId, notReached(node.NodeId));
     }
   }
   return [...results.values()];
@@ -118,8 +136,8 @@ export interface AutomationEnd {
 export type Verdict = Pick<RolloutResult, 'Outcome' | 'Error' | 'Served' | 'Touched'>;
 
 /**
- * Failed: a node failed, or the Automation ended before it reached every node. Unreachable nodes alone make the
- * deployment degraded, whatever status the Automation took from them.
+ * Failed: a node failed, no node took it, or the Automation ended before it reached every node. Nodes that are refused or
+ * unreachable, beside one that took it, make the deployment degraded, whatever status the Automation took from them.
  */
 export function judge(results: readonly NodeResult[], automation: AutomationEnd): Verdict {
   const verdict = outcomeOf(results, automation);
@@ -127,8 +145,16 @@ export function judge(results: readonly NodeResult[], automation: AutomationEnd)
   return {
     ...verdict,
     Served: verdict.Outcome !== 'FAILED' && results.some(({ Outcome }) => holdsVersion(Outcome)),
-    Touched: automation.timedOut || results.some((node) => isFault(node) || holdsVersion(node.Outcome)),
+    Touched: automation.timedOut || hasTouched(results),
   };
+}
+
+/** Where canaries alone were refused, which touched nothing, others wait to be tried: no longer than if none had been. */
+function hasTouched(results: readonly NodeResult[]): boolean {
+  const isAnyLeft = results.some(({ Outcome }) => Outcome === 'not-reached');
+  return results.some(
+    (node) => isFault(node) || holdsVersion(node.Outcome) || (node.Outcome === 'refused' && !isAnyLeft),
+  );
 }
 
 function outcomeOf(
@@ -138,25 +164,26 @@ function outcomeOf(
   const withOutcome = (...outcomes: NodeOutcome[]) =>
     results.filter((node) => outcomes.includes(node.Outcome));
   const failed = results.filter(isFault);
-  const notReached = withOutcome('not-reached');
-  const unreached = [...withOutcome('offline', 'unsupported'), ...notReached];
+  const refused = withOutcome('refused');
+  const left = withOutcome('not-reached');
+  const unreached = [...withOutcome('offline', 'unsupported'), ...left];
   if (timedOut) {
     return {
       Outcome: 'FAILED',
-      Error: `The installation was stopped at its deadline. ${summaryOf(failed)}`.trim(),
+      Error: `The installation was stopped at its deadline. ${summaryOf([...failed, ...refused])}`.trim(),
     };
   }
-  if (failed.length > 0) {
-    return { Outcome: 'FAILED', Error: summaryOf(failed) };
+  if (failed.length > 0 || (refused.length > 0 && !results.some(hasWorked))) {
+    return { Outcome: 'FAILED', Error: summaryOf([...failed, ...refused]) };
   }
-  if (status !== 'Success' && gone.length === 0 && (results.length === 0 || notReached.length > 0)) {
+  if (status !== 'Success' && gone.length === 0 && (results.length === 0 || left.length > 0)) {
     return {
       Outcome: 'FAILED',
-      Error: `The Automation ended as ${status}: ${message} ${summaryOf(unreached)}`.trim(),
+      Error: `The Automation ended as ${status}: ${message} ${summaryOf([...refused, ...unreached])}`.trim(),
     };
   }
-  if (unreached.length > 0) {
-    return { Outcome: 'DEGRADED', Error: summaryOf(unreached) };
+  if (refused.length > 0 || unreached.length > 0) {
+    return { Outcome: 'DEGRADED', Error: summaryOf([...refused, ...unreached]) };
   }
   // Without any node, the last one with the tag went away while the installation ran.
   return { Outcome: results.length > 0 ? 'INSTALLED' : 'WAITING' };

@@ -177,7 +177,7 @@ export class Inventory {
   async note(
     deployment: Deployment,
     rolloutNumber: number,
-    noted: Pick<Running, 'StartedAt' | 'AutomationExecutionId'>,
+    noted: Pick<Running, 'StartedAt' | 'AutomationExecutionId' | 'Automations'>,
   ): Promise<Deployment | undefined> {
     await this.turnOver(deployment);
     return this.update(deployment.DeploymentId, {

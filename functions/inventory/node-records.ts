@@ -45,7 +45,8 @@ export class NodeRecords {
   }
 
   /**
-   * Writes what nodes reported, unless a newer rollout has written already. Keeps what a failed one serves.
+   * Writes what nodes reported, unless a newer rollout has written already. Keeps what a failed one serves, and of a node
+   * that was not come to that it was refused: so a later rollout knows.
    *
    * @param how.served the version that was installed, as nodes serve it that hold it now.
    */
@@ -83,13 +84,16 @@ export class NodeRecords {
       const lacking = ['Error', 'ExitCode', 'Step', 'Note'].filter(
         (name) => (set as Record<string, unknown>)[name] === undefined,
       );
+      const isRefused = Outcome === 'refused' && !dryRun;
+      const notNewer = 'attribute_not_exists(RolloutNumber) OR RolloutNumber <= :number';
+      const notRefused = 'attribute_not_exists(Refusal)';
+      const ofRollout = Outcome === 'not-reached' ? `${notRefused} AND (${notNewer})` : notNewer;
       await this.table.change(keyOf(deploymentId, NodeId), {
         set: { NodeId, ...set },
+        ...(isRefused ? { setIfAbsent: { Refusal: { Since: now } } } : {}),
         // What a look found before is over, or the node says itself what is wrong.
-        remove: dryRun ? [] : [...lacking, 'Finding', 'MissingSince'],
-        condition: dryRun
-          ? 'attribute_not_exists(DryRun) OR DryRun.RolloutNumber <= :number'
-          : 'attribute_not_exists(RolloutNumber) OR RolloutNumber <= :number',
+        remove: dryRun ? [] : [...lacking, 'Finding', 'MissingSince', ...(isRefused ? [] : ['Refusal'])],
+        condition: dryRun ? 'attribute_not_exists(DryRun) OR DryRun.RolloutNumber <= :number' : ofRollout,
         values: { ':number': rolloutNumber },
       });
     });
@@ -123,13 +127,25 @@ export class NodeRecords {
     });
   }
 
-  /** Notes since when nodes are not listed any more, or that they are listed again. */
+  /** Notes that people were told of a node that is refused, if it still is. */
+  async noteRefusalTold(deploymentId: string, nodeId: string, at: string): Promise<void> {
+    await this.table.change(keyOf(deploymentId, nodeId), {
+      set: { 'Refusal.ToldAt': at },
+      condition: 'attribute_exists(Refusal)',
+    });
+  }
+
+  /**
+   * Notes since when nodes are not listed any more, or that they are listed again. One that was refused and comes back may
+   * have been mended: it is tried at once.
+   */
   async noteMissing(deploymentId: string, nodeIds: readonly string[], missing: boolean): Promise<void> {
     const now = timestamp(this.table.now());
     await inParallel(nodeIds, WRITES_AT_ONCE, (nodeId) =>
       this.table.change(keyOf(deploymentId, nodeId), {
         set: { NodeId: nodeId },
-        ...(missing ? { setIfAbsent: { MissingSince: now } } : { remove: ['MissingSince'] }),
+        ...(missing ? { setIfAbsent: { MissingSince: now } } : {}),
+        remove: [missing ? 'Refusal' : 'MissingSince'],
         condition: 'attribute_exists(NodeId)',
       }),
     );

@@ -6,7 +6,8 @@ import {
   timestamp,
 } from '../domain/deployment.ts';
 import { earliestOf } from '../domain/expiry.ts';
-import { type ManagedNode, obstacleOf, summaryOf } from '../domain/nodes.ts';
+import { type ManagedNode, obstacleOf, ofListed, summaryOf } from '../domain/nodes.ts';
+import type { RefusedNode } from '../domain/refusal.ts';
 import { decide } from '../rollouts/advance.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
 import { rateLimit } from '../runtime/rate-limit.ts';
@@ -15,6 +16,7 @@ import { listNodes } from '../target-account/nodes.ts';
 import { inTarget } from '../target-account/session.ts';
 import { driftOf, type Found, LookRound, tellOfFindings, tellOfRefusals } from './look-round.ts';
 import { guarded, type Pass, type ReconcileDeps } from './pass.ts';
+import { tellOfRefusedNodes } from './tell-of-refused-nodes.ts';
 import { tend } from './tend.ts';
 
 const DAY_MS = 86_400_000;
@@ -29,13 +31,15 @@ const PLACES_AT_ONCE = 32;
 /** What a sweep over nodes gathers for people. */
 interface Gathered {
   found: Found[];
+  /** Nodes that cannot be served for a reason of their own, beside others that are. */
+  unserved: RefusedNode[];
   /** Places that refused the look, and what AWS said. */
   refused: [string, string][];
 }
 
 /** Sweeps every account and Region, then tells people what looks have found there. */
 export async function sweepNodes(fleet: Deployment[], pass: Pass, deps: ReconcileDeps): Promise<void> {
-  const gathered: Gathered = { found: [], refused: [] };
+  const gathered: Gathered = { found: [], unserved: [], refused: [] };
   const registered = new Set(fleet.flatMap(({ Serial, Observed }) => [Serial ?? '', Observed?.Serial ?? '']));
   const places = Map.groupBy(fleet, (d) => `${d.TargetAccount}/${d.TargetRegion}`);
   await inParallel(places, PLACES_AT_ONCE, ([name, deployments]) =>
@@ -45,6 +49,7 @@ export async function sweepNodes(fleet: Deployment[], pass: Pass, deps: Reconcil
   );
   await guarded(pass, 'what people are told of looks', async () => {
     pass.Notified += await tellOfFindings(gathered.found, deps);
+    pass.Notified += await tellOfRefusedNodes(gathered.unserved, deps);
     pass.Notified += await tellOfRefusals(gathered.refused, deps);
   });
 }
@@ -99,7 +104,7 @@ async function sweepNodesOf(
   deployment: Deployment,
   listed: ManagedNode[],
   round: LookRound,
-  { found }: Gathered,
+  { found, unserved }: Gathered,
   pass: Pass,
   deps: ReconcileDeps,
 ): Promise<void> {
@@ -123,6 +128,11 @@ async function sweepNodesOf(
   }
   // What an installation mends is told only where none begins, or where one was in vain.
   found.push(...drifted.map((record) => ({ deployment, record })));
+  // The message that a rollout failed names them too.
+  if (deployment.Status !== 'FAILED') {
+    const refused = ofListed(records, listed).filter(({ Refusal }) => Refusal);
+    unserved.push(...refused.map((record) => ({ deployment, record })));
+  }
   const byId = new Map(records.map((record) => [record.NodeId, record]));
   const strangers = listed.filter((node) => obstacleOf(node) && !byId.has(node.NodeId));
   const isWhole =

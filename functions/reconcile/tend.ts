@@ -22,6 +22,7 @@ const IN_SLOTS: ReadonlySet<Reason> = new Set<Reason>([
   'failed',
   'untouched',
   'disallowed',
+  'refused',
   'drifted',
   'unbundled',
 ]);

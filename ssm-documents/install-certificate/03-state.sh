@@ -23,7 +23,7 @@ HOOKS_FOR_ALL=$ROOT/etc/acm-export/hooks-for-all-names.d
 # A version's folder: <serial>-<number of the rollout>. Each .again repeats a rollout that was cut off.
 declare -r VERSION_NAME='^[0-9a-f]+-[0-9]+(\.again)*$'
 
-CorrelationId='' CertName='' DeploymentId='' RolloutNumber=0 VersionId='' DryRun=''
+CorrelationId='' CertName='' DeploymentId='' RolloutNumber=0 VersionId='' DryRun='' AfterCanary=''
 outcome='' fault='' error='' notes='' current_step=start line_of_fault='' result_serial='' seen=files
 
 # How far the run has come: nothing, staged, switched, loaded, completed. It is set before the act that it names:

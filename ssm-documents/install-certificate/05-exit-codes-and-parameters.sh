@@ -34,6 +34,8 @@ declare -rA EXIT_CODE=(
   [way-back-failed]=70
   [interrupted]=71
 )
+# Whose cause lies in this node alone, with nothing changed.
+declare -r OWN_FAULTS=' 10 12 13 14 20 22 25 30 31 32 34 37 50 '
 
 declare SecretArn ReloadServices RestartServices VerifyPort VerifyName VerifyProtocol KeyFormat ExtraFormats KeyMode KeyGroup TakeOver Heal
 take_parameters() {
@@ -59,6 +61,7 @@ take_parameters() {
   take TakeOver '(true|false)?' ''
   take DryRun '(true|false)' 'false'
   take Heal '(true|false)' 'false'
+  take AfterCanary '(true|false)' 'false'
 }
 
 # As the first edition noted them: what it installed stays unchanged. Later options follow where they are asked for.

@@ -88,7 +88,14 @@ finish() {
   fi
   say "outcome $outcome, exit code $code"
   report "$code"
+  is_error "$code" || code=0
   exit "$code"
+}
+
+# Whether Run Command is to count this end against MaxErrors. A fault of this node alone says nothing of the rollout, once
+# another node has proved that; nor does it in a dry run.
+is_error() { # exit code
+  [[ $outcome != failed || $OWN_FAULTS != *" $1 "* || $AfterCanary$DryRun != *true* ]]
 }
 
 # A signal in the end changes nothing: a second exit would skip the way back.

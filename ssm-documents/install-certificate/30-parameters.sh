@@ -4,6 +4,7 @@
 take() { # name, pattern, default (without one the parameter is required)
   local variable=SSM_$1
   if [[ -z ${!variable+set} && $# -lt 3 ]]; then
+    AfterCanary=true # no rollout lets such a node go first
     fail agent-too-old "$variable is not set: the SSM Agent is older than 3.3.2746.0, update it"
   fi
   local given=${!variable-${3-}}
@@ -56,19 +57,23 @@ config_tester() { # systemd unit: sets tester to the test of its configuration, 
 }
 
 check_tools() {
-  local unit tool missing=''
-  local tools='aws chgrp chmod chown cp flock ln mkdir mv openssl readlink rm sha256sum sleep stat sync timeout'
-  for unit in $ReloadServices $RestartServices; do
-    config_tester "$unit"
-    tools+=" systemctl ${tester[0]-}"
-  done
+  local unit tools='aws chgrp chmod chown cp flock ln mkdir mv openssl readlink rm sha256sum sleep stat sync timeout'
   [[ $DryRun == false ]] || tools+=' mount unshare'
   [[ -z $KeyGroup || $EUID != 0 ]] || tools+=' setpriv test'
-  for tool in $tools; do
+  ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 402)) || tools+=' bash-4.2'
+  need missing-tool "$tools"
+  for unit in $ReloadServices $RestartServices; do
+    config_tester "$unit"
+    need service-not-running "systemctl ${tester[0]-}" # what the order names may be wrong
+  done
+}
+
+need() { # kind of fault, names of programs
+  local tool missing=''
+  for tool in $2; do
     type -P "$tool" >/dev/null || missing+=" $tool"
   done
-  ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 402)) || missing+=' bash-4.2'
-  [[ -z $missing ]] || fail missing-tool "this node lacks$missing"
+  [[ -z $missing ]] || fail "$1" "this node lacks$missing"
 }
 
 # The owner of this node may take fewer names than the account allows. A list that others may have changed allows none.

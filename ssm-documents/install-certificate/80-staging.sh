@@ -54,11 +54,12 @@ determine_key_access() {
 }
 
 give_key_access() {
-  local key
+  local key reason
   for key in "$staged"/{privkey.pem,combined.pem,bundle.p12}; do
     [[ -f $key ]] || continue
     [[ $key_owner == 0:0 ]] || must 'keep the owner of the key' chown "$key_owner" "$key"
-    [[ -z $KeyGroup ]] || must "give the key to group $KeyGroup" chgrp "$KeyGroup" "$key"
+    [[ -z $KeyGroup ]] || reason=$(exec_quick chgrp "$KeyGroup" "$key" 2>&1) ||
+      fail key-access-impossible "cannot give the key to group $KeyGroup: $reason; nothing was changed"
     [[ $key_mode == 0600 ]] || must 'set the mode of the key' chmod "$key_mode" "$key"
   done
 }

@@ -83,7 +83,7 @@ test('a node whose role lacks the tag is told so by name, and the bundle stays c
     Nodes: [
       {
         NodeId: node.id,
-        Outcome: 'failed',
+        Outcome: 'refused',
         Error: expect.stringContaining('the node is tagged and its role is not'),
       },
     ],

@@ -299,7 +299,9 @@ describe('Systems Manager refuses a central function that was taken over', () =>
     expect(error).toBe('');
     expect(await ended(body)).toMatchObject({ status: 'Failed' });
     const [printed] = fleet().cloud.record.emissionsOf('ssm-output').slice(-1);
-    expect(printed?.text).toContain('bad-parameter: parameter SecretArn is not the bundle of CertName and DeploymentId');
+    expect(printed?.text).toContain(
+      'bad-parameter: parameter SecretArn is not the bundle of CertName and DeploymentId',
+    );
     expect(callsOf('GetSecretValue')).toHaveLength(reads);
     expect(installed(paymentsNode, 'web-1').exists).toBe(false);
   });

@@ -61,7 +61,7 @@ function lineOf(Outcome: string, fields: object = {}): AgentAnswer {
   const worked = Outcome === 'installed' || Outcome === 'unchanged';
   const line = {
     Outcome,
-    ExitCode: worked ? 0 : 14,
+    ExitCode: worked ? 0 : 44,
     DeploymentId: input.DeploymentId,
     RolloutNumber: input.RolloutNumber,
     // What was to be installed, whether it was or not.
@@ -306,21 +306,6 @@ describe('an installation that ended', () => {
       nodes: { 'i-00000001': 'installed' },
       served: true,
     },
-    'as Failed, because the canary was scaled in': {
-      before: async () => {
-        canary.says = () => silent;
-        await addNode();
-      },
-      after: () => {
-        canary.listed = false;
-        automation().status = 'Failed';
-        automation().steps.splice(1);
-      },
-      Status: 'DEGRADED',
-      Error: /^i-00000002: The installation ended before this node/,
-      nodes: { 'i-00000002': 'not-reached' },
-      served: false,
-    },
     'with a node that failed, said so and was scaled in': {
       before: async () => {
         (await addNode()).says = () => lineOf('failed');
@@ -381,7 +366,7 @@ describe('an installation that ended', () => {
     saying('rolled-back');
     await ended();
     expect(await recorded()).toMatchObject([
-      { Outcome: 'rolled-back', Serial, Error: 'key and certificate differ', ExitCode: 14 },
+      { Outcome: 'rolled-back', Serial, Error: 'key and certificate differ', ExitCode: 44 },
     ]);
     canary.says = undefined;
     await beginAgain();
@@ -515,6 +500,382 @@ describe('an Automation whose steps do not name their commands', () => {
     await ended();
     expect((await outcomes())['i-00000001']).toBe(outcome);
     expect(listed()).toEqual([]);
+  });
+});
+
+/** What a node says that cannot read the bundle: it ends well, unless it goes first. */
+const refusedAs = (ExitCode: number) => (parameters: Record<string, string>) => ({
+  ...lineOf('failed', {
+    ExitCode,
+    Step: 'read-bundle',
+    Error: 'it is not for you',
+    RolloutNumber: Number(parameters.RolloutNumber),
+  }),
+  exitCode: parameters.AfterCanary === 'true' || parameters.DryRun === 'true' ? 0 : ExitCode,
+});
+
+describe('a canary that cannot be served for a reason of its own', () => {
+  const refused = refusedAs(20);
+  /** What was started so far: with what, and which node went first. */
+  const started = () =>
+    system
+      .target()
+      .automations()
+      .map(({ parameters }) =>
+        [
+          parameters.DryRun?.[0] === 'true' ? 'probe' : 'install',
+          parameters.CanaryNodeId?.[0],
+          parameters.MaxErrors?.[0],
+        ].join(' '),
+      );
+  /** Checks until the rollout has ended. */
+  const untilEnd = async () => {
+    for (let look = 0; look < 200; look += 1) {
+      const installation = await ended();
+      if (installation.Status !== 'IN_PROGRESS') return installation;
+      input.Installation = installation;
+    }
+    throw new Error('the rollout does not end');
+  };
+  const addNodes = async (count: number, says?: typeof refused) => {
+    const nodes: ScriptedNode[] = [];
+    for (let index = 0; index < count; index += 1) {
+      const node = await addNode();
+      if (says) node.says = says;
+      nodes.push(node);
+    }
+    return nodes;
+  };
+
+  beforeEach(() => {
+    canary.says = refused;
+  });
+
+  test.each([1, 3, 50, 200])(
+    'does not keep one good node, that nothing is known of, from the certificate: beside %i others, within the rollout',
+    async (bad) => {
+      await addNodes(bad - 1, refused);
+      const good = await addNode();
+      expect((await untilEnd()).Status).toBe('DEGRADED');
+      expect(started()).toEqual([
+        'install i-00000001 10%',
+        ...(bad === 1 ? [] : ['probe i-00000002 100%']),
+        `install ${good.NodeId} 10%`,
+      ]);
+      const { [good.NodeId]: served, ...others } = await outcomes();
+      expect([served, new Set(Object.values(others))]).toEqual(['installed', new Set(['refused'])]);
+      const { Status, LastError, Serial, Failures, FailingSince } = await deployment();
+      expect([Status, Serial, Failures, FailingSince]).toEqual([
+        'DEGRADED',
+        input.Bundle.Serial,
+        0,
+        undefined,
+      ]);
+      expect(LastError).toMatch(/^i-00000001: it is not for you/);
+    },
+  );
+
+  test('that touches no other node until one has shown that it can be served', async () => {
+    const others = await addNodes(3);
+    input.Installation = (await ended()) as typeof input.Installation;
+    expect(started().at(-1)).toBe('probe i-00000002 100%');
+    // The probe has begun and no node has answered: then all have, and none has installed anything.
+    input.Installation = (await ended()) as typeof input.Installation;
+    expect(others.map(({ installed }) => installed)).toEqual([undefined, undefined, undefined]);
+    expect((await untilEnd()).Status).toBe('DEGRADED');
+    expect(others.every(({ installed }) => installed)).toBe(true);
+  });
+
+  test('is followed at once by a node that has served before, without a probe', async () => {
+    canary.says = undefined;
+    await addNodes(3);
+    await ended();
+    canary.says = refused;
+    await system.acm.renew(arn);
+    // Each of the others was canary never, and this one was.
+    await system.inventory.nodes.noteCanary(input.DeploymentId, 'i-00000002', 1);
+    for (const node of system.target().nodes.slice(1)) {
+      await system.inventory.nodes.noteCanary(input.DeploymentId, node.NodeId, 2_000_000_000);
+    }
+    await beginAgain();
+    expect((await untilEnd()).Status).toBe('DEGRADED');
+    expect(started().slice(1)).toEqual(['install i-00000001 10%', 'install i-00000002 10%']);
+  });
+
+  test('and another one after it, of nodes that have served: then all are asked', async () => {
+    canary.says = undefined;
+    const others = await addNodes(4);
+    await ended();
+    for (const node of [canary, ...others.slice(0, 2)]) node.says = refused;
+    await system.acm.renew(arn);
+    await beginAgain();
+    expect((await untilEnd()).Status).toBe('DEGRADED');
+    const kinds = started().slice(1);
+    expect(kinds.map((line) => line.split(' ')[0])).toEqual(
+      kinds.length === 1 ? ['install'] : ['install', 'install', 'probe', 'install'].slice(0, kinds.length),
+    );
+    expect(Object.values(await outcomes()).sort()).toEqual([
+      'installed',
+      'installed',
+      'refused',
+      'refused',
+      'refused',
+    ]);
+  });
+
+  test('is not asked before one that nothing is known of, nor that before one that has served', async () => {
+    await addNodes(2, refused);
+    const good = await addNode();
+    await untilEnd();
+    for (let renewal = 0; renewal < 6; renewal += 1) {
+      await system.acm.renew(arn);
+      await addNodes(2, refused);
+      await beginAgain();
+      expect((await untilEnd()).Status).toBe('DEGRADED');
+      expect(good.installed?.Serial).toBe(system.acm.serialOf(arn));
+      expect(started().at(-1)).toBe(`install ${good.NodeId} 10%`);
+    }
+    // Three until it was found, then one a renewal.
+    expect(started()).toHaveLength(3 + 6);
+  });
+
+  test('alone is a failure, and people are told of it as of any other', async () => {
+    await addNodes(2, refused);
+    expect(await untilEnd()).toEqual({
+      Status: 'FAILED',
+      Error: expect.stringMatching(/^i-00000002: it is not for you i-00000001: .* i-00000003: /),
+    });
+    expect(started()).toHaveLength(2);
+    expect(await outcomes()).toEqual({
+      'i-00000001': 'refused',
+      'i-00000002': 'refused',
+      'i-00000003': 'refused',
+    });
+    const { NodeFailures, Untouched } = (await system.inventory.get(input.DeploymentId))?.Observed ?? {};
+    expect([NodeFailures, Untouched]).toEqual([1, undefined]);
+  });
+
+  test('is no reason to go on where the next one fails for a reason that may be the rollout', async () => {
+    const [broken, ...others] = await addNodes(3);
+    (broken as ScriptedNode).behaviour = 'failed';
+    (broken as ScriptedNode).exitCode = 60;
+    expect((await untilEnd()).Status).toBe('FAILED');
+    expect(started()).toEqual(['install i-00000001 10%', 'probe i-00000002 100%']);
+    expect(others.map(({ installed }) => installed)).toEqual([undefined, undefined]);
+    expect(await outcomes()).toEqual({
+      'i-00000001': 'refused',
+      'i-00000002': 'failed',
+      'i-00000003': 'not-reached',
+      'i-00000004': 'not-reached',
+    });
+  });
+
+  test('that lies about it makes no Automations without end, and is tried again soon, after those it kept waiting', async () => {
+    const liar = (parameters: Record<string, string>) =>
+      parameters.DryRun === 'true' ? lineOf('dry-run-passed') : refused(parameters);
+    canary.says = liar;
+    await addNodes(9, liar);
+    const good = await addNode();
+    good.behaviour = 'installs';
+    expect((await untilEnd()).Status).toBe('FAILED');
+    expect(started()).toHaveLength(6);
+    expect((await system.inventory.get(input.DeploymentId))?.Observed).toMatchObject({ Untouched: true });
+    for (let rollout = 0; rollout < 3 && !good.installed; rollout += 1) {
+      await beginAgain();
+      await untilEnd();
+    }
+    expect(good.installed?.Serial).toBe(system.acm.serialOf(arn));
+  });
+
+  test('in a dry run holds up no node there: all are tried, and it has not passed', async () => {
+    await begin({ DryRun: true });
+    canary.says = refused;
+    await addNodes(2);
+    expect((await untilEnd()).Status).toBe('DEGRADED');
+    expect(started()).toEqual(['probe i-00000001 10%']);
+    expect((await deployment()).LastTrial).toMatchObject({ Status: 'FAILED', Error: /not for you/ });
+    const tried = (await recorded()).map(({ NodeId, DryRun }) => [NodeId, DryRun?.Outcome]);
+    expect(tried).toEqual([
+      ['i-00000001', 'refused'],
+      ['i-00000002', 'dry-run-passed'],
+      ['i-00000003', 'dry-run-passed'],
+    ]);
+  });
+
+  test('can do no dry run, and is found by a probe all the same', async () => {
+    await addNodes(2, refused);
+    const container = await addNode();
+    container.says = (parameters) =>
+      parameters.DryRun === 'true' ? refusedAs(14)(parameters) : lineOf('installed');
+    expect((await untilEnd()).Status).toBe('DEGRADED');
+    expect((await outcomes())[container.NodeId]).toBe('installed');
+  });
+
+  test.each([
+    [
+      'was scaled in',
+      (node: ScriptedNode) => {
+        node.listed = false;
+      },
+    ],
+    [
+      'has gone offline',
+      (node: ScriptedNode) => {
+        node.online = false;
+      },
+    ],
+  ])('because it %s before it answered, is followed by another one', async (_, leaves) => {
+    canary.says = () => silent;
+    const other = await addNode();
+    await system.letNodesAnswer();
+    leaves(canary);
+    Object.assign(automation(), { status: 'Failed', steps: automation().steps.slice(0, 1) });
+    input.Installation = (await check()) as typeof input.Installation;
+    expect(started()).toEqual(['install i-00000001 10%', `install ${other.NodeId} 10%`]);
+    await system.letNodesAnswer();
+    expect(other.installed?.Serial).toBe(input.Bundle.Serial);
+  });
+
+  test('and whose Automation a person stopped, is followed by none', async () => {
+    await addNodes(2);
+    await system.letNodesAnswer();
+    automation().status = 'Cancelled';
+    expect((await check()).Status).toBe('FAILED');
+    expect(started()).toHaveLength(1);
+  });
+
+  test('is followed within the deadline of the first Automation, and by nothing after it', async () => {
+    await addNodes(2);
+    const { Deadline } = input.Installation;
+    const next = await ended();
+    expect(next).toMatchObject({ Status: 'IN_PROGRESS', Deadline, Polls: 0 });
+    input.Installation = next as typeof input.Installation;
+    system.advance({ hours: 3 });
+    expect((await check()).Status).toBe('FAILED');
+    // The second one was at it.
+    expect(await outcomes()).toEqual({
+      'i-00000001': 'refused',
+      'i-00000002': 'failed',
+      'i-00000003': 'not-reached',
+    });
+  });
+
+  test('is followed by one Automation, however often the task is repeated', async () => {
+    await addNodes(2);
+    const { ssm } = system.target();
+    ssm.failNext('StartAutomationExecution', awsError('TimeoutError'), 'after');
+    await expect(ended()).rejects.toMatchObject({ name: 'RetryLater' });
+    system.cloud.faults.inject({
+      operation: 'DynamoDB_20120810.UpdateItem',
+      kind: 'refuse',
+      error: { name: 'AccessDeniedException', message: 'denied once', status: 403 },
+      when: ({ input: update }) => JSON.stringify(update).includes('AutomationExecutionId'),
+    });
+    await expect(check()).rejects.toMatchObject({ name: 'RetryLater' });
+    const second = await check();
+    expect(await check()).toEqual(second);
+    expect(started()).toEqual(['install i-00000001 10%', 'probe i-00000002 100%']);
+  });
+
+  test('waits for room where too many Automations run', async () => {
+    await addNodes(2);
+    system
+      .target()
+      .ssm.failNext('StartAutomationExecution', awsError('AutomationExecutionLimitExceededException'));
+    await expect(ended()).rejects.toMatchObject({ name: 'RetryLater' });
+    expect((await check()).Status).toBe('IN_PROGRESS');
+  });
+
+  test('is followed by nothing once the deployment is deleted: what was started then is stopped', async () => {
+    await addNodes(2);
+    system.before('AmazonSSM.StartAutomationExecution', () =>
+      system.mark('markDeleting', input.DeploymentId),
+    );
+    await expect(ended()).rejects.toMatchObject({ name: 'RolloutSuperseded' });
+    await system.letNodesAnswer();
+    expect(automation().status).toMatch(/^Cancel/);
+  });
+});
+
+describe('a node that cannot be served for a reason of its own', () => {
+  test.each([10, 12, 13, 20, 22, 25, 30, 31, 32, 34, 50])(
+    'exit code %i, does not use up MaxErrors: all others are served',
+    async (code) => {
+      await begin({ MaxErrors: '0', MaxConcurrency: '1' });
+      // They come before the good ones.
+      canary.listed = false;
+      for (let index = 0; index < 3; index += 1) (await addNode()).says = refusedAs(code);
+      canary.listed = true;
+      const others = [await addNode(), await addNode()];
+      await ended();
+      expect(others.map(({ installed }) => installed?.Serial)).toEqual(others.map(() => input.Bundle.Serial));
+      expect((await deployment()).Status).toBe('DEGRADED');
+      expect((await recorded()).filter(({ Refusal }) => Refusal)).toHaveLength(3);
+    },
+  );
+
+  test.each([1, 11, 21, 23, 24, 33, 35, 36, 40, 41, 42, 43, 44, 45, 60, 61, 62, 63, 70, 71])(
+    'is none that fails with exit code %i: MaxErrors stops the rollout, and it has failed',
+    async (code) => {
+      await begin({ MaxErrors: '0', MaxConcurrency: '1' });
+      canary.listed = false;
+      const broken = await addNode({ behaviour: 'failed', exitCode: code });
+      canary.listed = true;
+      await addNode();
+      await ended();
+      expect((await deployment()).Status).toBe('FAILED');
+      expect(await outcomes()).toEqual({
+        'i-00000001': 'installed',
+        [broken.NodeId]: 'failed',
+        'i-00000003': 'not-reached',
+      });
+    },
+  );
+
+  test('is one that says so before the switch only: what was taken back counts', async () => {
+    (await addNode()).says = () => lineOf('rolled-back', { ExitCode: 50 });
+    await ended();
+    expect((await deployment()).Status).toBe('FAILED');
+  });
+
+  test('keeps that it is refused where a rollout does not come to it, and loses it when it is served', async () => {
+    const bad = await addNode();
+    bad.says = refusedAs(20);
+    await ended();
+    const refusal = async () =>
+      (await recorded()).find(({ NodeId }) => NodeId === bad.NodeId)?.Refusal?.Since;
+    const since = await refusal();
+    expect(since).toBeDefined();
+    system.advance({ minutes: 15 });
+    canary.behaviour = 'failed';
+    await system.acm.renew(arn);
+    await beginAgain();
+    await ended();
+    expect(await outcomes()).toEqual({ 'i-00000001': 'failed', [bad.NodeId]: 'refused' });
+    expect(await refusal()).toBe(since);
+    canary.behaviour = 'installs';
+    bad.says = undefined;
+    await beginAgain();
+    await ended();
+    expect([await outcomes(), await refusal()]).toEqual([
+      { 'i-00000001': 'installed', [bad.NodeId]: 'installed' },
+      undefined,
+    ]);
+  });
+
+  test('that was refused while it was to be healed keeps its finding, with the reason', async () => {
+    await ended();
+    const { DeploymentId } = input;
+    const [record] = await recorded();
+    const Finding = { Kind: 'missing', Text: 'gone', Since: '2026-11-24T10:00:00Z' } as const;
+    await system.inventory.nodes.noteSight(record as never, { Finding });
+    await system.reconcile('nodes');
+    canary.says = refusedAs(32);
+    await system.runAll();
+    expect(await recorded()).toMatchObject([
+      { Outcome: 'installed', Finding: { ...Finding, Error: 'it is not for you' } },
+    ]);
+    expect((await system.inventory.get(DeploymentId))?.LastHealing).toMatchObject({ Outcome: 'FAILED' });
   });
 });
 

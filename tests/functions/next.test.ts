@@ -140,6 +140,14 @@ const failedRepair = { ...failed(1), Observed: { ...failed(1).Observed, Cause: '
 const gone = nodes([], [record('i-1', { Outcome: 'offline' })]);
 const broken = record('i-2', { Outcome: 'failed' });
 const besideBroken = nodes([node('i-1'), node('i-2')], [broken]);
+/** Served, but for a node that has been refused for so long, and was so last an hour ago. */
+const refusedFor = (minutes: number, more: Partial<Deployment> = {}): Partial<Deployment> => ({
+  Status: 'DEGRADED',
+  Observed: { ...observed, Outcome: 'DEGRADED', RefusedSince: before(60 + minutes) },
+  ...more,
+});
+const refused = (fields: Partial<NodeRecord> = {}) =>
+  one({}, { Outcome: 'refused', Refusal: { Since: before(60) }, VersionId: 'v1', ...fields });
 const missed = (minutesAgo: number) => one({}, { Outcome: 'not-reached', At: before(minutesAgo) });
 
 const drifted = (Kind: FindingKind, fields: object = {}) =>
@@ -280,6 +288,30 @@ const ROWS: Record<string, Row> = {
   'a node that went away during a request': [{}, wentAway(1), 'begin appeared'],
   'a node that went away during a repair that failed': [failedRepair, wentAway(14), 'nothing appeared 1'],
   'a node that a request missed': [{}, missed(1), 'begin appeared'],
+  'a node that was refused for the first time an hour ago': [refusedFor(0), refused(), 'begin refused -45'],
+  'one that has been refused for 59 minutes': [refusedFor(59), refused(), 'begin refused -1'],
+  'one that has been refused for an hour': [refusedFor(60), refused(), 'begin refused 0'],
+  'one that has been refused for 61 minutes': [refusedFor(61), refused(), 'nothing refused 1'],
+  'a refused one, not listed': [refusedFor(61), undefined, 'nothing refused 1'],
+  'one that has been refused for a year': [refusedFor(525_600), refused(), 'nothing refused 1380'],
+  'a refused one, and a new node': [
+    refusedFor(525_600),
+    nodes([node('i-1'), node('i-2')], [record('i-1', { Outcome: 'refused', Refusal: { Since: before(9) } })]),
+    'begin appeared',
+  ],
+  'a refused one, and renewed': [
+    refusedFor(525_600, wants({ Serial: '03', NotBefore: '2026-11-24T00:00:00Z' })),
+    refused(),
+    'begin renewed 0',
+  ],
+  'a refused one, paused': [refusedFor(60, { PausedAt: before(1) }), refused(), 'nothing paused'],
+  'a refused one that is gone since': [refusedFor(60, { Status: 'INSTALLED' }), undefined, 'nothing done'],
+  'one that was refused, went away and is back': [
+    { Status: 'DEGRADED' },
+    one({}, { Outcome: 'refused', VersionId: 'v1' }),
+    'begin appeared',
+  ],
+  'one that was refused, beside one that failed': [failed(1), refused(), 'nothing failed 14'],
   'a node that a look found drifted': [{}, drifted('foreign'), 'begin drifted 0'],
   'a node that a look found drifted, and is away': [{}, drifted('older', away), 'nothing done'],
   'that, healed once 14 minutes ago': [healedOnce(14), drifted('missing'), 'nothing drifted 1'],

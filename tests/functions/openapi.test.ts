@@ -309,6 +309,20 @@ describe('answers of the running code are as they are described', () => {
       await system.runAll();
       await call(`GET ${one}`, { path: own, query: { Limit: '1' } });
     }
+    // One is refused beside another, and people are told.
+    Object.assign(system.target().nodes[0] as object, { behaviour: 'installs' });
+    const refused = await target.addNode('i-00000004', { behaviour: 'failed', exitCode: 31 });
+    await call(`POST ${one}/rollouts`, { path: own });
+    await system.runAll();
+    await system.reconcile('nodes');
+    const { Nodes } = (await call(`GET ${one}`, { path: own })).body;
+    expect(Nodes).toContainEqual(
+      expect.objectContaining({
+        Outcome: 'refused',
+        Refusal: { Since: expect.any(String), ToldAt: expect.any(String) },
+      }),
+    );
+    refused.listed = false;
     Object.assign(system.target().nodes[1] as object, { listed: false });
     await system.reconcile('nodes');
     await system.letNodesAnswer();

@@ -322,7 +322,7 @@ describe('a function that was taken over', () => {
       ?.policy;
   });
 
-  test('only start-installation stops an Automation of others, and has to mark it first', async () => {
+  test('only what installs stops an Automation of others, and has to mark it first', async () => {
     const node = await cloud.createNode(MEMBER.account, MEMBER.region, { tags: { payments: 'yes' } });
     const AutomationExecutionId = await foreignAutomation(flows, MEMBER);
     const call = async (name: Visitor, operation: string, input: Record<string, unknown>) => {
@@ -348,7 +348,12 @@ describe('a function that was taken over', () => {
     expect(status()).toBe('InProgress');
     const Tags = [{ Key: 'acm-export:deployment-id', Value: '0' }];
     const mark = { ResourceType: 'Automation', ResourceId: AutomationExecutionId, Tags };
-    expect(await call('start-installation', 'AddTagsToResource', mark)).toBe('');
+    for (const name of ['deployments-api', 'reconcile'] as const) {
+      expect(await call(name, 'AddTagsToResource', mark)).toMatch(DENIED);
+    }
+    for (const name of ['start-installation', 'check-installation'] as const) {
+      expect(await call(name, 'AddTagsToResource', mark)).toBe('');
+    }
     expect(await call('start-installation', 'StopAutomationExecution', stop)).toBe('');
     await cloud.idle();
     expect(status()).toBe('Cancelled');
@@ -731,7 +736,7 @@ test('a certificate whose owner takes the name back is not exported again', asyn
 
 test('when a key is compromised its certificate is replaced on every server and revoked, by calls of this system', async () => {
   const { site, certificateArn: old } = flows;
-  // Its role is not what its tag says: it would hold up the others.
+  // Its role is not what its tag says: it would leave the deployment degraded.
   await scene.untaggedNode.terminate();
   const deployed = async (arn: string) => {
     const answer = await callApi(site, 'GET', `/deployments?CertificateArn=${encodeURIComponent(arn)}`);

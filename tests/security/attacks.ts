@@ -646,6 +646,12 @@ const looks: Attack[] = [
     ],
   ),
   [
+    'a session in which an installation is looked at cannot start one',
+    ({ sessions }) => sessions['check-installation'],
+    'AmazonSSM.StartAutomationExecution',
+    { DocumentName: 'acm-export-install-on-fleet' },
+  ],
+  [
     'a session in which nodes are looked at cannot install',
     ({ sessions }) => sessions.reconcile,
     'AmazonSSM.StartAutomationExecution',

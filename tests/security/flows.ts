@@ -129,6 +129,8 @@ const PRODUCTION: Target = { ...here, TargetTagKey: 'env', TargetTagValue: 'prod
 const HYBRID: Target = { ...there, TargetTagKey: 'acm-export', TargetTagValue: 'web' };
 /** No node yet. */
 const FUTURE: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'platform' };
+/** Three servers, of which the first two cannot read the bundle. */
+const REFUSED: Target = { ...here, TargetTagKey: 'env', TargetTagValue: 'refused' };
 const APPLIANCES: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'appliances' };
 const OLD: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'old' };
 const NOBODY: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'nobody' };
@@ -168,6 +170,7 @@ export class Flows {
       this.look,
       this.followNodes,
       this.deliverToOtherAccount,
+      this.goOnWithAnotherCanary,
       this.deliverAsSecret,
       this.read,
       this.tryOut,
@@ -236,6 +239,19 @@ export class Flows {
     await this.#sweep('nodes');
     await this.deploy(HYBRID, { KeyGroup: 'no-such-group' });
     await callApi(this.site, 'DELETE', `/certificates/web/deployments/${this.hybridId}`);
+  }
+
+  /** A canary is refused, a probe finds another one. */
+  async goOnWithAnotherCanary(): Promise<void> {
+    const tags = { env: 'refused' };
+    const nodes = [
+      await this.cloud.createNode(CENTRAL.account, CENTRAL.region, { id: 'i-00000001', tags, roleTags: {} }),
+      await this.cloud.createNode(CENTRAL.account, CENTRAL.region, { id: 'i-00000002', tags, roleTags: {} }),
+      await this.cloud.createNode(CENTRAL.account, CENTRAL.region, { id: 'i-00000003', tags }),
+    ];
+    const id = await this.deploy(REFUSED);
+    await callApi(this.site, 'DELETE', `/certificates/web/deployments/${id}`);
+    for (const node of nodes) await node.terminate();
   }
 
   /** Posts a deployment; gives its id when its rollout has ended. */

@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { OWN_FAULTS } from '../../functions/domain/exit-codes.ts';
+import { exitCodes } from '../../scripts/parameters.ts';
 import {
   installScript,
   joinParts,
@@ -81,13 +83,47 @@ test.each([installOnNode, lookAtNode])(
 );
 
 test('the fleet document hands every parameter on to each step that sends, the canary first', () => {
-  const names = Object.keys(installOnNode.parameters);
+  const names = Object.keys(installOnNode.parameters).filter((name) => name !== 'AfterCanary');
   const sending = installOnFleet.mainSteps.filter(({ action }) => action === 'aws:runCommand');
   expect(sending.map(({ name }) => name)).toEqual(['InstallOnCanary', 'InstallOnNodes', 'InstallOnFleet']);
   for (const step of sending) {
-    expect(step.inputs.Parameters).toEqual(Object.fromEntries(names.map((name) => [name, `{{ ${name} }}`])));
+    const { AfterCanary: _, ...handedOn } = step.inputs.Parameters as Record<string, string>;
+    expect(handedOn).toEqual(Object.fromEntries(names.map((name) => [name, `{{ ${name} }}`])));
     expect(step.onFailure).toBe('Abort');
   }
+});
+
+test('a fault of a node itself counts at the canary, and not after it: no caller decides that', () => {
+  const said = installOnFleet.mainSteps.flatMap(({ name, action, inputs }) =>
+    action === 'aws:runCommand' ? [[name, (inputs.Parameters as Record<string, string>).AfterCanary]] : [],
+  );
+  expect(said).toEqual([
+    ['InstallOnCanary', undefined],
+    ['InstallOnNodes', 'true'],
+    ['InstallOnFleet', 'true'],
+  ]);
+  expect(installOnNode.parameters.AfterCanary?.default).toBe('false');
+  expect(installOnFleet.parameters).not.toHaveProperty('AfterCanary');
+});
+
+test('no fault after the switch is one of the node itself, nor one that the order, the bundle or the certificate may cause', () => {
+  const own = exitCodes.flatMap((exit) => (exit.own ? [exit.fault] : []));
+  expect(own).toEqual([
+    'agent-too-old',
+    'missing-tool',
+    'busy',
+    'dry-run-impossible',
+    'bundle-denied',
+    'bundle-network',
+    'bundle-unreadable',
+    'rollout-superseded',
+    'owned-by-another',
+    'path-refused',
+    'hook-refused',
+    'write-failed',
+  ]);
+  expect(exitCodes.filter(({ code, own: isOwn }) => isOwn && code >= 60)).toEqual([]);
+  expect(Object.values(OWN_FAULTS)).toEqual(own);
 });
 
 test('after the canary, the fleet document goes to all with the tag, or to the nodes that are named, and ends', () => {

@@ -7,12 +7,13 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { SHIMS, type TlsServer } from 'local-cloud/node';
 import { startTlsServer } from '../../local/tls-server.ts';
+import { installScript } from '../../scripts/render.ts';
 import { needs } from '../support/needs.ts';
 import { MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 import type { Bundle } from './certificates.ts';
 import { ca, first, mode, node, openssl, second } from './install-set-up.ts';
-import { DEPLOYMENT, SECRET } from './test-node.ts';
+import { DEPLOYMENT, type Environment, SECRET } from './test-node.ts';
 
 const execute = promisify(execFile);
 
@@ -130,7 +131,7 @@ describe('an install', () => {
       expect(stdout).toBe('640 root:daemon\n');
     }
     const { result } = await node.run({ ...(await node.offer(first, 3)), SSM_KeyGroup: 'no-such-group' });
-    expect(result).toMatchObject({ ExitCode: 50, Error: expect.stringContaining('no-such-group') });
+    expect(result).toMatchObject({ ExitCode: 36, Error: expect.stringContaining('no-such-group') });
     expect(await node.servedFiles()).toBe(second.value.Serial);
   });
 });
@@ -394,12 +395,14 @@ describe('whatever is interrupted', () => {
 
 describe('what the agent hands over', () => {
   test('an agent that is too old is refused by name', async () => {
-    const { result } = await node.run({
+    const { code, result } = await node.run({
       SSM_CorrelationId: undefined,
       SSM_CertName: undefined,
       SSM_SecretArn: undefined,
     });
     expect(result).toMatchObject({ ExitCode: 10, Error: expect.stringContaining('3.3.2746.0') });
+    // It is never the canary: so it does not know that it is none, and counts for nothing against MaxErrors.
+    expect(code).toBe(0);
   });
 
   test('a missing tool is named', async () => {
@@ -411,8 +414,18 @@ describe('what the agent hands over', () => {
     const { result } = await node.run({ PATH: tools, SSM_ReloadServices: 'nginx' });
     expect(result).toMatchObject({
       ExitCode: 12,
-      Error: expect.stringMatching(/lacks aws .*flock.* openssl .*systemctl nginx/),
+      Error: expect.stringMatching(/lacks aws .*flock.* openssl .*timeout$/),
     });
+  });
+
+  test('a missing program that the order names is told apart from a tool that every install needs', async () => {
+    const tools = path.join(node.folder, 'tools');
+    await mkdir(tools);
+    for (const tool of (/tools='([^']+)'/.exec(installScript())?.[1] ?? '').split(' ').concat('bash')) {
+      await symlink(programOf(tool) ?? path.join(node.bin, tool), path.join(tools, tool));
+    }
+    const { result } = await node.run({ PATH: tools, SSM_ReloadServices: 'nginx', SSM_AfterCanary: 'true' });
+    expect(result).toMatchObject({ ExitCode: 33, Error: 'this node lacks systemctl nginx' });
   });
 
   test.each([
@@ -587,6 +600,70 @@ describe("the server's own list of names", () => {
     expect((await node.run(await node.offer(first, 3))).result).toMatchObject({ ExitCode: 37 });
     expect(await node.files()).toEqual(before);
     expect(await node.told('aws')).toHaveLength(1);
+  });
+});
+
+describe('a fault of the node itself', () => {
+  const DENIED =
+    'An error occurred (AccessDeniedException) when calling the GetSecretValue operation: User: arn:aws:sts::111122223333:assumed-role/Web/i-1 is not authorized\n';
+  const faults: Record<number, () => Promise<unknown>> = {
+    20: () => node.tell('aws-errors', DENIED),
+    30: () => node.install(second, 9),
+    31: () => node.install(second, 1, { SSM_DeploymentId: 'f'.repeat(24) }),
+    32: async () => {
+      await mkdir(node.ssl('acm-export'));
+      await symlink('/tmp', node.base());
+    },
+    34: () => node.addHook('50-open', 'true', 0o777),
+    50: () => node.addCommand('sync', 'echo "No space left on device" >&2; exit 1'),
+  };
+
+  test.each(Object.entries(faults))(
+    'exit code %s, is an error of the canary, and none after it: the result says the same',
+    async (code, breakIt) => {
+      await breakIt();
+      const parameters = await node.offer(first, 5);
+      const canary = await node.run(parameters);
+      expect([canary.code, canary.result.Outcome]).toEqual([Number(code), 'failed']);
+      if (code === '20') await node.tell('aws-errors', DENIED);
+      const after = await node.run({ ...parameters, SSM_AfterCanary: 'true' });
+      expect([after.code, after.result]).toEqual([0, canary.result]);
+    },
+  );
+
+  test.each<[number, Environment, () => Promise<unknown>]>([
+    [
+      33,
+      { SSM_ReloadServices: 'nginx' },
+      async () => {
+        await node.install(second);
+        await node.tell('dead-nginx', '');
+      },
+    ],
+    [35, { SSM_ReloadServices: 'nginx' }, () => node.tell('no-reload-nginx', '')],
+    [36, { SSM_KeyGroup: 'no-such-group' }, async () => {}],
+    [60, { SSM_ReloadServices: 'nginx' }, () => node.tell('config-fault', 'nginx: [emerg] no')],
+    [61, {}, () => node.addHook('50-fails', 'exit 1')],
+    [62, { SSM_ReloadServices: 'nginx' }, () => node.tell('reload-faults', 'once\n')],
+  ])(
+    'is none that the order may cause, exit code %i: it is an error on every node',
+    async (code, environment, breakIt) => {
+      await breakIt();
+      const run = await node.run({
+        ...(await node.offer(first, 5)),
+        ...environment,
+        SSM_AfterCanary: 'true',
+      });
+      expect([run.code, run.result.ExitCode]).toEqual([code, code]);
+    },
+  );
+
+  test('is none once the new version was switched on: what was taken back is an error', async () => {
+    await node.install(second);
+    await node.addHook('50-copy', 'true');
+    await writeFile(node.base('live'), 'no folder');
+    const run = await node.run({ ...(await node.offer(first, 2)), SSM_AfterCanary: 'true' });
+    expect([run.code, run.result]).toMatchObject([50, { Outcome: 'rolled-back', ExitCode: 50 }]);
   });
 });
 
