@@ -12,6 +12,8 @@ export interface ReconcileDeps extends AdvanceDeps, RemovalDeps, RateLimitDeps, 
   acm: ACMClient;
   connectTarget: ConnectTarget<'iam' | 'ssm' | 'secretsManager'>;
   nodeRetentionDays: number;
+  /** After how many days people are reminded of what is paused or frozen; 0: never. */
+  reminderDays: number;
   correlationId: string;
 }
 
