@@ -18,8 +18,9 @@ import { type FlatOrder, flatOf, type Order } from '../domain/order.ts';
 import { ROUNDS } from '../inventory/inventory.ts';
 import { kindOf } from '../inventory/looks.ts';
 import { InvalidToken } from '../inventory/pages.ts';
-import { type AdvanceDeps, advance, beginDryRun } from '../rollouts/advance.ts';
+import { type AdvanceDeps, advance, beginDryRun, standstillOf } from '../rollouts/advance.ts';
 import { type RemovalDeps, removeDeployment } from '../rollouts/removal.ts';
+import type { Clock } from '../runtime/clock.ts';
 import { count, logger } from '../runtime/observability.ts';
 import { listNodes } from '../target-account/nodes.ts';
 import { findReaders } from '../target-account/readers.ts';
@@ -39,6 +40,7 @@ import { nodeViewOf, viewOf } from './view.ts';
 export interface DeploymentsApiDeps extends AdvanceDeps, RemovalDeps {
   acm: ACMClient;
   connectTarget: ConnectTarget<'iam' | 'ssm' | 'secretsManager'>;
+  sleep: Clock['sleep'];
   account: string;
   region: string;
   /** Accounts that deployments may target; empty: the central account only. */
@@ -92,7 +94,7 @@ export async function createDeployment(
   if (!isRegistered(certificate, existing)) {
     refusePrivate(certificate, deps);
   }
-  refuseSwitchedOff(deps);
+  await refuseStandstill(deps);
   if (existing?.Status === 'DELETING') {
     throw isDeleting();
   }
@@ -109,6 +111,8 @@ export async function createDeployment(
     throw isFull(deps);
   }
   if (body.DryRun) {
+    // It is not noted for later, as an order is: what is frozen meanwhile does not begin.
+    await refuseStandstill(deps);
     const begun = trial ? existing : await beginDryRun(deploymentId, order, certificate, correlationId, deps);
     if (!begun) {
       throw isRunning();
@@ -230,6 +234,11 @@ async function started(
   let deployment: Deployment | undefined;
   try {
     ({ deployment } = await advance(DeploymentId, deps, { correlationId, written: asked }));
+    // Only where it came while the request was under way.
+    const standstill = deployment?.Running?.StartedAt ? undefined : await standstillOf(deps);
+    if (standstill) {
+      warnings.push(`${standstill.words} What was asked for begins by itself afterwards.`);
+    }
   } catch (error) {
     logger.error('The rollout could not be started', error as Error);
     countDenial(error);
@@ -257,12 +266,12 @@ export function countDenial(error: unknown): void {
   }
 }
 
-function refuseSwitchedOff({ rolloutsEnabled }: DeploymentsApiDeps): void {
-  if (!rolloutsEnabled) {
-    throw new RequestRefused(
-      409,
-      'This stack starts no rollouts now: its parameter RolloutsEnabled is false.',
-    );
+/** What begins a rollout is refused, and not noted for later: a person would not expect it by then. */
+async function refuseStandstill(deps: DeploymentsApiDeps): Promise<void> {
+  const standstill = await standstillOf(deps);
+  if (standstill) {
+    const what = standstill.reason === 'frozen' ? ' Repeat the request after POST /thaw.' : '';
+    throw new RequestRefused(409, `${standstill.words}${what}`);
   }
 }
 
@@ -391,7 +400,16 @@ export async function startRollout(
   correlationId: string,
   deps: DeploymentsApiDeps,
 ): Promise<Started> {
-  refuseSwitchedOff(deps);
+  await refuseStandstill(deps);
+  return rollOut(certName, deploymentId, correlationId, deps);
+}
+
+async function rollOut(
+  certName: string,
+  deploymentId: string,
+  correlationId: string,
+  deps: DeploymentsApiDeps,
+): Promise<Started> {
   const known = await getInstallable(certName, deploymentId, deps);
   const certificate = await deployableCertificate(certName, known.CertificateArn, deps);
   const wanted = await want(deploymentId, known, undefined, certificate, correlationId, deps);
@@ -425,9 +443,9 @@ export async function resumeDeployment(
   correlationId: string,
   deps: DeploymentsApiDeps,
 ): Promise<Started> {
-  refuseSwitchedOff(deps);
+  await refuseStandstill(deps);
   await marked(certName, deploymentId, (deployment) => deps.inventory.resume(deployment), deps);
-  return startRollout(certName, deploymentId, correlationId, deps);
+  return rollOut(certName, deploymentId, correlationId, deps);
 }
 
 /** One page of the deployments of a name, or of the whole fleet. */
@@ -452,7 +470,7 @@ export async function listDeployments(
     )
     .catch(refuseToken);
   return {
-    Deployments: page.items.map((deployment) => viewOf(deployment, deps)),
+    Deployments: await Promise.all(page.items.map((deployment) => viewOf(deployment, deps))),
     ...(page.nextToken ? { NextToken: page.nextToken } : {}),
   };
 }
@@ -474,7 +492,7 @@ export async function getDeployment(
   );
   const Nodes = page.items.map((node) => nodeViewOf(node, looked.get(kindOf(node.NodeId))?.CompletedAt));
   return {
-    ...viewOf(deployment, deps),
+    ...(await viewOf(deployment, deps)),
     Nodes,
     ...(page.nextToken ? { NextToken: page.nextToken } : {}),
   };
@@ -604,7 +622,14 @@ export async function renewCertificate(
   }
   await renewals.answer(CertificateArn, request, true);
   await deps.inventory.noteRenewal(own);
-  return { ...answer, Warnings: ['ACM charges for this renewal as for a new certificate.'] };
+  const standstill = await standstillOf(deps);
+  return {
+    ...answer,
+    Warnings: [
+      'ACM charges for this renewal as for a new certificate.',
+      ...(standstill ? [`${standstill.words} The new version is installed afterwards.`] : []),
+    ],
+  };
 }
 
 /**

@@ -30,6 +30,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
   const deps = {
     ...advanceDepsFrom(env, clients, clock),
     acm: clients.acm(),
+    sleep: clock.sleep,
     connectTarget: connectTargetFrom(env, clients, { functionName: 'deployments-api' }, (session) => ({
       iam: clients.iam(session),
       ssm: clients.ssm(session),

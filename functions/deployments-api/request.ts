@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import * as z from 'zod';
 import { type Deployment, deploymentIdOf, orderOf, STATUSES } from '../domain/deployment.ts';
 import { type Fault, RequestRefused } from '../domain/errors.ts';
+import { isPlainLine, LONGEST_REASON } from '../domain/freeze.ts';
 import {
   ASKED,
   account,
@@ -55,7 +56,7 @@ const SHOWN = {
   NextToken: true,
   CorrelationId: true,
 } satisfies Record<
-  | Exclude<keyof ReturnType<typeof viewOf>, keyof FlatOrder | 'DeploymentId' | 'Options'>
+  | Exclude<keyof Awaited<ReturnType<typeof viewOf>>, keyof FlatOrder | 'DeploymentId' | 'Options'>
   | 'Nodes'
   | 'NextToken'
   | 'CorrelationId',
@@ -78,6 +79,15 @@ export type Registration = z.infer<typeof RegistrationBody>;
 
 /** Body of POST …/renewals. */
 export const RenewalBody = z.strictObject({ CertificateArn: certificateArn });
+
+/** Body of POST /freeze. */
+export const FreezeBody = z.strictObject({
+  Reason: z
+    .string()
+    .min(1)
+    .max(LONGEST_REASON)
+    .refine(isPlainLine, 'not one line of text, without control and format characters'),
+});
 
 /** The body of a route that takes none. */
 export const EmptyBody = z.strictObject({});
@@ -110,7 +120,7 @@ export const PageQuery = z.strictObject(paging);
 export const FleetQuery = z.strictObject({
   ...paging,
   CertificateArn: certificateArn.optional(),
-  Status: z.enum(STATUSES).optional(),
+  Status: z.enum([...STATUSES, 'PAUSED']).optional(),
   TargetAccount: account.optional(),
   ExpiresWithinDays: whole(3650).optional(),
 });

@@ -17,6 +17,7 @@ import {
   resumeDeployment,
   startRollout,
 } from './deployments-api.ts';
+import { freezeRollouts, showFreeze, thawRollouts } from './freeze.ts';
 import {
   CertNamePath,
   DeleteQuery,
@@ -26,6 +27,7 @@ import {
   EmptyQuery,
   EndpointQuery,
   FleetQuery,
+  FreezeBody,
   PageQuery,
   parseRequest,
   RegistrationBody,
@@ -35,6 +37,8 @@ import {
 
 interface Call {
   correlationId: string;
+  /** ARN of who calls, as API Gateway has identified it. */
+  caller: string;
   deps: DeploymentsApiDeps;
 }
 
@@ -110,6 +114,15 @@ export const ROUTES: Record<string, Route> = {
     { path: EmptyPath, query: EndpointQuery, body: EmptyBody },
     ({ query }, { deps }) => listEndpoints(query, deps),
   ),
+  'GET /freeze': routeOf(200, { path: EmptyPath, ...nothing }, (_, { deps }) => showFreeze(deps)),
+  'POST /freeze': routeOf(
+    200,
+    { path: EmptyPath, query: EmptyQuery, body: FreezeBody },
+    ({ body }, { caller, deps }) => freezeRollouts(body.Reason, caller, deps),
+  ),
+  'POST /thaw': routeOf(200, { path: EmptyPath, ...nothing }, (_, { caller, deps }) =>
+    thawRollouts(caller, deps),
+  ),
 };
 
 /**
@@ -130,7 +143,8 @@ export async function route(
     if (!found) {
       throw new RequestRefused(404, 'There is no such resource.');
     }
-    const body = await found.answer(event, { correlationId, deps });
+    const caller = event.requestContext?.identity?.userArn ?? 'unknown';
+    const body = await found.answer(event, { correlationId, caller, deps });
     return respond(found.status, { ...body, CorrelationId: correlationId });
   } catch (error) {
     const refused = refusalOf(error);

@@ -8,14 +8,14 @@ import {
   type Running,
   timestamp,
 } from '../domain/deployment.ts';
-import { followUpOf, REASONS } from '../domain/next.ts';
+import { followUpOf } from '../domain/next.ts';
 import { flatOf, withDefaults } from '../domain/order.ts';
 import { type AdvanceDeps, decide } from '../rollouts/advance.ts';
 
 /** A deployment as callers see it: what it does and why, without what only the record needs. */
-export function viewOf(
+export async function viewOf(
   deployment: Deployment,
-  deps: Pick<AdvanceDeps, 'stateMachineArn' | 'rolloutsEnabled' | 'now'>,
+  deps: Pick<AdvanceDeps, 'stateMachineArn' | 'rolloutsEnabled' | 'inventory' | 'now'>,
 ) {
   const {
     Item: _,
@@ -27,7 +27,7 @@ export function viewOf(
   } = deployment as Deployment & { Item?: string };
   const { Running, Observed, LastTrial, LastHealing, ...record } = shown;
   const { Wanted, Unfinished, HeldNumber, RenewalAnswered, ...fields } = record;
-  const { reason, at } = decide(deployment, undefined, deps);
+  const { reason, words, at } = await decide(deployment, undefined, deps);
   const followUp = followUpOf(deployment);
   const order = flatOf(orderOf(deployment));
   const isSeen = order.Delivery === 'nodes' && fields.Status === 'INSTALLED';
@@ -45,7 +45,7 @@ export function viewOf(
     ...(trial ? { LastTrial: trial } : {}),
     ...(LastTrial ? { LastDryRun: lastOf(LastTrial) } : {}),
     ...(LastHealing ? { LastHealing: lastOf(LastHealing) } : {}),
-    Reason: REASONS[reason],
+    Reason: words,
     // That a rollout which runs is looked at some time is no attempt.
     ...(at && reason !== 'running' ? { NextAttemptAt: timestamp(at) } : {}),
   };

@@ -74,7 +74,7 @@ const TEXTS: Record<BundleFinding['Kind'], [what: string, means: string, advice:
   ],
   missing: [
     'is missing',
-    'These bundles do not exist any more. A rollout writes each anew, under its name and another ARN, unless the deployment is paused or all rollouts are off.',
+    'These bundles do not exist any more. A rollout writes each anew, under its name and another ARN, unless the deployment is paused or all rollouts are frozen.',
     'Give readers that name the bundle by its ARN the new one. POST …/resume for a paused deployment.',
   ],
 };

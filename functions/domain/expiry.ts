@@ -78,12 +78,17 @@ export function isRenewed(deployment: Deployment, certificate: Certificate | str
   return isBehind || certificate.Serial !== newest;
 }
 
-/** The message that what is served comes near its end, or has expired. */
+/**
+ * The message that what is served comes near its end, or has expired.
+ *
+ * @param standstill what keeps every rollout from beginning now, in words.
+ */
 export function expiryAlert(
   arn: string,
   deployments: readonly Deployment[],
   renewed: boolean,
   problem: string | undefined,
+  standstill: string | undefined,
   now: Date,
 ): Notification {
   const first = earliest(deployments);
@@ -95,14 +100,17 @@ export function expiryAlert(
   const reason = renewed
     ? `ACM has renewed it, but the new version ${where} yet.`
     : (problem ?? 'ACM has not renewed it yet.');
+  const stopped = standstill ? ` ${standstill}` : '';
   return {
     Subject: SUBJECTS.expiry(first, when, deployments.length - 1),
-    What: `${who} ${when}, at ${first.NotAfter}. ${reason} ${first.LastError ?? ''} Certificate: ${arn}`,
+    What: `${who} ${when}, at ${first.NotAfter}. ${reason}${stopped} ${first.LastError ?? ''} Certificate: ${arn}`,
     Where: placesOf(deployments),
     Since: first.Observed?.At ?? first.UpdatedAt,
-    WhatToDo: renewed
-      ? 'Read the last error above and the node errors (GET the deployment), correct the cause, then POST …/rollouts.'
-      : REQUEST_OR_VALIDATE,
+    WhatToDo: `${standstill ? 'Let rollouts begin again: POST /thaw, or deploy with RolloutsEnabled=true. ' : ''}${
+      renewed
+        ? 'Read the last error above and the node errors (GET the deployment), correct the cause, then POST …/rollouts.'
+        : REQUEST_OR_VALIDATE
+    }`,
     ...(renewed && first.Observed ? { Link: executionLink(first.Observed.ExecutionArn) } : {}),
   };
 }

@@ -30,7 +30,7 @@ const FOUND: Record<Exclude<FindingKind, 'unseen'>, { what: string; advice: stri
 };
 
 const REPAIRED_BY_ITSELF =
-  'It is installed there again by itself, at growing distance, unless the deployment is paused; POST …/rollouts does so at once.';
+  'It is installed there again by itself, at growing distance, unless the deployment is paused or all rollouts are frozen; POST …/rollouts does so at once.';
 
 /** Names at most ten, as all messages do. */
 const MOST_NAMED = 10;

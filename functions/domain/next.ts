@@ -25,6 +25,7 @@ export const REASONS = {
   running: 'A rollout is running.',
   lost: 'A rollout has ended and nothing recorded how.',
   off: 'This stack starts no rollouts now: its parameter RolloutsEnabled is false.',
+  frozen: 'All rollouts are frozen.',
   paused: 'It is paused.',
   tried: 'Only dry runs were asked for.',
   asked: 'A person asked for a rollout.',

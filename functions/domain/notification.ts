@@ -45,6 +45,9 @@ export const SUBJECTS = {
     subject(`Bundle of ${of.CertName} ${what}: ${tagOf(of)}${more > 0 ? ` and ${more} more` : ''}`),
   readers: (of: Named) => subject(`Reader of ${of.CertName} is missing: ${tagOf(of)}`),
   notice: (of: Named, type: string) => subject(`${type}: ${of.CertName}`),
+  frozen: () => subject('All rollouts are frozen'),
+  thawed: () => subject('All rollouts are thawed'),
+  stopped: (what: string) => subject(`Still stopped: ${what}`),
 };
 
 const DAY_MS = 24 * 60 * 60_000;

@@ -6,7 +6,7 @@ import { type Deployment, timestamp } from '../domain/deployment.ts';
 import { CertificateNotDeployable, RetryLater } from '../domain/errors.ts';
 import { type Noticed, wantedAfterRenewal } from '../domain/next.ts';
 import { PATTERNS, whole } from '../domain/patterns.ts';
-import { type AdvanceDeps, advance, decide } from '../rollouts/advance.ts';
+import { type AdvanceDeps, advance, decide, standstillOf } from '../rollouts/advance.ts';
 import { type Ignored, ignore, readEvent } from '../runtime/event.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
 import { logFields, logger } from '../runtime/observability.ts';
@@ -134,7 +134,7 @@ async function startRenewal(renewal: Noticed, deps: HandleRenewalDeps): Promise<
     const wanted = wantedAfterRenewal(deployment, renewal, deps.now());
     // Lost only to others who want at least this, or to a move to another certificate.
     const written = wanted && (await deps.inventory.want(deployment.DeploymentId, deployment, wanted));
-    const isDue = wanted || decide(deployment, undefined, deps).action !== 'nothing';
+    const isDue = wanted || (await decide(deployment, undefined, deps)).action !== 'nothing';
     const how = { correlationId: renewal.CorrelationId, slot, written };
     const began = isDue && (await advance(deployment.DeploymentId, deps, how)).began;
     count[began ? 'Started' : 'Skipped'] += 1;
@@ -142,14 +142,18 @@ async function startRenewal(renewal: Noticed, deps: HandleRenewalDeps): Promise<
   return count;
 }
 
-/** Every deployment of the certificate. Those to which it is news get their slots page by page. */
+/**
+ * Every deployment of the certificate. Those to which it is news get their slots page by page. While nothing begins, a slot
+ * would be lost: the sweep that begins them later takes others.
+ */
 async function* withSlots(
   renewal: Noticed,
-  { inventory, now }: HandleRenewalDeps,
+  deps: HandleRenewalDeps,
 ): AsyncGenerator<{ deployment: Deployment; slot: Date | undefined }> {
+  const { inventory, now } = deps;
   for await (const page of inventory.fleet.pages({ CertificateArn: renewal.CertificateArn })) {
     const behind = page.filter((deployment) => wantedAfterRenewal(deployment, renewal, now()));
-    const slots = await inventory.slots.take(behind);
+    const slots = await inventory.slots.take((await standstillOf(deps)) ? [] : behind);
     yield* page.map((deployment) => ({ deployment, slot: slots.get(deployment) }));
   }
 }

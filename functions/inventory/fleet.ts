@@ -1,13 +1,18 @@
 import { type Deployment, STATUSES, type Status } from '../domain/deployment.ts';
+import { isPaused } from '../domain/freeze.ts';
 import { asRead } from './expressions.ts';
 import { readItem } from './first-edition.ts';
 import { decodeToken, nextToken, type Page, pages } from './pages.ts';
+import type { Pauses } from './pauses.ts';
 import type { Key, Table } from './table.ts';
+
+type Asked = Status | 'PAUSED';
 
 export interface FleetFilter {
   CertName?: string | undefined;
   CertificateArn?: string | undefined;
-  Status?: Status | undefined;
+  /** `PAUSED` is no status: a deployment that is paused has one besides. */
+  Status?: Asked | undefined;
   TargetAccount?: string | undefined;
   /** Only what expires at or before this time. */
   NotAfterAtMost?: string | undefined;
@@ -16,18 +21,28 @@ export interface FleetFilter {
 /** How many deployments there are, those that are only tried or being deleted included: as counted, and registered since. */
 const SIZE = { DeploymentId: 'fleet#size', Item: 'size' };
 
+export const keyOf = (deploymentId: string) => ({ DeploymentId: deploymentId, Item: 'deployment' });
+
 /** Questions about all deployments. Indexes answer them, so an answer may be a moment old. */
 export class Fleet {
   private readonly table: Table;
+  private readonly pauses: Pauses;
 
-  constructor(table: Table) {
+  constructor(table: Table, pauses: Pauses) {
     this.table = table;
+    this.pauses = pauses;
+  }
+
+  /** One deployment, strongly consistent; undefined when there is none or it was deleted. */
+  async get(deploymentId: string): Promise<Deployment | undefined> {
+    const item = await this.table.get(keyOf(deploymentId));
+    return item?.CertName === undefined ? undefined : readItem(item);
   }
 
   /**
    * One page of the fleet. The most selective filter chooses the index; the others filter what it reads.
    * Without CertName, CertificateArn and TargetAccount the statuses are read one after the other, so that a
-   * page costs at most one query a status.
+   * page costs at most one query a status. What is paused is found by its marks, and each deployment is read.
    *
    * @throws InvalidToken for a token that this method did not make for the same filter.
    */
@@ -38,6 +53,9 @@ export class Fleet {
     if (filter.CertName || filter.CertificateArn || filter.TargetAccount) {
       const page = await this.query(filter, undefined, limit, position.key);
       return { items: page.items, ...nextToken({ key: page.lastKey }, question) };
+    }
+    if (filter.Status === 'PAUSED') {
+      return this.pausedPage(filter, limit, token);
     }
     const items: Deployment[] = [];
     let { status = 0, key } = position;
@@ -94,6 +112,15 @@ export class Fleet {
     return pages((token) => this.page(filter, 1000, token));
   }
 
+  private async pausedPage(filter: FleetFilter, limit: number, token?: string): Promise<Page<Deployment>> {
+    const { items: ids, ...rest } = await this.pauses.page(limit, token, questionOf(filter));
+    const found = await Promise.all(ids.map((id) => this.get(id)));
+    const { NotAfterAtMost: most } = filter;
+    const isAsked = (deployment: Deployment) =>
+      isPaused(deployment) && (most === undefined || deployment.NotAfter <= most);
+    return { items: found.filter((deployment) => deployment !== undefined).filter(isAsked), ...rest };
+  }
+
   /** @param status the one that is read of StatusIndex. */
   private async query(
     filter: FleetFilter,
@@ -107,7 +134,11 @@ export class Fleet {
     const conditions = ['#key = :key'];
     const filters: string[] = [];
     const { Status: asked } = filter;
-    if (asked && key === 'Status') {
+    if (asked === 'PAUSED') {
+      names['#Status'] = 'Status';
+      values[':deleting'] = 'DELETING';
+      filters.push('attribute_exists(PausedAt)', '#Status <> :deleting');
+    } else if (asked && key === 'Status') {
       filters.push(...triedOrNot(asked, status));
     } else if (asked) {
       names['#Status'] = 'Status';
@@ -145,8 +176,8 @@ export class Fleet {
 }
 
 /** The statuses in the index under which deployments of a status are found: all of them if none is asked for. */
-const statusesIn = (asked: Status | undefined): readonly Status[] =>
-  asked === undefined ? STATUSES : asked === 'TRIED' ? ['TRIED', 'WAITING'] : [asked];
+const statusesIn = (asked: Asked | undefined): readonly Status[] =>
+  asked === undefined || asked === 'PAUSED' ? STATUSES : asked === 'TRIED' ? ['TRIED', 'WAITING'] : [asked];
 
 /** What an older edition wrote of a deployment that was only tried stands under WAITING until the next dry run. */
 function triedOrNot(asked: Status, inIndex: Status | undefined): string[] {

@@ -11,6 +11,7 @@ import {
 } from '../domain/deployment.ts';
 import { RetryLater, RolloutSuperseded } from '../domain/errors.ts';
 import { type Earliest, lackingIn } from '../domain/expiry.ts';
+import { isPaused } from '../domain/freeze.ts';
 import { driftAfter } from '../domain/next.ts';
 import type { Order } from '../domain/order.ts';
 import { type Beginning, changesAtEnd, endOf, type RolloutResult, runningFrom } from '../domain/rollout.ts';
@@ -18,9 +19,12 @@ import { Denials } from './denials.ts';
 import { Endpoints } from './endpoints.ts';
 import { asRead, type Change } from './expressions.ts';
 import { FIRST_EDITION_MARKS, FIRST_EDITION_NAMES, readItem } from './first-edition.ts';
-import { Fleet } from './fleet.ts';
+import { Fleet, keyOf } from './fleet.ts';
+import { Freezes } from './freezes.ts';
 import { Looks } from './looks.ts';
 import { NodeRecords } from './node-records.ts';
+import { Pauses } from './pauses.ts';
+import { Reminders } from './reminders.ts';
 import { Renewals } from './renewals.ts';
 import { Slots } from './slots.ts';
 import { Table } from './table.ts';
@@ -37,8 +41,10 @@ const notRunning = 'attribute_not_exists(Running) AND attribute_not_exists(Rollo
  * The inventory: one item a deployment (`Item` = deployment), which this class writes, and one a node (`node#<id>`). Only
  * deployment items carry the keys of the indexes. The table also holds the slots of rollouts (`line#<quota>`), the
  * looks at each account (`look#<account>/<Region>`), what they found that nobody registered (`endpoint#…`), what AWS
- * denies to sweeps, and where member stacks are old (`denied#…`), for which certificates ACM was asked to renew (`renewal#<ARN>`), and how many deployments
- * there are (`fleet#size`). Every write of deployments and nodes is conditional, so that what is older never overwrites
+ * denies to sweeps, and where member stacks are old (`denied#…`), for which certificates ACM was asked to renew
+ * (`renewal#<ARN>`), how many deployments there are (`fleet#size`) and which of them are paused (`fleet#paused`), the freeze
+ * of all rollouts (`freeze#all`), and when people were reminded of both (`reminder#stops`). Every write of deployments and
+ * nodes is conditional, so that what is older never overwrites
  * what is newer. `want`, `begin`, `end` and `note` are the only writes of a rollout's life. A deleted deployment leaves its
  * RolloutNumber, which nodes and execution names rely on.
  */
@@ -50,23 +56,28 @@ export class Inventory {
   readonly endpoints: Endpoints;
   readonly denials: Denials;
   readonly renewals: Renewals;
+  readonly freezes: Freezes;
+  readonly pauses: Pauses;
+  readonly reminders: Reminders;
   private readonly table: Table;
 
   constructor(client: DynamoDBDocumentClient, table: string, now: () => Date) {
     this.table = new Table(client, table, now);
-    this.fleet = new Fleet(this.table);
+    this.pauses = new Pauses(this.table);
+    this.fleet = new Fleet(this.table, this.pauses);
     this.nodes = new NodeRecords(this.table);
     this.slots = new Slots(this.table);
     this.looks = new Looks(this.table);
     this.endpoints = new Endpoints(this.table);
     this.denials = new Denials(this.table);
     this.renewals = new Renewals(this.table);
+    this.freezes = new Freezes(this.table);
+    this.reminders = new Reminders(this.table);
   }
 
   /** Reads a deployment, strongly consistent; undefined when there is none or it was deleted. */
-  async get(deploymentId: string): Promise<Deployment | undefined> {
-    const item = await this.table.get(keyOf(deploymentId));
-    return item?.CertName === undefined ? undefined : readItem(item);
+  get(deploymentId: string): Promise<Deployment | undefined> {
+    return this.fleet.get(deploymentId);
   }
 
   /**
@@ -308,18 +319,36 @@ export class Inventory {
   }
 
   /** Pauses a deployment that is as it was read. Undefined when it is not, or is being deleted. */
-  pause(deployment: Deployment): Promise<Deployment | undefined> {
+  async pause(deployment: Deployment): Promise<Deployment | undefined> {
     const now = timestamp(this.table.now());
+    await this.pauses.mark([deployment.DeploymentId]);
     return this.mark(deployment, { set: { UpdatedAt: now }, setIfAbsent: { PausedAt: now } }, true);
   }
 
   /** Ends the pause of a deployment that is as it was read. Undefined when it is not, or is being deleted. */
-  resume(deployment: Deployment): Promise<Deployment | undefined> {
-    return this.mark(
-      deployment,
-      { set: { UpdatedAt: timestamp(this.table.now()) }, remove: ['PausedAt'] },
-      true,
-    );
+  async resume(deployment: Deployment): Promise<Deployment | undefined> {
+    const now = timestamp(this.table.now());
+    const resumed = await this.mark(deployment, { set: { UpdatedAt: now }, remove: ['PausedAt'] }, true);
+    if (resumed) {
+      await this.pauses.unmark([deployment.DeploymentId]);
+    }
+    return resumed;
+  }
+
+  /**
+   * Puts right the marks of what is paused: after an edition that made none, and after a call that was cut off.
+   *
+   * @param paused as the index shows it, which may be a moment old.
+   */
+  async correctPauses(paused: ReadonlySet<string>): Promise<void> {
+    const marked = await this.pauses.all();
+    await this.pauses.mark(paused.difference(marked));
+    for (const id of marked.difference(paused)) {
+      const deployment = await this.get(id);
+      if (!deployment || !isPaused(deployment)) {
+        await this.pauses.unmark([id]);
+      }
+    }
   }
 
   /**
@@ -351,8 +380,9 @@ export class Inventory {
 
   /** Removes a deployment that is marked as being deleted; only its RolloutNumber stays. */
   async remove(deployment: Deployment): Promise<void> {
-    const { DeploymentId, RolloutNumber, Running, Unfinished } = deployment;
+    const { DeploymentId, RolloutNumber, Running, Unfinished, PausedAt } = deployment;
     const { AutomationExecutionId } = Running?.AutomationExecutionId ? Running : (Unfinished ?? {});
+    await this.pauses.unmark(PausedAt ? [DeploymentId] : []);
     const nodes = await this.nodes.all(DeploymentId);
     const nodeIds = nodes.map(({ NodeId }) => NodeId);
     await this.nodes.drop(DeploymentId, nodeIds);
@@ -392,5 +422,3 @@ export class Inventory {
     return item && readItem(item);
   }
 }
-
-const keyOf = (deploymentId: string) => ({ DeploymentId: deploymentId, Item: 'deployment' });

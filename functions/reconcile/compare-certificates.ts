@@ -4,6 +4,7 @@ import type { Deployment } from '../domain/deployment.ts';
 import { CertificateNotDeployable } from '../domain/errors.ts';
 import { alertDaysOf, expiryAlert, isRenewed, renewalAlert, renewalProblem } from '../domain/expiry.ts';
 import { wantedAfterRenewal } from '../domain/next.ts';
+import { standstillOf } from '../rollouts/advance.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
 import { rateLimit } from '../runtime/rate-limit.ts';
 import { guarded, type Pass, type ReconcileDeps } from './pass.ts';
@@ -93,6 +94,7 @@ async function warnOfExpiry(
         members.map((member) => member.deployment),
         renewed,
         problem,
+        (await standstillOf(deps))?.words,
         deps.now(),
       ),
     );

@@ -42,6 +42,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
       ...TARGET_VARIABLES,
       ...NOTIFIER_VARIABLES,
       'NODE_RETENTION_DAYS',
+      'REMINDER_DAYS',
       'LOOK_INTERVAL_MINUTES',
       'HYBRID_LOOK_INTERVAL_MINUTES',
       'DISCOVER_ENDPOINTS',
@@ -61,6 +62,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     prefix: env.PREFIX,
     partition: env.PARTITION,
     nodeRetentionDays: Number(env.NODE_RETENTION_DAYS),
+    reminderDays: Number(env.REMINDER_DAYS),
     lookMinutes: {
       ec2: Number(env.LOOK_INTERVAL_MINUTES),
       hybrid: Number(env.HYBRID_LOOK_INTERVAL_MINUTES),

@@ -56,8 +56,12 @@ async function lookAt(
 /** Tells people once a day of each, of all of a kind in one message. */
 async function tell(found: Found[], pass: Pass, deps: ReconcileDeps): Promise<void> {
   const now = deps.now();
-  const untold = found
-    .filter((deployment) => isBundleTold(deployment, decide(deployment, undefined, deps), now))
+  const decided = await Promise.all(
+    found.map(async (deployment) => ({ deployment, decision: await decide(deployment, undefined, deps) })),
+  );
+  const untold = decided
+    .filter(({ deployment, decision }) => isBundleTold(deployment, decision, now))
+    .map(({ deployment }) => deployment)
     .sort((a, b) => (a.BundleFinding.Since < b.BundleFinding.Since ? -1 : 1));
   for (const [kind, alike] of Map.groupBy(untold, ({ BundleFinding: { Kind } }) => Kind)) {
     await deps.notify(`bundle#${kind}#${alike[0]?.DeploymentId}`, bundleAlert(alike, deps.prefix));

@@ -12,6 +12,8 @@ export interface ReconcileDeps extends AdvanceDeps, RemovalDeps, RateLimitDeps, 
   acm: ACMClient;
   connectTarget: ConnectTarget<'iam' | 'ssm' | 'secretsManager'>;
   nodeRetentionDays: number;
+  /** After how many days people are reminded of what is paused or frozen; 0: never. */
+  reminderDays: number;
   correlationId: string;
 }
 
@@ -58,8 +60,8 @@ export async function guarded(pass: Pass, what: string, work: () => Promise<void
   try {
     await work();
   } catch (error) {
-    // Another function was faster.
-    if (!isNamed(error, 'RolloutSuperseded')) {
+    // Another function was faster; or a message is being sent, perhaps by one that was cut off: then a later sweep sends it.
+    if (!isNamed(error, 'RolloutSuperseded', 'IdempotencyAlreadyInProgressError')) {
       pass.Errors += 1;
       if (isDenial(error) || isNamed(error, 'TargetAccessDenied')) {
         // The words of AWS alone: one cause has one text.

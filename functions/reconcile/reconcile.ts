@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { type Deployment, STATUSES } from '../domain/deployment.ts';
+import { isPaused } from '../domain/freeze.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
 import { compareCertificates } from './compare-certificates.ts';
 import { tellOfDenials } from './denials.ts';
@@ -9,6 +10,7 @@ import { lookAtMembers } from './look-at-members.ts';
 import { lookAtReaders } from './look-at-readers.ts';
 import { guarded, newPass, type Pass, type ReconcileDeps } from './pass.ts';
 import { sweepNodes } from './sweep-nodes.ts';
+import { remindOfStops, tellOfFreeze } from './tell-of-stops.ts';
 import { finishDeletion, tend } from './tend.ts';
 
 /** What the two schedules send. */
@@ -20,6 +22,10 @@ const TENDED_AT_ONCE = 16;
 /** Makes the promise true where events were lost, rollouts died or nodes changed. Tells people of what is denied for good. */
 export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileDeps): Promise<Pass> {
   const pass = newPass();
+  // In one of the two kinds: both begin at the same minute of each hour.
+  if (task === 'nodes') {
+    await guarded(pass, 'what people are told of a freeze', () => tellOfFreeze(pass, deps));
+  }
   await sweep(task, pass, deps);
   const others = pass.Errors - pass.Denied.length;
   const isTold = await guarded(pass, 'what people are told of denials', async () => {
@@ -30,6 +36,7 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
 }
 
 async function sweep(task: 'nodes' | 'certificates', pass: Pass, deps: ReconcileDeps): Promise<void> {
+  const untold = pass.Errors;
   // Where it cannot be read, it is corrected by a later sweep.
   const size = await deps.inventory.fleet.size().catch(() => undefined);
   // By id: while the statuses are read one after the other, a deployment may change from one to the next.
@@ -41,7 +48,7 @@ async function sweep(task: 'nodes' | 'certificates', pass: Pass, deps: Reconcile
       }
     });
   }
-  const unread = pass.Errors;
+  const unread = pass.Errors - untold;
   if (unread === STATUSES.length) {
     pass.MustRepeat = true;
     return;
@@ -50,7 +57,7 @@ async function sweep(task: 'nodes' | 'certificates', pass: Pass, deps: Reconcile
   // What is only tried out is not registered.
   const registered = fleet.filter(({ Wanted }) => Wanted);
   pass.Examined = fleet.length;
-  if (pass.Errors === 0) {
+  if (unread === 0) {
     pass.Health = healthOf(registered, deps.now());
     if (size !== found.size) {
       await guarded(pass, 'the size of the fleet', () => deps.inventory.fleet.noteSize(size, found.size));
@@ -60,6 +67,8 @@ async function sweep(task: 'nodes' | 'certificates', pass: Pass, deps: Reconcile
     guarded(pass, deployment.DeploymentId, () => tend(deployment, pass, deps)),
   );
   if (task === 'nodes') {
+    const paused = new Set(fleet.filter(isPaused).map(({ DeploymentId }) => DeploymentId));
+    await guarded(pass, 'the marks of what is paused', () => deps.inventory.correctPauses(paused));
     const onNodes = registered.filter((d) => d.Delivery !== 'secret');
     await sweepNodes(onNodes, pass, deps);
     return;
@@ -70,6 +79,9 @@ async function sweep(task: 'nodes' | 'certificates', pass: Pass, deps: Reconcile
   await lookAtMembers(registered, pass, deps);
   await lookAtReaders(registered, pass, deps);
   await lookAtBundles(registered, pass, deps);
+  if (unread === 0) {
+    await guarded(pass, 'what people are reminded of', () => remindOfStops(fleet, pass, deps));
+  }
   for (const deployment of found.values()) {
     if (deployment.Status === 'DELETING') {
       await guarded(pass, deployment.DeploymentId, () => finishDeletion(deployment, pass, deps));

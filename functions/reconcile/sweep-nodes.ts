@@ -122,7 +122,7 @@ async function sweepNodesOf(
     await deps.inventory.settle(deployment, 'DEGRADED', summaryOf(drifted.map(resultOfFinding)));
   }
   const nodes = { asOf: deployment.RolloutNumber, listed, records };
-  if (decide(deployment, nodes, deps).action === 'begin') {
+  if ((await decide(deployment, nodes, deps)).action === 'begin') {
     await tend(deployment, pass, deps, nodes);
     return;
   }

@@ -43,7 +43,7 @@ export async function tend(
 }
 
 async function actOn(deployment: Deployment, pass: Pass, deps: ReconcileDeps, nodes?: Nodes): Promise<void> {
-  const { action, reason, at } = decide(deployment, nodes, deps);
+  const { action, reason, at } = await decide(deployment, nodes, deps);
   if (reason === 'running' && at && at <= deps.now()) {
     await closeLost(deployment.DeploymentId, deployment.Running as Running, pass, deps);
   } else if (action !== 'nothing') {

@@ -11,6 +11,7 @@ import {
   type Wanted,
 } from '../domain/deployment.ts';
 import { isNamed, RetryLater } from '../domain/errors.ts';
+import { frozenText } from '../domain/freeze.ts';
 import { type Decision, driftedNodes, type Nodes, next, REASONS } from '../domain/next.ts';
 import type { Order } from '../domain/order.ts';
 import { Inventory, ROUNDS } from '../inventory/inventory.ts';
@@ -61,15 +62,41 @@ export interface Advancing {
   written?: Deployment | undefined;
 }
 
-/** What `next` decides, as far as this stack may do it. */
-export function decide(
+/** What keeps every rollout from beginning now. */
+export interface Standstill {
+  reason: 'off' | 'frozen';
+  /** The same for people: who, since when, why. */
+  words: string;
+}
+
+/** Undefined while rollouts may begin. */
+export async function standstillOf({
+  rolloutsEnabled,
+  inventory,
+}: Pick<AdvanceDeps, 'rolloutsEnabled' | 'inventory'>): Promise<Standstill | undefined> {
+  if (!rolloutsEnabled) {
+    return { reason: 'off', words: REASONS.off };
+  }
+  const freeze = await inventory.freezes.current();
+  return freeze && { reason: 'frozen', words: frozenText(freeze) };
+}
+
+/** A decision, and its reason for people. */
+export interface Decided extends Decision {
+  words: string;
+}
+
+const isStart = ({ action }: Decision) => action === 'begin' || action === 'start';
+
+/** What `next` decides, as far as this stack may do it. The freeze is read only where something would begin. */
+export async function decide(
   deployment: Deployment,
   nodes: Nodes | undefined,
-  deps: Pick<AdvanceDeps, 'rolloutsEnabled' | 'now'>,
-): Decision {
+  deps: Pick<AdvanceDeps, 'rolloutsEnabled' | 'inventory' | 'now'>,
+): Promise<Decided> {
   const decision = next(deployment, nodes, 'not asked', deps.now());
-  const isStart = decision.action === 'begin' || decision.action === 'start';
-  return isStart && !deps.rolloutsEnabled ? { action: 'nothing', reason: 'off' } : decision;
+  const standstill = isStart(decision) ? await standstillOf(deps) : undefined;
+  return standstill ? { action: 'nothing', ...standstill } : { ...decision, words: REASONS[decision.reason] };
 }
 
 /**
@@ -87,12 +114,13 @@ export async function advance(
   let deployment = how.written ?? (await deps.inventory.get(deploymentId));
   let began = false;
   for (let round = 0; deployment && round < ROUNDS; round += 1) {
-    const decision = decide(deployment, how.nodes, deps);
+    const decision = next(deployment, how.nodes, 'not asked', deps.now());
+    // What it has begun itself it starts: a freeze that comes in between finds it begun.
+    if (!isStart(decision) || (!began && (await standstillOf(deps)))) {
+      return { deployment, began };
+    }
     if (decision.action === 'start') {
       return { deployment: await startExecution(deployment, deps), began };
-    }
-    if (decision.action !== 'begin') {
-      return { deployment, began };
     }
     const { Generation, Serial, NotBefore, Cause, CorrelationId } = deployment.Wanted as Wanted;
     const isWanted = decision.reason === 'asked' || decision.reason === 'renewed';

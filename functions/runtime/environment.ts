@@ -18,6 +18,7 @@ const VARIABLES = {
   ALLOW_PRIVATE_CERTIFICATES: 'true: certificates of private authorities may be registered',
   MAX_DEPLOYMENTS: 'beyond so many deployments no new one is registered',
   NODE_RETENTION_DAYS: 'days after which a node that is gone is dropped from the record',
+  REMINDER_DAYS: 'days after which people are reminded of what is paused or frozen; 0: never',
   LOOK_INTERVAL_MINUTES: 'minutes from one look at EC2 nodes to the next; 0: none',
   HYBRID_LOOK_INTERVAL_MINUTES: 'minutes from one look at hybrid nodes to the next; 0: none',
   DISCOVER_ENDPOINTS: 'whether looks list ports that serve what nobody registered: no, list, tell',

@@ -66,6 +66,17 @@ export const FLOWS: Record<string, Flow> = {
       await act(world, 'resume');
     },
   },
+  'all rollouts are frozen, ACM renews, and they are thawed': {
+    before: installed,
+    does: async (world) => {
+      await world.freeze();
+      const before = world.rollouts();
+      await renew(world);
+      await world.clock.sleep(6 * MINUTE);
+      if (world.rollouts() > before) throw new Error('a rollout began while all were frozen');
+      await world.thaw();
+    },
+  },
   'the deployment moves to another certificate': {
     before: installed,
     does: async (world) => {

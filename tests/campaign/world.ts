@@ -135,12 +135,31 @@ export class World {
     this.nodes.push(await ScriptedNode.create(this.cloud, place, id, {}, install));
   }
 
+  /** A request about the deployment. */
+  api(httpMethod: string, route: string, body: object | null = null): Promise<void> {
+    const pathParameters = { CertName: 'web', ...(route ? { DeploymentId: this.id } : {}) };
+    return this.#request(
+      { httpMethod, resource: `/certificates/{CertName}/deployments${route}`, pathParameters },
+      body,
+    );
+  }
+
+  freeze(): Promise<void> {
+    return this.#request({ httpMethod: 'POST', resource: '/freeze' }, { Reason: 'a change window' });
+  }
+
+  thaw(): Promise<void> {
+    return this.#request({ httpMethod: 'POST', resource: '/thaw' });
+  }
+
   /** A request to the API by a client that repeats what was answered with a 5xx, as SDKs and scripts do. */
-  async api(httpMethod: string, route: string, body: object | null = null): Promise<void> {
+  async #request(
+    request: { httpMethod: string; resource: string; pathParameters?: object },
+    body: object | null = null,
+  ): Promise<void> {
+    const { httpMethod, resource } = request;
     const event = {
-      httpMethod,
-      resource: `/certificates/{CertName}/deployments${route}`,
-      pathParameters: { CertName: 'web', ...(route ? { DeploymentId: this.id } : {}) },
+      ...request,
       body: body && JSON.stringify(body),
       requestContext: { requestId: `request-${this.clock.now().getTime()}` },
     };
@@ -159,12 +178,12 @@ export class World {
       // 422 is what a target that refuses the call once is answered with; a person tries again.
       if (answer.statusCode < 500 && ![422, 429].includes(answer.statusCode)) {
         if (answer.statusCode === 404 && httpMethod === 'DELETE' && attempt > 1) return;
-        if (answer.statusCode >= 400) throw new Error(`${httpMethod} ${route}: ${answer.body}`);
+        if (answer.statusCode >= 400) throw new Error(`${httpMethod} ${resource}: ${answer.body}`);
         this.id = JSON.parse(answer.body).DeploymentId ?? this.id;
         return;
       }
       if (attempt === this.patience)
-        throw new Error(`${httpMethod} ${route} failed ${attempt} times: ${JSON.stringify(answer)}`);
+        throw new Error(`${httpMethod} ${resource} failed ${attempt} times: ${JSON.stringify(answer)}`);
       await this.clock.sleep(30 * SECOND);
     }
   }
@@ -224,6 +243,11 @@ export class World {
     return Items.find(({ Item, CertName }) => Item === 'deployment' && CertName !== undefined) as
       | Found
       | undefined;
+  }
+
+  /** How many have been started. */
+  rollouts(): number {
+    return this.cloud.services.stepFunctions.executions().length;
   }
 
   /** What lacks until every node serves the current version, the inventory says so and nothing runs. */

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Caller, Cloud, InvokeResult, Operation } from 'local-cloud';
 import type { Deployment } from '../../functions/domain/deployment.ts';
 import { InstallOptions } from '../../functions/domain/order.ts';
@@ -106,9 +106,14 @@ describe('deployments-api', () => {
     [/^list-/, 200, /"Deployments":\[\]/],
     [/^(register|try)-/, 422, /Cannot assume .* Check that member-account\.yaml is deployed/],
     [/^request-renewal/, 404, /"Field":"CertificateArn"/],
+    [/^freeze/, 200, /"Frozen":true,.*"FrozenBy":"arn:aws:sts::111122223333:assumed-role\/platform-team\//],
+    [/^(thaw|get-freeze)/, 200, /"Frozen":false/],
     [/./, 404, /There is no deployment/],
   ];
   const samples = readdirSync(path.join(EVENTS, 'deployments-api'));
+  // The other samples are those of a stack that is not frozen.
+  afterEach(() => invoke('deployments-api', sampleOf('deployments-api', 'thaw-rollouts.json')));
+
   test.each(samples)('answers the sample %s', async (file) => {
     const [, status, body] = answers.find(([name]) => name.test(file)) as (typeof answers)[0];
     const answer = await invoke('deployments-api', sampleOf('deployments-api', file));

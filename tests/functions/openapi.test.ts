@@ -5,6 +5,8 @@ import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import { parse } from 'yaml';
 import * as z from 'zod';
 import { ROUTES, type Route } from '../../functions/deployments-api/route.ts';
+import type { Freeze } from '../../functions/domain/freeze.ts';
+import { ROUNDS } from '../../functions/inventory/inventory.ts';
 import type { ScriptedNode } from '../../local/scripted-node.ts';
 import { awsError } from './support/service-view.ts';
 import { type ApiAnswer, type ApiRequest, CENTRAL, MEMBER, System, stack } from './support/system.ts';
@@ -346,8 +348,35 @@ describe('answers of the running code are as they are described', () => {
     await call(`GET ${one}`, { path: own });
     expect((await register()).status).toBe(409);
     await call(`POST ${one}/rollouts`, { path: own });
+    await call('GET /deployments', { query: { Status: 'PAUSED' } });
     await call(`POST ${one}/resume`, { path: own });
     await system.runAll();
+    await call('GET /freeze');
+    await call('POST /freeze', { body: { Reason: 'change freeze' } });
+    await call('POST /freeze', { body: { Reason: 'another one' } });
+    await call('GET /freeze');
+    await call(`GET ${one}`, { path: own });
+    expect((await register()).status).toBe(409);
+    expect((await call(`POST ${one}/rollouts`, { path: own })).status).toBe(409);
+    // Another caller is faster: once before the thaw, and each time before a freeze.
+    const { freezes } = system.inventory;
+    const thawed = async () => freezes.end((await freezes.get()) as Freeze, 'another');
+    const frozen = async () => freezes.begin(await freezes.get(), 'another', 'theirs');
+    const meanwhile = (happens: () => Promise<unknown>, times: number) =>
+      system.cloud.faults.inject({
+        operation: 'DynamoDB_20120810.UpdateItem',
+        kind: 'delay',
+        until: happens,
+        times,
+        when: ({ source }) => source.startsWith('function '),
+      });
+    meanwhile(async () => [await thawed(), await frozen()], 1);
+    expect((await call('POST /thaw')).status).toBe(409);
+    await call('POST /thaw');
+    await call('POST /thaw');
+    await call('GET /freeze');
+    meanwhile(async () => [await frozen(), await thawed()], ROUNDS);
+    expect((await call('POST /freeze', { body: { Reason: 'change freeze' } })).status).toBe(409);
 
     // Refusals: too large, not valid, not allowed, not found, not ready, throttled.
     for (const { name } of operations.filter((operation) => operation.name.startsWith('POST '))) {
@@ -367,6 +396,9 @@ describe('answers of the running code are as they are described', () => {
       await call(name, { path: { ...path, DeploymentId: 'x' } });
       await call(name, other);
     }
+    await call('POST /freeze', { body: { Reason: '' } });
+    await call('POST /thaw', { query: { Reason: 'done' } });
+    await call('GET /freeze', { query: { Limit: '1' } });
     await call('POST /certificates/{CertName}/renewals', { path, body: {} });
     await call('POST /certificates/{CertName}/renewals', { path, body: { CertificateArn: `${arn}-x` } });
     await call('POST /certificates/{CertName}/renewals', {
@@ -412,7 +444,7 @@ describe('answers of the running code are as they are described', () => {
       Object.keys(operation.responses).map((status) => `${name} ${status}`),
     );
     const onlyGateway = described.filter((answer) =>
-      /^(GET|DELETE) .* 403$|^GET .* 429$|\/pause (403|429)$/.test(answer),
+      /^(GET|DELETE) .* 403$|^GET .* 429$|\/(pause|freeze|thaw) (403|429)$/.test(answer),
     );
     expect(described.filter((answer) => !seen.has(answer)).sort()).toEqual(onlyGateway.sort());
   });

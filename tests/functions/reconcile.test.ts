@@ -90,10 +90,11 @@ describe('when all is well', () => {
       ...Array(2).fill('AssumeRole'),
       ...Array(4).fill('DescribeInstanceInformation'),
     ]);
-    // One query a status, one for what an older edition wrote of dry runs, and one a deployment for its nodes. Of each
-    // account, when its EC2 and hybrid nodes were looked at, what was denied before, and the size of the fleet.
-    const queries = STATUSES.length + 1 + 12;
-    expect(databaseCalls().sort()).toEqual([...Array(6).fill('GetItem'), ...Array(queries).fill('Query')]);
+    // One query a status, one for what an older edition wrote of dry runs, one for what is paused, and one a deployment for
+    // its nodes. Of each account, when its EC2 and hybrid nodes were looked at, what was denied before, the size of the
+    // fleet, and whether it is frozen.
+    const queries = STATUSES.length + 2 + 12;
+    expect(databaseCalls().sort()).toEqual([...Array(7).fill('GetItem'), ...Array(queries).fill('Query')]);
   });
 
   test('stays within half of the quotas of ACM and within those of SSM, however quick they answer', async () => {

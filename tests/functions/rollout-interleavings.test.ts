@@ -1,6 +1,7 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { deploymentIdOf, parseExecutionName } from '../../functions/domain/deployment.ts';
+import { lasting } from '../../functions/domain/freeze.ts';
 import { followUpOf } from '../../functions/domain/next.ts';
 import { type Actor, type Around, type Crash, interleave } from './support/interleave.ts';
 import { type ApiAnswer, MEMBER, REGION, System } from './support/system.ts';
@@ -18,6 +19,8 @@ type Deed =
   | { kind: 'ROLLOUTS' }
   | { kind: 'PAUSE' }
   | { kind: 'RESUME' }
+  | { kind: 'FREEZE' }
+  | { kind: 'THAW' }
   | { kind: 'EVENT'; certificate: Certificate; renew: boolean; lost: boolean }
   | { kind: 'STEP' }
   | { kind: 'ABORT'; lost: boolean }
@@ -45,6 +48,8 @@ const deed: fc.Arbitrary<Deed> = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ kind: 'ROLLOUTS' as const }) },
   { weight: 1, arbitrary: fc.constant({ kind: 'PAUSE' as const }) },
   { weight: 1, arbitrary: fc.constant({ kind: 'RESUME' as const }) },
+  { weight: 1, arbitrary: fc.constant({ kind: 'FREEZE' as const }) },
+  { weight: 2, arbitrary: fc.constant({ kind: 'THAW' as const }) },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -146,7 +151,12 @@ class World {
       return of === 0 ? 0 : (choices[step % choices.length] as number) % of;
     };
     const actors = deeds.map(({ deed, crash }): Actor => ({ run: this.#actor(deed), crash }));
+    const isFrozen = lasting(await system.inventory.freezes.get()) !== undefined;
+    const before = await this.#rollouts();
     const endings = await interleave(actors, choose);
+    if (isFrozen && !deeds.some(({ deed }) => deed.kind === 'THAW') && (await this.#rollouts()) > before) {
+      this.faults.push('a rollout began or started although all were frozen');
+    }
     const certain: string[] = [];
     const perhaps: string[] = [];
     endings.forEach((ending, index) => {
@@ -165,6 +175,17 @@ class World {
       }
     });
     this.possible = new Set([...(certain.length > 0 ? certain : this.possible), ...perhaps]);
+  }
+
+  /** How many have begun, and how many were started. */
+  async #rollouts(): Promise<number> {
+    const begun = this.system.cloud.record
+      .callsOf('UpdateItem')
+      .filter(({ input, output }) => output && JSON.stringify(input).includes('"#Running":"Running"'))
+      .filter(({ input }) =>
+        /#Running = /.test(String((input as { UpdateExpression: string }).UpdateExpression)),
+      );
+    return begun.length + this.system.sfn.executions.size;
   }
 
   /** What a deed leaves registered, if it does anything. */
@@ -200,6 +221,10 @@ class World {
             { path: { CertName: 'web-prod', DeploymentId: this.id } },
             { around },
           );
+        case 'FREEZE':
+          return system.freeze('a test', undefined, { around });
+        case 'THAW':
+          return system.thaw(undefined, { around });
         case 'EVENT': {
           const arn = this.arns.get(done.certificate) as string;
           if (done.renew) {
@@ -232,9 +257,10 @@ class World {
     };
   }
 
-  /** What time, schedules and the end of a pause do by themselves. */
+  /** What time, schedules, and the end of a freeze and of a pause do by themselves. */
   async settle(): Promise<void> {
     const { system } = this;
+    await this.#actor({ kind: 'THAW' })((call) => call());
     await this.#actor({ kind: 'RESUME' })((call) => call());
     Object.assign(system.target().nodes[0] as object, { behaviour: 'installs' });
     await system.runAll();

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Cloud, CloudNode, RecordedCall } from 'local-cloud';
+import type { Cloud, CloudNode, Identity, RecordedCall } from 'local-cloud';
 import { evaluate, type PolicyDocument } from 'local-cloud/iam';
 import { startCloud } from '../../local/cloud.ts';
 import { CENTRAL, callApi, MEMBER, requestCertificate } from '../../local/example-fleet.ts';
@@ -209,16 +209,50 @@ describe('callers of the API', () => {
     expect(cloud.record.callsOf('lambda.Invoke')).toHaveLength(before);
   });
 
+  const routeArn = (
+    route: string,
+    change: Partial<Record<'region' | 'account' | 'api' | 'stage', string>> = {},
+  ) => {
+    const [, id = '', name = ''] = new URL(flows.site.central.apiUrl).pathname.split('/');
+    const { region = CENTRAL.region, account = CENTRAL.account, api = id, stage = name } = change;
+    return `arn:aws:execute-api:${region}:${account}:${api}/${stage}/${route.replace(' ', '')}`;
+  };
+  let callers = 0;
+  const callerOf = (...routes: string[]) => {
+    callers += 1;
+    return cloud.createUser(CENTRAL.account, `caller-${callers}`, [allow('execute-api:Invoke', routes)]);
+  };
+  const statusOf = async (caller: Identity, route: string) => {
+    const [method = '', path = ''] = route.split(' ');
+    const body = route === 'POST /freeze' ? { Reason: 'a test' } : undefined;
+    return (await callApiAs(scene, caller, method, path, body)).status;
+  };
+
   test.each([
-    ['/endpoints', '/deployments'],
-    ['/deployments', '/endpoints'],
-  ])('who may GET %s, and nothing else, does not get %s', async (path, other) => {
-    const [, id, stage] = new URL(flows.site.central.apiUrl).pathname.split('/');
-    const route = `arn:aws:execute-api:${CENTRAL.region}:${CENTRAL.account}:${id}/${stage}/GET${path}`;
-    const policy = allow('execute-api:Invoke', route);
-    const reader = cloud.createUser(CENTRAL.account, `reader-of${path.replace('/', '-')}`, [policy]);
-    const statuses = [path, other].map(async (rest) => (await callApiAs(scene, reader, 'GET', rest)).status);
-    expect(await Promise.all(statuses)).toEqual([200, 403]);
+    ['GET /endpoints', 'GET /deployments'],
+    ['GET /deployments', 'GET /endpoints'],
+    ['GET /freeze', 'POST /freeze'],
+    ['POST /freeze', 'GET /freeze'],
+    ['POST /freeze', 'POST /thaw'],
+    ['POST /thaw', 'POST /freeze'],
+    ['POST /thaw', 'GET /freeze'],
+  ])('who may %s, and nothing else, does not get %s', async (route, other) => {
+    const caller = callerOf(routeArn(route));
+    expect([await statusOf(caller, route), await statusOf(caller, other)]).toEqual([200, 403]);
+    expect(await statusOf(callerOf(routeArn('POST /thaw')), 'POST /thaw')).toBe(200);
+  });
+
+  test.each<[string, () => string[]]>([
+    ['of another Region', () => [routeArn('POST /freeze', { region: 'eu-central-1' })]],
+    ['of another account', () => [routeArn('POST /freeze', { account: '444455556666' })]],
+    ['of another API', () => [routeArn('POST /freeze', { api: 'payments01' })]],
+    ['of another stage', () => [routeArn('POST /freeze', { stage: 'v2' })]],
+    ['of every path below it', () => [routeArn('POST /freeze/*')]],
+    ['of a path that only begins like it', () => [routeArn('POST /freezer'), routeArn('POST /free')]],
+    ['of every name and every deployment', () => [routeArn('* /certificates/*')]],
+  ])('who may freeze by the route %s freezes nothing here', async (_, routes) => {
+    expect(await statusOf(callerOf(...routes()), 'POST /freeze')).toBe(403);
+    expect((await callApi(flows.site, 'GET', '/freeze')).Frozen).toBe(false);
   });
 });
 

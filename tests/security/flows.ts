@@ -136,7 +136,7 @@ const OLD: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'old' };
 const NOBODY: Target = { ...here, TargetTagKey: 'team', TargetTagValue: 'nobody' };
 
 /** A deployment as the API shows it. */
-export type Deployment = ReturnType<typeof viewOf>;
+export type Deployment = Awaited<ReturnType<typeof viewOf>>;
 
 /**
  * Every flow of the system, in one cloud and in this order, so that the cloud's record holds every kind of access
@@ -175,6 +175,7 @@ export class Flows {
       this.read,
       this.tryOut,
       this.pause,
+      this.freeze,
       this.renew,
       this.missTheEvent,
       this.repairTheLabel,
@@ -299,8 +300,19 @@ export class Flows {
 
   async pause(): Promise<void> {
     await callApi(this.site, 'POST', `/certificates/web/deployments/${this.futureId}/pause`);
+    await callApi(this.site, 'GET', '/deployments?Status=PAUSED');
     await callApi(this.site, 'POST', `/certificates/web/deployments/${this.futureId}/resume`);
     await this.cloud.idle();
+  }
+
+  /** A renewal waits; it begins with the first sweep after the thaw. */
+  async freeze(): Promise<void> {
+    await callApi(this.site, 'POST', '/freeze', { Reason: 'a change window' });
+    await this.cloud.services.acm.renew(this.certificateArn);
+    await this.cloud.idle();
+    await callApi(this.site, 'GET', '/freeze');
+    await callApi(this.site, 'POST', '/thaw');
+    await this.#sweep('nodes');
   }
 
   async tryOut(): Promise<void> {

@@ -92,6 +92,23 @@ export const teamAttempts: [
   ],
   ['list the whole fleet', 403, 'GET', '/deployments', nothing],
   ['list the certificates on servers that nobody registered', 403, 'GET', '/endpoints', nothing],
+  ['freeze all rollouts', 403, 'POST', '/freeze', () => ({ Reason: 'mine' })],
+  ['thaw all rollouts', 403, 'POST', '/thaw', nothing],
+  ['see who froze all rollouts and why', 403, 'GET', '/freeze', nothing],
+  [
+    'freeze all rollouts under its own name',
+    403,
+    'POST',
+    '/certificates/web-shop/freeze',
+    () => ({ Reason: 'mine' }),
+  ],
+  [
+    'freeze all rollouts as one of its deployments',
+    403,
+    'POST',
+    '/certificates/web-shop/deployments/../../../freeze',
+    () => ({ Reason: 'mine' }),
+  ],
   ['use a name that differs in case', 403, 'GET', '/certificates/WEB-shop/deployments', nothing],
   ['use a name that only contains its own', 403, 'GET', '/certificates/my-web-shop/deployments', nothing],
   [

@@ -10,7 +10,7 @@ import { Automation } from './services/automation.ts';
 import { CertificateAuthority } from './services/certificate-authority.ts';
 import { type Clock, CloudClock } from './services/clock.ts';
 import { type DelayOptions, Delays } from './services/delays.ts';
-import { type CodeOf, deploy } from './services/deploy.ts';
+import { type CodeOf, deploy, update } from './services/deploy.ts';
 import { DynamoDb } from './services/dynamodb.ts';
 import { type ClientConfig, Endpoint, signingName } from './services/endpoint.ts';
 import { Events } from './services/events.ts';
@@ -162,6 +162,8 @@ export interface Cloud {
   deploy(deployed: Deployed): Promise<void>;
   /** Resolves a template file and creates what it says. */
   deployTemplate(file: string, options: DeployOptions): Promise<Stack>;
+  /** Deploys a template again whose stack is here, for example with other parameters. README.md says what may change. */
+  updateTemplate(file: string, options: DeployOptions): Stack;
   /** A user with these policies: callers of the API, attackers. */
   createUser(
     account: string,
@@ -203,6 +205,8 @@ export async function startCloud(options: CloudOptions = {}): Promise<Cloud> {
   return cloud;
 }
 
+const nameOf = ({ account, region, stackName }: Deployed) => `${account}/${region}/${stackName}`;
+
 class LocalCloud implements Cloud, Kernel {
   readonly partition: string;
   readonly clock: Clock;
@@ -223,6 +227,7 @@ class LocalCloud implements Cloud, Kernel {
   readonly #http: Endpoint;
   readonly #calls: ApiCalls;
   readonly #fleet: NodeFleet;
+  readonly #stacks = new Map<string, Deployed>();
   readonly #working = new Set<Promise<void>>();
   readonly #onSignal = (signal: NodeJS.Signals) => {
     void this.#end().finally(() => process.kill(process.pid, signal));
@@ -390,23 +395,41 @@ class LocalCloud implements Cloud, Kernel {
   }
 
   async deployTemplate(file: string, options: DeployOptions): Promise<Stack> {
-    const { amend, ...place } = options;
+    const deployed = this.#resolve(file, options);
+    await this.deploy(deployed);
+    return this.#stackOf(deployed);
+  }
+
+  updateTemplate(file: string, options: DeployOptions): Stack {
+    const after = this.#resolve(file, options);
+    const before = this.#stacks.get(nameOf(after));
+    if (!before) throw new Error(`there is no stack ${options.stackName} to update`);
+    update(before, after, this.services);
+    return this.#stackOf(after);
+  }
+
+  #resolve(file: string, { amend, ...place }: DeployOptions): Deployed {
     const deployed = resolveTemplate(file, { partition: this.partition, parameters: {}, ...place });
     amend?.(deployed);
-    await this.deploy(deployed);
+    return deployed;
+  }
+
+  #stackOf(deployed: Deployed): Stack {
+    const { account, region, stackName } = deployed;
+    this.#stacks.set(nameOf(deployed), deployed);
     const resource = (logicalId: string) => {
       const found = deployed.resources.get(logicalId);
-      if (!found) throw new Error(`${options.stackName} has no resource ${logicalId}`);
+      if (!found) throw new Error(`${stackName} has no resource ${logicalId}`);
       return found;
     };
     return {
-      account: options.account,
-      region: options.region,
+      account,
+      region,
       deployed,
       resource,
       output: (name) => {
         const value = deployed.outputs[name];
-        if (value === undefined) throw new Error(`${options.stackName} has no output ${name}`);
+        if (value === undefined) throw new Error(`${stackName} has no output ${name}`);
         return String(value);
       },
       urlOf: (logicalId) => {

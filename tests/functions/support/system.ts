@@ -84,7 +84,11 @@ export interface ApiAnswer {
   body: any;
 }
 
+/** Who calls the API, where a test does not say it. */
+export const OPERATOR = `arn:aws:sts::${CENTRAL}:assumed-role/operations/alice`;
+
 export interface ApiRequest {
+  caller?: string;
   path?: Record<string, string> | null;
   query?: Record<string, string> | null;
   body?: unknown;
@@ -233,6 +237,7 @@ export class System {
   allowPrivateCertificates = false;
   maxDeployments = 10_000;
   rolloutsEnabled = true;
+  reminderDays = 7;
   lookIntervalMinutes = 60;
   discoverEndpoints: 'no' | 'list' | 'tell' = 'list';
   /** Functions repeat a call whose answer is lost, as the SDK does. */
@@ -350,6 +355,7 @@ export class System {
         REQUIRE_CERTIFICATE_TAG: String(this.requireCertificateTag),
         ALLOW_PRIVATE_CERTIFICATES: String(this.allowPrivateCertificates),
         MAX_DEPLOYMENTS: String(this.maxDeployments),
+        REMINDER_DAYS: String(this.reminderDays),
         LOOK_INTERVAL_MINUTES: String(this.lookIntervalMinutes),
         DISCOVER_ENDPOINTS: this.discoverEndpoints,
       },
@@ -377,7 +383,7 @@ export class System {
       multiValueQueryStringParameters: query && Object.fromEntries(multi),
       body: body === null || typeof body === 'string' ? body : JSON.stringify(body),
       isBase64Encoded: false,
-      requestContext: { requestId: 'request-1' },
+      requestContext: { requestId: 'request-1', identity: { userArn: request.caller ?? OPERATOR } },
     } as unknown as APIGatewayProxyEvent;
     return this.send(event, wrappers);
   }
@@ -427,7 +433,15 @@ export class System {
       throw new Error(`no deployment ${id}`);
     }
     const Rollouts = [...this.sfn.executions.values()].filter(({ name }) => name.startsWith(id)).length;
-    return { ...viewOf(found, this.advanceDeps()), Rollouts };
+    return { ...(await viewOf(found, this.advanceDeps())), Rollouts };
+  }
+
+  freeze(Reason = 'change freeze', caller = OPERATOR, wrappers?: Wrappers): Promise<ApiAnswer> {
+    return this.api('POST', '/freeze', { body: { Reason }, caller }, wrappers);
+  }
+
+  thaw(caller = OPERATOR, wrappers?: Wrappers): Promise<ApiAnswer> {
+    return this.api('POST', '/thaw', { caller }, wrappers);
   }
 
   /** Delivers ACM's event of a renewal, as Lambda would once. */

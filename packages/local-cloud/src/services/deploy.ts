@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Services } from '../cloud.ts';
 import { NotModelled } from '../iam/not-modelled.ts';
 import { managedPoliciesOf, resourcePoliciesOf, rolesOf } from '../templates/policies.ts';
@@ -93,6 +94,38 @@ export async function deploy(deployed: Deployed, services: Services, codeOf: Cod
     else throw new NotModelled(`resource policy of ${arn}`);
   }
 }
+
+/**
+ * Makes of a stack what another deployment makes of it: what is the same stays as it is, tables with their items. Of the rest
+ * only the configuration of functions is known. Throws NotModelled for any other change.
+ */
+export function update(before: Deployed, after: Deployed, services: Services): void {
+  const ids = [...new Set([...before.resources.keys(), ...after.resources.keys()])];
+  const changed = ids.filter((id) => !isDeepStrictEqual(before.resources.get(id), after.resources.get(id)));
+  for (const id of changed) {
+    const [old, now] = [before.resources.get(id), after.resources.get(id)];
+    if (!old || !now || !isDeepStrictEqual(withoutConfiguration(old), withoutConfiguration(now)))
+      throw new NotModelled(`an update that changes ${id}`);
+  }
+  for (const id of changed) {
+    const { arn = '', properties } = after.resources.get(id) as Resource;
+    services.lambda.reconfigure(arn, configurationOf(properties));
+  }
+}
+
+function withoutConfiguration(resource: Resource): object {
+  const { Environment: _, Timeout: __, MemorySize: ___, ...properties } = resource.properties;
+  return resource.type === 'AWS::Serverless::Function' ? { ...resource, properties } : resource;
+}
+
+const configurationOf = (properties: Resource['properties']) => ({
+  // CloudFormation makes strings of numbers and booleans.
+  environment: Object.fromEntries(
+    Object.entries(properties.Environment?.Variables ?? {}).map(([name, value]) => [name, String(value)]),
+  ),
+  timeoutSeconds: Number(properties.Timeout ?? 3),
+  memoryMegabytes: Number(properties.MemorySize ?? 128),
+});
 
 interface Creation {
   logicalId: string;
@@ -220,12 +253,7 @@ function createFunction({
           handlerFile: code.file,
           ...(code.layerFolder === undefined ? {} : { layerFolder: code.layerFolder }),
         }),
-    // CloudFormation makes strings of numbers and booleans.
-    environment: Object.fromEntries(
-      Object.entries(properties.Environment?.Variables ?? {}).map(([name, value]) => [name, String(value)]),
-    ),
-    timeoutSeconds: Number(properties.Timeout ?? 3),
-    memoryMegabytes: Number(properties.MemorySize ?? 128),
+    ...configurationOf(properties),
     tracing: properties.Tracing === 'Active',
   });
 }

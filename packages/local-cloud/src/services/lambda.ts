@@ -153,6 +153,20 @@ export class Lambda {
     Object.assign(this.#function(functionArn), config);
   }
 
+  /**
+   * Another configuration. Invocations that run end with the one before; later ones get environments of their own (API
+   * reference, UpdateFunctionConfiguration).
+   */
+  reconfigure(
+    functionArn: string,
+    config: Pick<FunctionOptions, 'environment' | 'timeoutSeconds' | 'memoryMegabytes'>,
+  ): void {
+    const target = this.#function(functionArn);
+    Object.assign(target, config);
+    for (const { worker, busy } of target.environments) if (!busy) void worker.terminate();
+    target.environments.clear();
+  }
+
   state(arn: string): PolicedState | undefined {
     const found = this.#functions.get(arn);
     return found && { arn, tags: {}, ...(found.policy ? { policy: found.policy } : {}) };
@@ -293,6 +307,7 @@ export class Lambda {
     clearTimeout(timer);
     environment.answered = undefined;
     environment.busy = false;
+    if (!target.environments.has(environment)) void environment.worker.terminate();
     this.#release(target);
     if (target.tracing) this.#trace(target, environment, traceId, started);
     return resultOf(answer);
