@@ -7,6 +7,7 @@ import path from 'node:path';
 import { Document, isScalar, parse, visit } from 'yaml';
 import { PATTERNS } from '../functions/domain/patterns.ts';
 import { exitCodeTable, fieldTable } from './doc-tables.ts';
+import { fileSchema } from './file-schema.ts';
 import { exampleOfAll, openApiBlocks } from './openapi.ts';
 import { exitCodes, lookPart, nodeParameters, scriptPart } from './parameters.ts';
 
@@ -142,6 +143,7 @@ export const RENDERED: Record<string, (text: string) => string> = {
     const body = JSON.stringify(JSON.stringify(exampleOfAll()));
     return text.replace(/^ {2}"body": .*$/m, () => `  "body": ${body},`);
   },
+  'docs/deployments.schema.json': () => fileSchema(),
   'docs/guide.md': (text) =>
     replaceBetweenMarks(text, '<!-- rendered from functions/domain/order.ts', fieldTable()),
   'docs/operations.md': (text) => withExitCodes(text, ['means', 'todo'], 'server'),
