@@ -17,7 +17,8 @@ export const EXIT_MEANS: Record<ExitName, string> = {
   failed: 'A rollout failed, a request was refused, or doctor found something wrong.',
   usage: 'The command, the file or the request is not valid. Nothing was changed.',
   timedOut: 'The wait is over (--timeout). The rollout goes on.',
-  degraded: 'Some servers cannot be reached (DEGRADED), or none has the tag yet (WAITING).',
+  degraded:
+    'Some servers cannot be reached (DEGRADED), or none has the tag yet (WAITING); or doctor could not look everywhere.',
   paused: 'The deployment is paused, or the stack starts no rollouts.',
   changes: 'Only with --exit-code: plan found changes, or expiring lists something.',
   interrupted: 'Interrupted by Ctrl-C. What was started goes on.',

@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { addActCommands } from './commands/act.ts';
 import type { Register } from './commands/command.ts';
+import { addDoctor } from './commands/doctor.ts';
 import { addFileCommands } from './commands/files.ts';
 import { addLookCommands } from './commands/look.ts';
 import { type CommonOptions, Session } from './connection.ts';
@@ -47,6 +48,7 @@ export function programOf(world: World, ended: (exit: ExitName) => void): Comman
   addLookCommands(register);
   addActCommands(register);
   addFileCommands(register);
+  addDoctor(register);
   program.addHelpText(
     'after',
     `\nExit codes:\n${exitCodes()}\n\nacm-export <command> --help shows the options of a command, with examples. docs/command.md says more.`,

@@ -2,6 +2,7 @@
 //
 // The SSM documents stand in member-account.yaml as plain YAML and the script with its comments: what runs on a server
 // as root can be read there, line by line.
+import { hash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Document, isScalar, parse, visit } from 'yaml';
@@ -143,12 +144,21 @@ export const RENDERED: Record<string, (text: string) => string> = {
     const body = JSON.stringify(JSON.stringify(exampleOfAll()));
     return text.replace(/^ {2}"body": .*$/m, () => `  "body": ${body},`);
   },
+  'cli/edition.ts': () => editionOf({ 'install-on-node': installScript(), 'look-at-node': lookScript() }),
   'docs/deployments.schema.json': () => fileSchema(),
   'docs/guide.md': (text) =>
     replaceBetweenMarks(text, '<!-- rendered from functions/domain/order.ts', fieldTable()),
   'docs/operations.md': (text) => withExitCodes(text, ['means', 'todo'], 'server'),
   'ssm-documents/README.md': (text) => withExitCodes(text, ['means'], 'node'),
 };
+
+/** By which `acm-export doctor` tells whether a document is of this edition: the digest of its script. */
+function editionOf(scripts: Record<string, string>): string {
+  const lines = Object.entries(scripts).map(
+    ([name, script]) => `  '${name}': '${hash('sha256', script.trimEnd())}',`,
+  );
+  return `// Written by make render: the scripts of the SSM documents, by the end of the document's name.\nexport const SCRIPTS = {\n${lines.join('\n')}\n};\n`;
+}
 
 function withExitCodes(text: string, columns: ('means' | 'todo')[], word: 'node' | 'server'): string {
   const mark = '<!-- rendered from ssm-documents/exit-codes.yaml';

@@ -29,6 +29,7 @@ OPERATIONS = {
         "RequestCertificate",
         "RevokeCertificate",
     ],
+    "cloudformation": ["DescribeStacks"],
     "dynamodb": [
         "BatchGetItem",
         "BatchWriteItem",
@@ -39,8 +40,9 @@ OPERATIONS = {
         "Scan",
         "UpdateItem",
     ],
+    "ec2": ["DescribeInstances"],
     "events": ["PutEvents"],
-    "iam": ["GetRole"],
+    "iam": ["GetInstanceProfile", "GetRole", "ListAttachedRolePolicies"],
     "lambda": ["Invoke"],
     "secretsmanager": [
         "CreateSecret",
@@ -56,12 +58,13 @@ OPERATIONS = {
         "TagResource",
         "UpdateSecretVersionStage",
     ],
-    "sns": ["Publish"],
+    "sns": ["ListSubscriptionsByTopic", "Publish"],
     "sqs": ["DeleteMessage", "GetQueueAttributes", "GetQueueUrl", "ReceiveMessage", "SendMessage"],
     "ssm": [
         "DescribeInstanceInformation",
         "GetAutomationExecution",
         "GetCommandInvocation",
+        "GetDocument",
         "ListCommandInvocations",
         "ListCommands",
         "SendCommand",

@@ -6,7 +6,7 @@ import {
   InvalidParameters,
   resolveParameterLists,
 } from '../node/document-parameters.ts';
-import { type Kernel, parseArn, Regional } from './service.ts';
+import { type Kernel, type Operations, parseArn, Regional, ServiceError } from './service.ts';
 
 /** "64 KB, including parameter values at run time" (user guide, "Creating SSM document content"). */
 const CONTENT_BYTES = 65_536;
@@ -67,8 +67,15 @@ const knownStepFields: Record<string, string[]> = {
   'aws:branch': ['name', 'action', 'description', 'isEnd', 'inputs'],
 };
 
-/** SSM documents of an account and Region; one version of each. */
+/**
+ * SSM documents of an account and Region; one version of each. Source: API reference, GetDocument.
+ *
+ * Not modelled: documents of AWS and of other accounts, formats but JSON.
+ */
 export class SsmDocuments {
+  readonly operations: Operations = {
+    'AmazonSSM.GetDocument': (input, { account, region }) => this.#getDocument(input, account, region),
+  };
   readonly #kernel: Kernel;
   readonly #documents = new Regional(() => new Map<string, SsmDocument>());
 
@@ -102,6 +109,24 @@ export class SsmDocuments {
     };
     this.#documents.of(account, region).set(document.name, created);
     return created;
+  }
+
+  #getDocument(
+    { Name, DocumentVersion, DocumentFormat = 'JSON' }: Record<string, string>,
+    account: string,
+    region: string,
+  ) {
+    if (DocumentFormat !== 'JSON') throw new NotModelled(`GetDocument as ${DocumentFormat}`);
+    const found = isKnownVersion(DocumentVersion) ? this.find(account, region, Name ?? '') : undefined;
+    if (!found) throw new ServiceError('InvalidDocument', `Document with name ${Name} does not exist.`);
+    return {
+      Name: found.name,
+      DocumentVersion: '1',
+      Status: 'Active',
+      Content: JSON.stringify(found.content),
+      DocumentType: found.type,
+      DocumentFormat: 'JSON',
+    };
   }
 
   delete(account: string, region: string, name: string): void {
