@@ -110,7 +110,10 @@ export class Api {
       const answer = await this.#once(method, path, query, body);
       const isOver = answer.status !== 429 && answer.status < 500;
       const pause = PAUSES[attempt];
-      if (isOver || pause === undefined || this.#world.interrupted.aborted) {
+      if (answer.status === 599 && this.#world.interrupted.aborted) {
+        throw new Stop('interrupted', 'Interrupted. What was asked for last may have been done.');
+      }
+      if (isOver || pause === undefined) {
         // A DELETE whose answer was lost has done its work.
         if (method === 'DELETE' && answer.status === 404 && attempt > 0) return { Warnings: [] };
         if (answer.status >= 200 && answer.status < 300) return answer.body;
@@ -153,7 +156,7 @@ export class Api {
         method,
         headers,
         redirect: 'error',
-        signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
+        signal: AbortSignal.any([AbortSignal.timeout(CALL_TIMEOUT_MS), this.#world.interrupted]),
         ...(text === undefined ? {} : { body: text }),
       });
       const answered = await response.text();

@@ -1,7 +1,5 @@
-import { CloudFormationClient, DescribeStacksCommand } from '@aws-sdk/client-cloudformation';
 import { Api } from './api.ts';
 import { Stop } from './exit.ts';
-import { awsFault } from './faults.ts';
 import { Output } from './output.ts';
 import type { World } from './world.ts';
 
@@ -65,23 +63,8 @@ export class Session {
   async #readOutputs(): Promise<Record<string, string>> {
     const { stack, profile, region } = this.options;
     const settings = await this.world.aws(profile, region);
-    const client = new CloudFormationClient(settings);
-    try {
-      const { Stacks = [] } = await client.send(new DescribeStacksCommand({ StackName: stack }));
-      const outputs = Stacks[0]?.Outputs ?? [];
-      return Object.fromEntries(
-        outputs.map(({ OutputKey = '', OutputValue = '' }) => [OutputKey, OutputValue]),
-      );
-    } catch (error) {
-      if ((error as Error).name === 'ValidationError') {
-        throw new Stop(
-          'failed',
-          `There is no stack ${stack} in ${settings.region}, in the account of these credentials.`,
-          'Name the stack with --stack and its Region with --region, or the API itself with --endpoint.',
-          'Nothing is deployed yet? docs/guide.md says how.',
-        );
-      }
-      throw awsFault(error, 'cloudformation:DescribeStacks', `the stack ${stack}`, profile);
-    }
+    // Loaded here: not every command needs a client of CloudFormation, and each would start later for it.
+    const { readOutputs } = await import('./stack-outputs.ts');
+    return readOutputs(settings, stack, profile);
   }
 }

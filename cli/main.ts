@@ -8,11 +8,20 @@ import { Stop } from './exit.ts';
 import { run } from './program.ts';
 import type { World } from './world.ts';
 
+if (Number(process.versions.node.split('.')[0]) < 22) {
+  process.stderr.write(`acm-export: It needs Node 22 or later, and this is ${process.version}.\n`);
+  process.exit(2);
+}
+
+const GRACE_MS = 1000;
+
 const interruption = new AbortController();
 process.on('SIGINT', () => {
   // The second time at once: something does not end.
   if (interruption.signal.aborted) process.exit(130);
   interruption.abort();
+  // What is under way says how it stands. A call that hangs does not.
+  setTimeout(() => process.exit(130), GRACE_MS).unref();
 });
 // A reader that has seen enough (`| head`) is no fault.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));

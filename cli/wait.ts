@@ -49,7 +49,9 @@ export async function waitFor(
     said: new Set(),
   }));
   for (;;) {
-    await look(api, all);
+    await look(api, all).catch((error: unknown) => {
+      throw error instanceof Stop && error.exit === 'interrupted' ? interruptedWhile(all) : error;
+    });
     if (out.isLive) out.draw(liveTable(session, all));
     else for (const one of all) tell(session, one);
     const isOver = all.every(({ outcome }) => outcome !== undefined);

@@ -7,6 +7,7 @@ import { existsSync, readdirSync, readFileSync, realpathSync, writeFileSync } fr
 import path from 'node:path';
 import { Document, isScalar, parse, visit } from 'yaml';
 import { PATTERNS } from '../functions/domain/patterns.ts';
+import { commandReference, exitTable } from './command-reference.ts';
 import { exitCodeTable, fieldTable } from './doc-tables.ts';
 import { fileSchema } from './file-schema.ts';
 import { exampleOfAll, openApiBlocks } from './openapi.ts';
@@ -146,6 +147,12 @@ export const RENDERED: Record<string, (text: string) => string> = {
   },
   'cli/edition.ts': () => editionOf({ 'install-on-node': installScript(), 'look-at-node': lookScript() }),
   'docs/deployments.schema.json': () => fileSchema(),
+  'docs/command.md': (text) =>
+    replaceBetweenMarks(
+      replaceBetweenMarks(text, '<!-- rendered from cli, the exit codes', exitTable()),
+      '<!-- rendered from cli, --help',
+      commandReference(),
+    ),
   'docs/guide.md': (text) =>
     replaceBetweenMarks(text, '<!-- rendered from functions/domain/order.ts', fieldTable()),
   'docs/operations.md': (text) => withExitCodes(text, ['means', 'todo'], 'server'),

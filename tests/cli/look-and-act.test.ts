@@ -161,15 +161,23 @@ test('a name is enough where it has one deployment; several are listed, and a ta
 test('lists have all pages, are filtered, and fit the line; what expires first stands in front', async () => {
   const { Deployments } = (await cli('list --output json')).json();
   expect(Deployments.length).toBeGreaterThan(5);
-  // Pages of one deployment each.
-  const asked: string[] = [];
+  const tokens: (string | null)[] = [];
   const paged = await cli('list --output json', {
-    fetch: (url, init) => {
-      asked.push(String(url));
-      return fetch(url, init);
+    fetch: async (url) => {
+      const token = new URL(String(url)).searchParams.get('NextToken');
+      tokens.push(token);
+      // A page may hold nothing, and yet not be the last.
+      const [NextToken, ...page] = token === null ? ['a/+='] : token === 'b' ? [undefined, 5] : ['b', 1, 2];
+      const answer = {
+        Deployments: page.map((index) => Deployments[Number(index)]),
+        NextToken,
+        CorrelationId: '1',
+      };
+      return new Response(JSON.stringify(answer));
     },
   });
-  expect(paged.json().Deployments).toHaveLength(Deployments.length);
+  expect(tokens).toEqual([null, 'a/+=', 'b']);
+  expect(paged.json().Deployments).toHaveLength(3);
   const failed = await cli('list --status FAILED --output json');
   expect(failed.json().Deployments.map(({ CertName }: { CertName: string }) => CertName)).toEqual(['broken']);
   for (const columns of [80, 100, 200]) {
