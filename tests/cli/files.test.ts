@@ -45,6 +45,9 @@ const registered = (order: FlatOrder, more: object = {}): Deployment =>
 const known = (order: FlatOrder) =>
   ({ ...order, Options: InstallOptions.strip().parse(order), Wanted: {} }) as unknown as Known;
 
+/** What is undefined does not travel. */
+const onTheWire = (value: object) => JSON.parse(JSON.stringify(value));
+
 /** Orders as the API would take them, whatever they hold. */
 const orders: fc.Arbitrary<FlatOrder> = fc
   .record({
@@ -113,12 +116,38 @@ describe('a file', () => {
             : {}),
         } as FlatOrder;
         const [entry] = readDeployments(exportOf([registered(moved)]), 'f') as [Entry];
-        const request = RegistrationBody.parse(requestOf(entry.order));
+        const request = RegistrationBody.parse(onTheWire(requestOf(entry.order)));
         const order = orderFrom(from.CertName, request, known(from), { account: '-', region: '-' });
         expect(planOf([entry], [registered(flatOf(order))], false)).toMatchObject([{ action: 'none' }]);
       }),
       { numRuns: 60 },
     );
+  });
+
+  test('prunes what it does not have, and only under its own names', () => {
+    const [mine, other] = fc.sample(
+      fleets.filter((fleet) => fleet.length > 1),
+      1,
+    )[0] as [FlatOrder, FlatOrder];
+    const own = { ...mine, CertName: 'own' };
+    const all = [
+      registered(own),
+      registered({ ...own, TargetTagValue: 'not-in-the-file' }),
+      registered({ ...own, TargetTagValue: 'tried' }, { Status: 'TRIED' }),
+      registered({ ...other, CertName: 'of-others' }),
+    ];
+    const entries = readDeployments(exportOf([registered(own)]), 'f');
+    const actions = (isPruned: boolean) =>
+      planOf(entries, all, isPruned).map(({ action, order }) => [
+        action,
+        order.CertName,
+        order.TargetTagValue,
+      ]);
+    expect(actions(true)).toEqual([
+      ['none', 'own', own.TargetTagValue],
+      ['remove', 'own', 'not-in-the-file'],
+    ]);
+    expect(actions(false)[1]).toEqual(['leave', 'own', 'not-in-the-file']);
   });
 
   test('is taken by the schema for editors exactly where the command takes it', () => {

@@ -197,9 +197,16 @@ test('lists have all pages, are filtered, and fit the line; what expires first s
 });
 
 test('what a node reports cannot write to the terminal', async () => {
-  const evil = '\u001b]0;owned\u0007\u001b[2Jfine\u202e';
-  const { node } = await registered('evil', { note: evil });
-  const got = await cli('get evil', { columns: 100, env: { NO_COLOR: '1' } });
+  const { node } = await registered('evil');
+  const evil = '\u001b]0;owned\u0007\u001b[2Jfine\u202e\u009b1A';
+  const got = await cli('get evil', {
+    columns: 100,
+    env: { NO_COLOR: '1' },
+    fetch: async (url, init) => {
+      const text = await (await fetch(url, init)).text();
+      return new Response(text.replace('"Outcome":', `"Note":${JSON.stringify(evil)},"Outcome":`));
+    },
+  });
   expect(got.out).toContain(`${node.NodeId} note: `);
   expect(got.out.match(/[^\P{C}\n]/gu)).toBeNull();
 });
