@@ -60,8 +60,11 @@ const world: World = {
 
 async function ask(question: string): Promise<string> {
   const reader = createInterface({ input: process.stdin, output: process.stderr });
+  // On a terminal readline takes Ctrl-C itself, and Ctrl-D ends the input without an answer.
+  reader.on('SIGINT', () => interruption.abort());
+  const closed = new Promise<string>((resolve) => reader.once('close', () => resolve('')));
   try {
-    return await reader.question(question, { signal: interruption.signal });
+    return await Promise.race([reader.question(question, { signal: interruption.signal }), closed]);
   } catch {
     throw new Stop('interrupted', 'Nothing was done.');
   } finally {

@@ -32,7 +32,7 @@ const until = (now: Date): Column<Deployment> => ({
   colour: ({ EarliestNotAfter }) => untilColour(EarliestNotAfter, now),
 });
 const next = (now: Date): Column<Deployment> => ({
-  title: 'NEXT ATTEMPT',
+  title: 'NEXT TRY',
   text: ({ NextAttemptAt: at }) => (at ? distanceOf(at, now) : '-'),
 });
 

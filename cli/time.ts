@@ -11,9 +11,6 @@ export function durationOf(text: string, option: string): number {
   return Number(amount) * (MS[unit] as number);
 }
 
-export const daysOf = (text: string, option: string): number =>
-  Math.floor(durationOf(text, option) / 86_400_000);
-
 /** `in 12 min`, `3 h ago`: in the largest unit of which there are two, or that is the smallest. */
 export function distanceOf(iso: string, now: Date): string {
   const ms = Date.parse(iso) - now.getTime();

@@ -6,9 +6,11 @@ import type { Session } from '../connection.ts';
 import type { ExitName } from '../exit.ts';
 import { expiringColumns, listColumns, showDeployment } from '../show.ts';
 import type { Column } from '../table.ts';
-import { daysOf, untilOf } from '../time.ts';
+import { durationOf, untilOf } from '../time.ts';
 import { waitFor } from '../wait.ts';
 import { addCommand, addTimeout, type Register, timeoutOf } from './command.ts';
+
+const DAY_MS = 86_400_000;
 
 interface Filters {
   status?: string;
@@ -40,7 +42,7 @@ export function addLookCommands(register: Register): void {
         .option('--expires-within <time>', 'only what is served no longer than this, for example 30d');
     },
     async (session, filters) => {
-      const found = await listed(session, filters);
+      const found = await listed(session, filters, '--expires-within');
       show(
         session,
         { Deployments: found },
@@ -110,15 +112,14 @@ export function addLookCommands(register: Register): void {
         .option('--exit-code', 'exit with 10 where something is listed');
     },
     async (session, { within, exitCode }): Promise<ExitName> => {
-      const days = daysOf(within, '--within');
-      const found = await listed(session, { expiresWithin: within });
+      const found = await listed(session, { expiresWithin: within }, '--within');
       found.sort(byExpiry);
       show(
         session,
         { Deployments: found },
         expiringColumns(session.world.now()),
         found,
-        `Nothing expires within ${days} days.`,
+        `Nothing expires within ${within}.`,
       );
       return exitCode && found.length > 0 ? 'changes' : 'served';
     },
@@ -158,10 +159,13 @@ const byExpiry = (a: Deployment, b: Deployment) => (a.EarliestNotAfter < b.Earli
 async function listed(
   session: Session,
   { status, certName, account, expiresWithin }: Filters,
+  option: string,
 ): Promise<Deployment[]> {
-  const days = expiresWithin === undefined ? undefined : daysOf(expiresWithin, 'The time');
+  const within = expiresWithin === undefined ? undefined : durationOf(expiresWithin, option);
   const api = await session.api();
-  const latest = new Date(session.world.now().getTime() + (days ?? 0) * 86_400_000).toISOString();
+  // The API counts in whole days.
+  const days = within === undefined ? undefined : Math.ceil(within / DAY_MS);
+  const latest = new Date(session.world.now().getTime() + (within ?? 0)).toISOString();
   const found =
     certName === undefined
       ? await api.deployments(undefined, {
@@ -173,7 +177,7 @@ async function listed(
   return found
     .filter((one) => status === undefined || one.Status === status)
     .filter((one) => account === undefined || one.TargetAccount === account)
-    .filter((one) => days === undefined || certName === undefined || one.EarliestNotAfter <= latest)
+    .filter((one) => within === undefined || one.EarliestNotAfter <= latest)
     .sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
 }
 

@@ -1,4 +1,4 @@
-import { firstLine, isDenied } from '../faults.ts';
+import { credentialsFault, firstLine, isDenied } from '../faults.ts';
 
 /** What one check found. Read in this order: what, where, since when, what to do. */
 export interface Check {
@@ -64,6 +64,10 @@ export class Checks {
     } catch (error) {
       const { name, message } = error as Error;
       if (missing.includes(name)) return 'missing';
+      // Without credentials no check can be made: one sentence says so.
+      if (/^(CredentialsProviderError|TokenProviderError|ExpiredToken(Exception)?)$/.test(name)) {
+        throw credentialsFault(error, undefined);
+      }
       this.unknown(
         where,
         `It was not checked ${what}: ${isDenied(error) ? 'these credentials may not look' : `${name}: ${firstLine(message)}`}.`,

@@ -216,6 +216,7 @@ test.each([
   ['list --statsu FAILED', /unknown option '--statsu'\n\(Did you mean --status\?\)/],
   ['list --status GONE', /Allowed choices are ROLLING_OUT/],
   ['watch www --timeout soon', /--timeout takes a time such as 90s/],
+  ['list --expires-within 30', /--expires-within takes a time such as 90s, 30m, 12h or 30d/],
   ['register www', /required option '--tag <key=value>' not specified/],
   ['register www --tag web', /--tag takes key=value/],
   ['register www --tag acm-export=web --verify-port http', /A whole number is needed/],
