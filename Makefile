@@ -67,8 +67,8 @@ lint: node_modules/.installed ## types, Biome, shellcheck, state machine, templa
 sbom: node_modules/.installed ## build/sbom.json: every package with licence and hash, as CycloneDX
 	@$(NODE) scripts/sbom.ts
 
-build: node_modules/.installed ## layer and functions into build/
-	@echo 'Building layer and functions ...'
+build: node_modules/.installed ## layer, functions and the command acm-export into build/
+	@echo 'Building layer, functions and command ...'
 	@flock scripts/build.ts $(NODE) scripts/build.ts
 
 render: node_modules/.installed ## writes what is made from other files: SSM documents, API description, tables of the docs

@@ -32,6 +32,9 @@ const cloud = await startCloud({
   report: (failure) => console.log(`Warning: ${failure}`),
 });
 
+/** The command as another shell calls it, wherever it stands. */
+const COMMAND = `node '${join(import.meta.dirname, '../build/cli/acm-export.mjs')}'`;
+
 let certificateArn = '';
 /** Servers of the command `foreign`. */
 const foreign: TlsServer[] = [];
@@ -211,7 +214,9 @@ function environmentOf({ central }: Fleet, { credentials }: Identity): string[] 
     `export AWS_ACCESS_KEY_ID=${credentials.accessKeyId}`,
     `export AWS_SECRET_ACCESS_KEY='${credentials.secretAccessKey}'`,
     `export AWS_REGION=${CENTRAL.region} AWS_DEFAULT_REGION=${CENTRAL.region}`,
-    `export API_URL=${central.apiUrl}`,
+    `export API_URL=${central.apiUrl} ACM_EXPORT_ENDPOINT=${central.apiUrl}`,
+    // By whose outputs the doctor finds who is told.
+    'export ACM_EXPORT_STACK=acm-export-central',
     `export CERTIFICATE_ARN=${certificateArn}`,
   ];
 }
@@ -265,6 +270,9 @@ There, for example:
   aws --endpoint-url "$AWS_ENDPOINT_URL" acm list-certificates
   ${curl} -d "${body}" "$API_URL/certificates/www/deployments"
   ${curl} "$API_URL/deployments"
+  ${COMMAND} register www --certificate-arn "$CERTIFICATE_ARN" --tag acm-export=web --reload-services ${fleet.nodes[0]?.server.unit} --verify-port ${port}
+  ${COMMAND} list
+  ${COMMAND} doctor www
   aws dynamodb scan --table-name acm-export-inventory
   openssl s_client -connect ${fleet.nodes[0]?.host}:${port} </dev/null 2>/dev/null | openssl x509 -noout -subject -serial
 

@@ -1,9 +1,9 @@
-// Builds the layer and the functions, for `sam build`, the local cloud, tests and bench alike.
+// Builds the layer, the functions and the command, for `sam build`, the local cloud, tests and bench alike.
 //
 //   node scripts/build.ts                          everything, into build/
 //   node scripts/build.ts <LogicalId> <directory>  one artefact of template.yaml, for SAM's makefile method
 import { realpathSync } from 'node:fs';
-import { glob, mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, glob, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { BuildOptions, Plugin } from 'esbuild';
 import { isUpToDate, recordBuild } from './build-record.ts';
@@ -135,9 +135,19 @@ function functionNameOf(logicalId: string): string {
   return words.join('-').toLowerCase();
 }
 
+/** The command acm-export: one file that needs nothing but Node 22. */
+async function buildCommand(directory: string): Promise<string[]> {
+  return build({
+    entryPoints: { 'acm-export': path.join(root, 'cli/main.ts') },
+    outdir: directory,
+    banner: REQUIRE,
+    target: 'node22',
+  });
+}
+
 async function buildAll(directory: string): Promise<void> {
   const [names, packages] = await Promise.all([functionNames(), layerPackages()]);
-  const entries = [...names, ...packages];
+  const entries = [...names, ...packages, 'acm-export'];
   const recordFile = path.join(directory, '.record.json');
   if (isUpToDate(root, recordFile, entries)) return;
 
@@ -159,10 +169,12 @@ async function buildAll(directory: string): Promise<void> {
       return read;
     }),
   );
+  const commandInputs = await buildCommand(path.join(fresh, 'cli'));
+  await chmod(path.join(fresh, 'cli/acm-export.mjs'), 0o755);
   const written = await replaceBy(fresh, directory);
   recordBuild(root, recordFile, {
     entries,
-    read: [...new Set([...SETTINGS, ...layerInputs, ...inputs.flat()])],
+    read: [...new Set([...SETTINGS, ...layerInputs, ...commandInputs, ...inputs.flat()])],
     written: written.map((file) => path.relative(root, path.join(directory, file))),
     started,
   });
@@ -170,7 +182,7 @@ async function buildAll(directory: string): Promise<void> {
 
 /** Resolves to the files that are there now. */
 async function replaceBy(fresh: string, directory: string): Promise<string[]> {
-  const filesOf = (folder: string) => Array.fromAsync(glob('{functions,layer}/**/*.*', { cwd: folder }));
+  const filesOf = (folder: string) => Array.fromAsync(glob('{cli,functions,layer}/**/*.*', { cwd: folder }));
   const [wanted, found] = [await filesOf(fresh), await filesOf(directory)];
   for (const file of wanted) {
     const [from, to] = [path.join(fresh, file), path.join(directory, file)];

@@ -2,11 +2,14 @@
 //
 // The SSM documents stand in member-account.yaml as plain YAML and the script with its comments: what runs on a server
 // as root can be read there, line by line.
+import { hash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Document, isScalar, parse, visit } from 'yaml';
 import { PATTERNS } from '../functions/domain/patterns.ts';
+import { commandReference, exitTable } from './command-reference.ts';
 import { exitCodeTable, fieldTable } from './doc-tables.ts';
+import { fileSchema } from './file-schema.ts';
 import { exampleOfAll, openApiBlocks } from './openapi.ts';
 import { patternInTemplate } from './owner-limits.ts';
 import { exitCodes, functionsPart, lookPart, nodeParameters, scriptPart } from './parameters.ts';
@@ -165,11 +168,27 @@ export const RENDERED: Record<string, (text: string) => string> = {
     const body = JSON.stringify(JSON.stringify(exampleOfAll()));
     return text.replace(/^ {2}"body": .*$/m, () => `  "body": ${body},`);
   },
+  'cli/edition.ts': () => editionOf({ 'install-on-node': installScript(), 'look-at-node': lookScript() }),
+  'docs/deployments.schema.json': () => fileSchema(),
+  'docs/command.md': (text) =>
+    replaceBetweenMarks(
+      replaceBetweenMarks(text, '<!-- rendered from cli, the exit codes', exitTable()),
+      '<!-- rendered from cli, --help',
+      commandReference(),
+    ),
   'docs/guide.md': (text) =>
     replaceBetweenMarks(text, '<!-- rendered from functions/domain/order.ts', fieldTable()),
   'docs/operations.md': (text) => withExitCodes(text, ['own', 'means', 'todo'], 'server'),
   'ssm-documents/README.md': (text) => withExitCodes(text, ['own', 'means'], 'node'),
 };
+
+/** By which `acm-export doctor` tells whether a document is of this edition: the digest of its script. */
+function editionOf(scripts: Record<string, string>): string {
+  const lines = Object.entries(scripts).map(
+    ([name, script]) => `  '${name}': '${hash('sha256', script.trimEnd())}',`,
+  );
+  return `// Written by make render: the scripts of the SSM documents, by the end of the document's name.\nexport const SCRIPTS = {\n${lines.join('\n')}\n};\n`;
+}
 
 function withExitCodes(text: string, columns: ('own' | 'means' | 'todo')[], word: 'node' | 'server'): string {
   const mark = '<!-- rendered from ssm-documents/exit-codes.yaml';

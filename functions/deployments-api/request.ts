@@ -17,6 +17,7 @@ import {
   type Order,
   type Target,
 } from '../domain/order.ts';
+import { check } from '../domain/schema-faults.ts';
 import type { viewOf } from './view.ts';
 
 /**
@@ -192,58 +193,12 @@ function parsePart<T extends z.ZodType>(
   part: string,
   faults: Fault[],
 ): z.infer<T> | undefined {
-  const parsed = schema.safeParse(value, { error: reasonOf });
-  if (parsed.success) {
-    return parsed.data;
+  const checked = check(schema, value);
+  if ('data' in checked) {
+    return checked.data;
   }
-  // zod looks at the length of a text that should have been a list, too.
-  const wrong = new Set<string>();
-  for (const issue of parsed.error.issues) {
-    const at = issue.path.join('.');
-    if (issue.code === 'unrecognized_keys') {
-      faults.push(
-        ...issue.keys.map((key) => ({ Field: at ? `${at}.${key}` : key, Reason: 'unknown field' })),
-      );
-    } else if (!wrong.has(at)) {
-      faults.push({ Field: at || part, Reason: issue.message });
-      if (issue.code === 'invalid_type') {
-        wrong.add(at);
-      }
-    }
-  }
+  faults.push(...checked.faults.map(({ Field, Reason }) => ({ Field: Field || part, Reason })));
   return undefined;
-}
-
-const TYPES: Record<string, string> = {
-  string: 'not a text',
-  number: 'not a number',
-  int: 'not a whole number',
-  boolean: 'not true or false',
-  array: 'not a list',
-  object: 'not a JSON object',
-};
-
-const UNITS: Record<string, string> = { string: ' character', array: ' value' };
-
-function amountOf(count: unknown, origin: string): string {
-  const unit = UNITS[origin];
-  return unit === undefined ? String(count) : `${count}${unit}${count === 1 ? '' : 's'}`;
-}
-
-/** What is wrong, where the schema itself has no words for it: those of zod speak of its own types. */
-function reasonOf(issue: z.core.$ZodRawIssue): string {
-  switch (issue.code) {
-    case 'invalid_type':
-      return issue.input === undefined ? 'missing' : (TYPES[issue.expected as string] ?? 'not valid');
-    case 'invalid_value':
-      return `not one of: ${(issue.values as unknown[]).join(', ')}`;
-    case 'too_big':
-      return `at most ${amountOf(issue.maximum, issue.origin as string)}`;
-    case 'too_small':
-      return `at least ${amountOf(issue.minimum, issue.origin as string)}`;
-    default:
-      return 'not valid';
-  }
 }
 
 function parseJson(raw: RawRequest, faults: Fault[]): { value: unknown } | undefined {

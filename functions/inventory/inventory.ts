@@ -44,9 +44,8 @@ const notRunning = 'attribute_not_exists(Running) AND attribute_not_exists(Rollo
  * denies to sweeps, and where member stacks are old (`denied#…`), for which certificates ACM was asked to renew
  * (`renewal#<ARN>`), how many deployments there are (`fleet#size`) and which of them are paused (`fleet#paused`), the freeze
  * of all rollouts (`freeze#all`), and when people were reminded of both (`reminder#stops`). Every write of deployments and
- * nodes is conditional, so that what is older never overwrites
- * what is newer. `want`, `begin`, `end` and `note` are the only writes of a rollout's life. A deleted deployment leaves its
- * RolloutNumber, which nodes and execution names rely on.
+ * nodes is conditional, so that what is older never overwrites what is newer. `want`, `begin`, `end` and `note` are the only
+ * writes of a rollout's life. A deleted deployment leaves its RolloutNumber, which nodes and execution names rely on.
  */
 export class Inventory {
   readonly fleet: Fleet;

@@ -30,7 +30,7 @@ const HARMLESS = ['cat', 'cut', 'date', 'tr'];
 /** Programs that documents may name; none of them runs. */
 const RECORDED = [
   ...['aws', 'awscurl', 'curl', 'git', 'make', 'openssl', 'sam', 'diff', 'install', 'journalctl', 'keytool'],
-  ...['ln', 'mkdir', 'mv', 'read-passphrase.sh', 'readlink', 'rm', 'systemctl', 'touch'],
+  ...['ln', 'mkdir', 'mv', 'npx', 'read-passphrase.sh', 'readlink', 'rm', 'systemctl', 'touch'],
 ];
 /** What is typed on a server finds its folders and files. */
 const ON_A_SERVER = `cd() { :; }

@@ -8,9 +8,12 @@ const root = path.join(import.meta.dirname, '../..');
 const document = read('docs/security.md');
 
 /** Names of tests, and parts of them: `%s` and `${…}` stand for what a table fills in. */
-const names = globSync('tests/{end-to-end,functions,long,real,security,ssm-documents,templates}/**/*.ts', {
-  cwd: root,
-})
+const names = globSync(
+  'tests/{cli,end-to-end,functions,long,real,security,ssm-documents,templates}/**/*.ts',
+  {
+    cwd: root,
+  },
+)
   .flatMap((file) => [
     ...readFileSync(path.join(root, file), 'utf8').matchAll(/'((?:[^'\\\n]|\\.)+)'|`([^`\n]+)`/g),
   ])

@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
+import { programOf } from '../../cli/program.ts';
+import type { World } from '../../cli/world.ts';
 import { requestCertificate } from '../../local/example-fleet.ts';
 import type { Command } from '../docs/commands.ts';
 import { documented, sendAll, WITH_COMMANDS } from '../docs/documented.ts';
@@ -28,6 +30,19 @@ test('make has every target that is named', () => {
     expect(makefile).toMatch(new RegExp(`^${words[0]}:`, 'm'));
     const bench = words.find((word) => word.startsWith('BENCH='));
     if (bench) expect(benches).toContain(`${bench.slice('BENCH='.length)}.ts`);
+  }
+});
+
+test('acm-export takes each command that is shown', async () => {
+  const shown = documents().of('npx');
+  expect(shown.length).toBeGreaterThan(5);
+  const silent = { env: {}, stdout: { write() {} }, stderr: { write() {} } } as unknown as World;
+  for (const { words } of shown) {
+    expect(words[0]).toBe('acm-export');
+    const program = programOf(silent, () => {});
+    for (const command of program.commands) command.action(() => {});
+    const parsed = program.parseAsync(words.slice(1), { from: 'user' }).catch(({ exitCode }) => exitCode);
+    expect([words, [0, program].includes((await parsed) as never)]).toEqual([words, true]);
   }
 });
 

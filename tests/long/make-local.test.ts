@@ -59,6 +59,17 @@ test('a deployment is registered, and openssl sees the new certificate', async (
   expect(await servedSerial()).toBe(Serial);
 });
 
+test('the command shows it, and its doctor finds that nobody has confirmed the mail', async () => {
+  const command = (words: string) =>
+    session().shell(session().example(new RegExp(`acm-export\\.mjs' ${words}`)));
+  expect(await command('register')).toMatch(/: served$/m);
+  expect(await command('list')).toMatch(/ www +acm-export=web .* INSTALLED /);
+  await expect(command('doctor')).rejects.toMatchObject({
+    code: 1,
+    stdout: expect.stringContaining('Nobody has confirmed the subscription'),
+  });
+});
+
 test('commands break a node by hand: another certificate, a server that nobody registered, changed files', async () => {
   const { type, until, output, shell } = session();
   const served = await servedSerial();
@@ -167,7 +178,7 @@ test('it says what it models', async () => {
 
 test.each([
   ['an operation', '-H "x-amz-target: AmazonSSM.GetParameter" -d "{}"', 'ssm', 'AmazonSSM.GetParameter'],
-  ['a service of the query protocol', '-d Action=DescribeInstances', 'ec2', 'DescribeInstances'],
+  ['a service of the query protocol', '-d Action=DescribeDBInstances', 'rds', 'DescribeDBInstances'],
   ['a REST service', '', 's3', 's3'],
   [
     'a member of an operation',

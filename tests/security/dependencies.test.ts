@@ -90,6 +90,8 @@ describe('the audit', () => {
 
 describe('what is delivered', () => {
   const sources = globSync('functions/**/*.ts', { cwd: ROOT }).map(read);
+  /** The command carries its packages in its one file. */
+  const command = globSync('cli/**/*.ts', { cwd: ROOT }).map(read);
   const layer = globSync('layers/runtime/**/*.ts', { cwd: ROOT }).map((file) => ({
     name: file.replace(/^layers\/runtime\/|\.ts$/g, ''),
     exports: (/export \{([^}]*)\}/.exec(read(file))?.[1] ?? '').match(/\w+/g) ?? [],
@@ -114,7 +116,7 @@ describe('what is delivered', () => {
     },
   );
 
-  test('every dependency is in the layer, in the functions, or asked for by one that is', () => {
+  test('every dependency is in the layer, in the functions, in the command, or asked for by one that is', () => {
     const { dependencies } = json('package.json') as { dependencies: Record<string, string> };
     const names = Object.keys(dependencies);
     const peers = names.flatMap((name) =>
@@ -123,7 +125,9 @@ describe('what is delivered', () => {
     const unused = names.filter(
       (name) =>
         !layer.some((entry) => entry.name === name || entry.name.startsWith(`${name}/`)) &&
-        !sources.some((source) => source.includes(`from '${name}'`) || source.includes(`from '${name}/`)) &&
+        ![...sources, ...command].some(
+          (source) => source.includes(`from '${name}'`) || source.includes(`from '${name}/`),
+        ) &&
         !peers.includes(name),
     );
     expect(unused).toEqual([]);

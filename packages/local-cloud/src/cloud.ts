@@ -9,9 +9,11 @@ import { ApiGateway } from './services/api-gateway.ts';
 import { Automation } from './services/automation.ts';
 import { CertificateAuthority } from './services/certificate-authority.ts';
 import { type Clock, CloudClock } from './services/clock.ts';
+import { CloudFormation } from './services/cloudformation.ts';
 import { type DelayOptions, Delays } from './services/delays.ts';
 import { type CodeOf, deploy, update } from './services/deploy.ts';
 import { DynamoDb } from './services/dynamodb.ts';
+import { Ec2 } from './services/ec2.ts';
 import { type ClientConfig, Endpoint, signingName } from './services/endpoint.ts';
 import { Events } from './services/events.ts';
 import { FaultPlan, type Faults } from './services/faults.ts';
@@ -116,6 +118,8 @@ export interface DeployOptions {
 export interface Services {
   identities: Identities;
   acm: Acm;
+  cloudFormation: CloudFormation;
+  ec2: Ec2;
   iam: Iam;
   secretsManager: SecretsManager;
   sts: Sts;
@@ -257,6 +261,8 @@ class LocalCloud implements Cloud, Kernel {
     this.services = {
       identities: this.identities,
       acm: new Acm(this, authority),
+      cloudFormation: new CloudFormation(this),
+      ec2: new Ec2(this, managedNodes),
       iam: new Iam(this),
       secretsManager: new SecretsManager(this),
       sts: new Sts(this),
@@ -384,6 +390,7 @@ class LocalCloud implements Cloud, Kernel {
 
   async deploy(deployed: Deployed): Promise<void> {
     await deploy(deployed, this.services, this.#codeOf);
+    this.services.cloudFormation.add(deployed);
     const policies = [...deployed.resources.values()].filter(
       ({ type }) => type === 'AWS::IAM::ManagedPolicy',
     );
@@ -497,7 +504,8 @@ function operationsOf(services: Services): Operations {
 
 /** What policies ask of the services: tags, resource policies, trust. */
 function resourcesOf(services: Services): ResourceState {
-  const { managedNodes, lambda, sns, sqs, stepFunctions, dynamoDb, events, apiGateway } = services;
+  const { managedNodes, lambda, sns, sqs, stepFunctions, dynamoDb, events, apiGateway, cloudFormation } =
+    services;
   const holders: Record<string, { state: ResourceState['resource'] }> = {
     lambda,
     sns,
@@ -506,6 +514,7 @@ function resourcesOf(services: Services): ResourceState {
     dynamodb: dynamoDb,
     events,
     'execute-api': apiGateway,
+    cloudformation: cloudFormation,
   };
   return {
     secret: (account, region, id) => services.secretsManager.state(account, region, id),

@@ -324,6 +324,14 @@ function passedRole(document: DocumentState | undefined, parameters: Record<stri
 }
 
 const ssmRows: OperationRow[] = [
+  {
+    operation: 'AmazonSSM.GetDocument',
+    source: `${ssm}: GetDocument on document*, aws:ResourceTag, ssm:resourceTag`,
+    checks: ({ Name: name }, caller, state) => {
+      const document = state.document(caller.account, caller.region, name);
+      return [onSsmResource('ssm:GetDocument', documentArn(name, caller), caller, document)];
+    },
+  },
   withoutResourceLevel('DescribeInstanceInformation'),
   withoutResourceLevel('ListCommands'),
   withoutResourceLevel('ListCommandInvocations'),
@@ -432,14 +440,28 @@ const stsRows: OperationRow[] = [
 
 /* --- IAM ------------------------------------------------------------------------------------------------ */
 
-const iamRows: OperationRow[] = [
-  {
-    operation: 'iam.GetRole',
-    source: `${reference('AWS Identity and Access Management')}: GetRole on role*, aws:ResourceTag, iam:ResourceTag. UNCONFIRMED: that a role which does not exist is judged by its name without a path`,
+/** @param action that looks at a role by its name. */
+function onRole(action: string): OperationRow {
+  return {
+    operation: `iam.${action}`,
+    source: `${reference('AWS Identity and Access Management')}: ${action} on role*, aws:ResourceTag, iam:ResourceTag. UNCONFIRMED: that a role which does not exist is judged by its name without a path`,
     checks: ({ RoleName: name }, caller, state) => {
       const found = state.roleNamed(caller.account, name);
       const arn = `arn:${caller.partition ?? 'aws'}:iam::${caller.account}:role/${name}`;
-      return [on('iam:GetRole', arn, caller, found, tagKeys(found?.tags ?? {}, 'iam:ResourceTag'))];
+      return [on(`iam:${action}`, arn, caller, found, tagKeys(found?.tags ?? {}, 'iam:ResourceTag'))];
+    },
+  };
+}
+
+const iamRows: OperationRow[] = [
+  onRole('GetRole'),
+  onRole('ListAttachedRolePolicies'),
+  {
+    operation: 'iam.GetInstanceProfile',
+    source: `${reference('AWS Identity and Access Management')}: GetInstanceProfile on instance-profile*; profiles have no tags here`,
+    checks: ({ InstanceProfileName: name }, caller) => {
+      const arn = `arn:${caller.partition ?? 'aws'}:iam::${caller.account}:instance-profile/${name}`;
+      return [on('iam:GetInstanceProfile', arn, caller, undefined)];
     },
   },
 ];
@@ -582,6 +604,27 @@ const otherRows: OperationRow[] = [
       if (!arn) throw new NotModelled('Publish to a telephone number');
       return [on('sns:Publish', arn, caller, state.resource(arn))];
     },
+  },
+  {
+    operation: 'sns.ListSubscriptionsByTopic',
+    source: `${reference('Amazon SNS')}: ListSubscriptionsByTopic on topic*, aws:ResourceTag`,
+    checks: ({ TopicArn: arn }, caller, state) => [
+      on('sns:ListSubscriptionsByTopic', arn, caller, state.resource(arn)),
+    ],
+  },
+  {
+    operation: 'cloudformation.DescribeStacks',
+    source: `${reference('AWS CloudFormation')}: DescribeStacks on stack, aws:ResourceTag. UNCONFIRMED: the ARN of a stack that does not exist`,
+    checks: ({ StackName: name }, caller, state) => {
+      if (!name) throw new NotModelled('DescribeStacks without StackName');
+      const arn = isArn(name) ? name : arnOf(caller, 'cloudformation', `stack/${name}/*`);
+      return [on('cloudformation:DescribeStacks', arn, caller, state.resource(arn))];
+    },
+  },
+  {
+    operation: 'ec2.DescribeInstances',
+    source: `${reference('Amazon EC2')}: DescribeInstances has no resource level; ec2:Region is not asked for here`,
+    checks: (_input, caller) => everything('ec2:DescribeInstances', caller),
   },
   onQueue('SendMessage'),
   onQueue('ReceiveMessage'),

@@ -136,8 +136,14 @@ export class ApiCalls {
       entry.decisions.push({ request, decision });
       if (decision.allowed) continue;
       // The query protocol's name has no suffix.
-      const isQuery = /^(iam|sts|sns)\./.test(operation);
-      throw new ServiceError(isQuery ? 'AccessDenied' : 'AccessDeniedException', decision.reason, 403);
+      const isQuery = /^(cloudformation|iam|sts|sns)\./.test(operation);
+      const name = isQuery ? 'AccessDenied' : 'AccessDeniedException';
+      // EC2 has a name of its own (EC2 API reference, "Error codes").
+      throw new ServiceError(
+        operation.startsWith('ec2.') ? 'UnauthorizedOperation' : name,
+        decision.reason,
+        403,
+      );
     }
   }
 }

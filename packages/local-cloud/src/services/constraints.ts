@@ -32,7 +32,7 @@ interface Shape {
 }
 
 interface ServiceModel {
-  protocol: 'json' | 'query' | 'rest-json';
+  protocol: 'json' | 'query' | 'ec2' | 'rest-json';
   operations: Record<string, { input?: string; output?: string }>;
   shapes: Record<string, Shape>;
 }
@@ -74,7 +74,7 @@ export function checkConstraints(operation: string, input: unknown): void {
   if (faults.length === 0) return;
   const unknown = faults.find(({ kind }) => kind === 'member');
   if (unknown) throw new NotModelled(`${operation}: ${worded(unknown)}`);
-  const isQuery = model.protocol === 'query';
+  const isQuery = model.protocol === 'query' || model.protocol === 'ec2';
   const malformed = faults.find(({ kind }) => kind === 'type');
   if (malformed) {
     throw new ServiceError(isQuery ? 'MalformedInput' : 'SerializationException', worded(malformed));
@@ -228,7 +228,7 @@ function named(model: ServiceModel, name: string | undefined): Shape {
 
 function hasType({ protocol }: ServiceModel, { type }: Shape, value: unknown, isAnswer: boolean): boolean {
   // A form has texts only, and an empty text for an empty list.
-  const isForm = protocol === 'query' && !isAnswer;
+  const isForm = (protocol === 'query' || protocol === 'ec2') && !isAnswer;
   switch (type) {
     case 'structure':
     case 'map':

@@ -19,7 +19,6 @@ const withoutEffect = new Set([
   'AWS::Logs::LogGroup',
   'AWS::Logs::MetricFilter',
   'AWS::Logs::QueryDefinition',
-  'AWS::SNS::Subscription', // messages are kept in the topic
   'AWS::SNS::TopicPolicy', // see resourcePoliciesOf
   'AWS::SQS::QueuePolicy', // see resourcePoliciesOf
   'AWS::Serverless::LayerVersion', // see CodeOf
@@ -150,6 +149,9 @@ const creators: Record<string, (creation: Creation) => void | Promise<void>> = {
   },
   'AWS::SQS::Queue': ({ arn, services }) => services.sqs.createQueue(arn),
   'AWS::SNS::Topic': ({ arn, services }) => services.sns.createTopic(arn),
+  // Messages are kept in the topic: nothing is delivered.
+  'AWS::SNS::Subscription': ({ resource: { properties }, services }) =>
+    services.sns.subscribe(properties.TopicArn, properties.Protocol, properties.Endpoint),
   'AWS::DynamoDB::Table': ({ resource: { properties, physicalId }, services, account, region }) =>
     services.dynamoDb.createTable(account, region, { ...properties, TableName: physicalId }),
   'AWS::Serverless::Function': createFunction,

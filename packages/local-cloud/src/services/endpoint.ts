@@ -183,6 +183,8 @@ function namedFor({ name, message, statusCode }: SignatureError, names: 'json' |
 
 /** Signing names by the service part of an operation. */
 const signingNames: Record<string, string> = {
+  cloudformation: 'cloudformation',
+  ec2: 'ec2',
   CertificateManager: 'acm',
   AmazonSSM: 'ssm',
   secretsmanager: 'secretsmanager',

@@ -40,7 +40,9 @@ const SDK_ATTEMPTS = 3;
 /** First part of the operations of a client class (see `RecordedCall.operation`). */
 const services: Record<string, string> = {
   ACMClient: 'CertificateManager',
+  CloudFormationClient: 'cloudformation',
   DynamoDBClient: 'DynamoDB_20120810',
+  EC2Client: 'ec2',
   EventBridgeClient: 'AWSEvents',
   IAMClient: 'iam',
   LambdaClient: 'lambda',

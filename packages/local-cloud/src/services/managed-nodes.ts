@@ -114,6 +114,11 @@ export class ManagedNodes {
     return node?.exists ? node : undefined;
   }
 
+  /** Those that are neither stopped nor terminated, whatever the list of Systems Manager says of them. */
+  running(account: string, region: string): ManagedNode[] {
+    return [...this.#nodes.of(account, region).values()].filter(({ exists }) => exists);
+  }
+
   #tagsOf({ spec }: ManagedNode): Record<string, string> {
     return this.#kernel.delays.tags.seen(spec, 'tags');
   }

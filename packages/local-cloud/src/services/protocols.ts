@@ -50,6 +50,8 @@ const json: Protocol = {
 };
 
 const queryNamespaces: Record<string, string> = {
+  cloudformation: 'http://cloudformation.amazonaws.com/doc/2010-05-15/',
+  ec2: 'http://ec2.amazonaws.com/doc/2016-11-15/',
   iam: 'https://iam.amazonaws.com/doc/2010-05-08/',
   sts: 'https://sts.amazonaws.com/doc/2011-06-15/',
   sns: 'http://sns.amazonaws.com/doc/2010-03-31/',
@@ -76,6 +78,59 @@ const query: Protocol = {
     return { status, headers: { 'content-type': 'text/xml' }, body };
   },
 };
+
+/**
+ * EC2's own form of Query (Smithy, "AWS EC2 query protocol"): lists in requests stand under the names of one element, lists
+ * in answers as items of a set, and names in answers begin small.
+ */
+const ec2: Protocol = {
+  signatureErrors: 'query',
+  parse: (request, service) => {
+    const { operation, input } = query.parse(request, service);
+    return {
+      operation,
+      input: renamed(input, { Filter: 'Filters', Value: 'Values', InstanceId: 'InstanceIds' }),
+    };
+  },
+  answer: (output, operation) => {
+    const action = operation.split('.')[1];
+    const body = `<${action}Response xmlns="${queryNamespaces.ec2}"><requestId>${crypto.randomUUID()}</requestId>${toEc2Xml(output)}</${action}Response>`;
+    return { status: 200, headers: { 'content-type': 'text/xml' }, body };
+  },
+  refuse: ({ name, message, status }) => {
+    const error = `<Errors><Error><Code>${name}</Code><Message>${escapeXml(message)}</Message></Error></Errors>`;
+    const body = `<Response>${error}<RequestID>${crypto.randomUUID()}</RequestID></Response>`;
+    return { status, headers: { 'content-type': 'text/xml' }, body };
+  },
+};
+
+function renamed(value: unknown, names: Record<string, string>): unknown {
+  if (Array.isArray(value)) return value.map((item) => renamed(item, names));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [names[name] ?? name, renamed(member, names)]),
+  );
+}
+
+/** Names on the wire of what DescribeInstances answers, where they are others than the member with a small letter. */
+const EC2_NAMES: Record<string, string> = {
+  Reservations: 'reservationSet',
+  Instances: 'instancesSet',
+  Tags: 'tagSet',
+  State: 'instanceState',
+};
+
+function toEc2Xml(value: unknown): string {
+  if (value instanceof Date) return value.toISOString();
+  if (Array.isArray(value)) return value.map((item) => `<item>${toEc2Xml(item)}</item>`).join('');
+  if (typeof value !== 'object' || value === null) return escapeXml(String(value));
+  return Object.entries(value)
+    .map(([key, member]) => {
+      const name = EC2_NAMES[key] ?? key.charAt(0).toLowerCase() + key.slice(1);
+      return `<${name}>${toEc2Xml(member)}</${name}>`;
+    })
+    .join('');
+}
 
 /** The REST protocol of Lambda, of which only Invoke is used. */
 const lambda: Protocol = {
@@ -120,7 +175,8 @@ export function protocolOf(
   if (service === 'execute-api') return 'rest-api';
   if (headers['x-amz-target']) return json;
   if (path.startsWith('/2015-03-31/functions/')) return lambda;
-  return method === 'POST' && path === '/' ? query : 'rest-api';
+  if (method !== 'POST' || path !== '/') return 'rest-api';
+  return service === 'ec2' ? ec2 : query;
 }
 
 function parseJson(text: string): unknown {

@@ -17,13 +17,18 @@ export interface Message {
 
 /**
  * Amazon SNS: topics that keep what is published, for a person or a test to read. Source: API reference,
- * Publish.
+ * Publish and ListSubscriptionsByTopic. Subscriptions wait for their confirmation, as those by mail do.
  *
  * Not modelled: delivery to subscribers, message attributes, FIFO topics.
  */
 export class Sns {
   readonly messages: Message[] = [];
-  readonly operations: Operations = { 'sns.Publish': (input, caller) => this.#publish(input, caller) };
+  readonly operations: Operations = {
+    'sns.ListSubscriptionsByTopic': ({ TopicArn }) => this.#listSubscriptions(TopicArn),
+    'sns.Publish': (input, caller) => this.#publish(input, caller),
+  };
+  /** Who is subscribed, by topic: `confirm` is what a person does with the link in the mail. */
+  readonly #subscriptions = new Map<string, { protocol: string; endpoint: string; isConfirmed: boolean }[]>();
   readonly #kernel: Kernel;
   readonly #topics = new Map<string, { policy?: PolicyDocument; tags: Record<string, string> }>();
 
@@ -33,6 +38,34 @@ export class Sns {
 
   createTopic(arn: string, policy?: PolicyDocument): void {
     this.#topics.set(arn, { tags: {}, ...(policy ? { policy } : {}) });
+  }
+
+  subscribe(topicArn: string, protocol: string, endpoint: string): void {
+    const all = this.#subscriptions.get(topicArn) ?? [];
+    this.#subscriptions.set(topicArn, [...all, { protocol, endpoint, isConfirmed: false }]);
+  }
+
+  /** Everybody who is subscribed opens the link of the mail. */
+  confirm(topicArn: string): void {
+    for (const subscription of this.#subscriptions.get(topicArn) ?? []) subscription.isConfirmed = true;
+  }
+
+  #listSubscriptions(topicArn: string) {
+    if (!this.#topics.has(topicArn)) throw new ServiceError('NotFound', 'Topic does not exist', 404);
+    const account = topicArn.split(':')[4];
+    // More than 100 would be on further pages.
+    return {
+      Subscriptions: (this.#subscriptions.get(topicArn) ?? []).map(
+        ({ protocol, endpoint, isConfirmed }, index) => ({
+          // "PendingConfirmation" is what the console and the CLI show until then.
+          SubscriptionArn: isConfirmed ? `${topicArn}:${index}` : 'PendingConfirmation',
+          Owner: account,
+          Protocol: protocol,
+          Endpoint: endpoint,
+          TopicArn: topicArn,
+        }),
+      ),
+    };
   }
 
   setPolicy(arn: string, policy: PolicyDocument): void {

@@ -6,7 +6,7 @@ import {
   InvalidParameters,
   resolveParameterLists,
 } from '../node/document-parameters.ts';
-import { type Kernel, parseArn, Regional } from './service.ts';
+import { type Kernel, type Operations, parseArn, Regional, ServiceError } from './service.ts';
 
 /** "64 KB, including parameter values at run time" (user guide, "Creating SSM document content"). */
 const CONTENT_BYTES = 65_536;
@@ -72,9 +72,14 @@ const knownStepFields: Record<string, string[]> = {
 /**
  * SSM documents of an account and Region, with all their versions. A document that is created again gets a new version,
  * which becomes the default one; the earlier ones can still be named (AWS::SSM::Document, UpdateMethod NewVersion;
- * Systems Manager User Guide, "SSM document schema features": "DocumentVersion").
+ * Systems Manager User Guide, "SSM document schema features": "DocumentVersion"). GetDocument: API reference.
+ *
+ * Not modelled: documents of AWS and of other accounts, formats but JSON.
  */
 export class SsmDocuments {
+  readonly operations: Operations = {
+    'AmazonSSM.GetDocument': (input, { account, region }) => this.#getDocument(input, account, region),
+  };
   readonly #kernel: Kernel;
   readonly #documents = new Regional(() => new Map<string, SsmDocument[]>());
 
@@ -110,6 +115,24 @@ export class SsmDocuments {
     };
     this.#documents.of(account, region).set(document.name, [...versions, created]);
     return created;
+  }
+
+  #getDocument(
+    { Name, DocumentVersion, DocumentFormat = 'JSON' }: Record<string, string>,
+    account: string,
+    region: string,
+  ) {
+    if (DocumentFormat !== 'JSON') throw new NotModelled(`GetDocument as ${DocumentFormat}`);
+    const found = this.find(account, region, Name ?? '', DocumentVersion);
+    if (!found) throw new ServiceError('InvalidDocument', `Document with name ${Name} does not exist.`);
+    return {
+      Name: found.name,
+      DocumentVersion: found.version,
+      Status: 'Active',
+      Content: JSON.stringify(found.content),
+      DocumentType: found.type,
+      DocumentFormat: 'JSON',
+    };
   }
 
   delete(account: string, region: string, name: string): void {

@@ -424,6 +424,32 @@ const cases: Record<string, Case> = {
     grants: [allow('iam:GetRole', reader, { StringEquals: { 'iam:ResourceTag/env': 'prod' } })],
     denied: [{ RoleName: 'shop-reader-too' }, { RoleName: 'reader' }],
   },
+  'iam.ListAttachedRolePolicies': {
+    input: { RoleName: 'shop-reader' },
+    grants: [allow('iam:ListAttachedRolePolicies', reader)],
+    denied: [{ RoleName: 'shop-reader-too' }, { RoleName: 'reader' }],
+  },
+  'iam.GetInstanceProfile': {
+    input: { InstanceProfileName: 'shop-server' },
+    grants: [allow('iam:GetInstanceProfile', `arn:aws:iam::${account}:instance-profile/shop-server`)],
+    denied: [{ InstanceProfileName: 'shop-server-too' }],
+  },
+  'cloudformation.DescribeStacks': {
+    input: { StackName: 'shop' },
+    grants: [allow('cloudformation:DescribeStacks', arn('cloudformation', 'stack/shop/*'))],
+    denied: [{ StackName: 'shop-too' }],
+  },
+  'ec2.DescribeInstances': { input: {}, grants: [allow('ec2:DescribeInstances')], denied: [] },
+  'AmazonSSM.GetDocument': {
+    input: { Name: 'shop-run-on-node' },
+    grants: [allow('ssm:GetDocument', commandDocument)],
+    denied: [{ Name: 'shop-run-on-fleet' }],
+  },
+  'sns.ListSubscriptionsByTopic': {
+    input: { TopicArn: topic },
+    grants: [allow('sns:ListSubscriptionsByTopic', topic)],
+    denied: [{ TopicArn: `${topic}-too` }],
+  },
   'sts.GetCallerIdentity': { input: {}, grants: [], denied: [] },
 
   'DynamoDB_20120810.GetItem': onTable('GetItem'),
