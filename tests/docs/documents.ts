@@ -3,7 +3,14 @@ import path from 'node:path';
 import { ROOT } from '../templates/stacks.ts';
 
 /** Every Markdown file of the project, as paths from its root. */
-export const DOCUMENTS = ['.', 'docs', 'ssm-documents', 'local', 'packages/local-cloud'].flatMap((folder) =>
+export const DOCUMENTS = [
+  '.',
+  'docs',
+  'docs/decisions',
+  'ssm-documents',
+  'local',
+  'packages/local-cloud',
+].flatMap((folder) =>
   readdirSync(path.join(ROOT, folder))
     .filter((file) => file.endsWith('.md'))
     .map((file) => path.join(folder, file)),
