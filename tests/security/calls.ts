@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { RecordedCall } from 'local-cloud';
 import { evaluate, type Principal } from 'local-cloud/iam';
@@ -7,13 +8,23 @@ import { play } from '../campaign/play.ts';
 import { CENTRAL, HOUR, MEMBER, REGION } from '../campaign/world.ts';
 import { type Need, shapeOf } from './neighbours.ts';
 
-const stackOf = (file: string, account: string, parameters: Record<string, string>): Deployed =>
-  resolveTemplate(path.resolve(import.meta.dirname, '../..', file), {
+const resolved = new Map<string, Deployed>();
+
+/** A stack of a template as it is now; resolved once for each text of it. */
+function stackOf(name: string, account: string, parameters: Record<string, string>): Deployed {
+  const file = path.resolve(import.meta.dirname, '../..', name);
+  const text = readFileSync(file, 'utf8');
+  const known = resolved.get(text);
+  if (known) return known;
+  const stack = resolveTemplate(file, {
     account,
     region: REGION,
     stackName: `acm-export-${account}`,
     parameters: { ExternalId: 'only-for-these-tests', SecretReaderRoles: 'reader', ...parameters },
   });
+  resolved.set(text, stack);
+  return stack;
+}
 
 /** Both stacks, with every option that adds a grant. */
 export const stacks = (): Deployed[] => [
@@ -269,11 +280,30 @@ async function findNeeds(): Promise<Need[]> {
       actions.split(' ').map((action) => needOf(name, action, resource, context)),
     ),
   ];
-  return [
+  return distinct([
     ...known,
     ...inSessions(known),
     ...reads.slice(0, 1).flatMap((need) => ['env', 'team'].map((key) => byTagKey(need, key))),
     ...(opened ? byReader(opened) : []),
     ...servicesOf(apiId).map(byService),
-  ];
+  ]);
+}
+
+/** Each kind of call once. */
+function distinct(needs: readonly Need[]): Need[] {
+  const kinds = new Map<string, Need>();
+  for (const need of needs) {
+    const { source, principal, request } = need;
+    const kind = [
+      source,
+      principal.arn,
+      request.action,
+      request.resource,
+      principal.sessionPolicy,
+      principal.tags,
+    ];
+    const key = shapeOf(JSON.stringify([...kind, request.context['aws:SourceArn']]));
+    if (!kinds.has(key)) kinds.set(key, need);
+  }
+  return [...kinds.values()];
 }

@@ -74,6 +74,10 @@ function nearTo(text: string): { how: string; text: string }[] {
         text: made,
       })),
     ),
+    ...hyphens.map((end) => ({
+      how: `longer after ${text.slice(0, end - 1)}`,
+      text: `${text.slice(0, end - 1)}x${text.slice(end - 1)}`,
+    })),
   ];
   return near.filter((made) => made.text !== '' && made.text !== text);
 }

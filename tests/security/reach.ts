@@ -22,7 +22,7 @@ export const REACH: [neighbours: RegExp, reason: string][] = [
     'any execution of this state machine: the number of the rollout is in its name',
   ],
   [
-    /^identity \S+ sts:AssumeRole role\/<acm-export-rollout-eu-central-1> (longer|shorter|other after acm-export-rollout-.*)$/,
+    /^identity \S+ sts:AssumeRole role\/<acm-export-rollout-eu-central-1> (longer|shorter|(other|longer) after acm-export-rollout-.*)$/,
     'the rollout role of any Region: the target of a deployment says which',
   ],
   [

@@ -145,6 +145,28 @@ describe('the rollout role', () => {
     expect(assume(principal, context)).toBe(false);
   });
 
+  test.each(roles)('%s stays in its own account where the central stack names no targets', (id) => {
+    const principal = centralRole(id);
+    const isAllowed = (account: string) => {
+      const role = (rolloutRole.arn ?? '').replace(MEMBER.account, account);
+      const Statement = {
+        Effect: 'Allow' as const,
+        Principal: { AWS: principal.arn },
+        Action: 'sts:AssumeRole',
+      };
+      return evaluate(principal, {
+        action: 'sts:AssumeRole',
+        resource: role,
+        context: {},
+        resourcePolicies: [{ Version: '2012-10-17', Statement }],
+        resourcePolicyKind: 'role trust policy',
+        resourceAccount: account,
+      }).allowed;
+    };
+    const others = [MEMBER.account, `${CENTRAL.account}0`, CENTRAL.account.slice(0, -1)];
+    expect(others.filter(isAllowed)).toEqual([]);
+  });
+
   const session: Principal = {
     account: MEMBER.account,
     arn: rolloutRole.arn ?? '',
