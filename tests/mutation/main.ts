@@ -1,5 +1,5 @@
 // make mutate                       every mutant
-// make mutate MUTATE=template.yaml  those of one file
+// make mutate MUTATE=template.yaml  those of one file, or folder, or of several with commas between
 // node tests/mutation/main.ts --changed  those of files that have changed, or whose tests have, since the recorded run
 import { writeFileSync } from 'node:fs';
 import { type Job, judge, type Verdict } from './judge.ts';
@@ -7,12 +7,12 @@ import { applied } from './mutant.ts';
 import { accepted, digestOf, lastRun, RECORD, type Target, targets, textOf } from './targets.ts';
 
 const [wanted] = process.argv.slice(2);
-const record = lastRun();
+const recorded = lastRun();
 const all = targets();
 const isWanted = (target: Target) =>
   wanted === '--changed'
-    ? record[target.file]?.digest !== digestOf(target)
-    : !wanted || target.file === wanted;
+    ? recorded[target.file]?.digest !== digestOf(target)
+    : !wanted || wanted.split(',').some((name) => target.file.startsWith(name));
 const chosen = all.filter(isWanted);
 if (chosen.length === 0 && wanted !== '--changed') {
   console.error(`${wanted} has no mutants: ${all.map(({ file }) => file).join(', ')}`);
@@ -55,6 +55,8 @@ await judge(jobs, (verdict) => {
 });
 
 let wrong = 0;
+// Another run may have ended meanwhile.
+const record = lastRun();
 for (const target of chosen) {
   const names = target.mutants.map(({ name }) => `${target.file} ${name}`);
   const survivors = names.filter((name) => !verdicts.get(name)?.failure);

@@ -75,12 +75,11 @@ async function judge(next: Job): Promise<Verdict> {
 }
 
 process.on('message', async (next: Job) => {
-  const verdict = await judge(next).catch((error: Error) => ({
-    name: next.name,
-    test: '',
-    failure: error.message,
-  }));
-  process.send?.(verdict);
+  process.send?.(
+    await judge(next).catch((error: Error): Verdict => ({ name: next.name, broken: error.message })),
+  );
 });
+// The run was ended.
+process.on('disconnect', () => process.exit());
 process.on('uncaughtException', (error) => console.error(error));
 process.on('unhandledRejection', () => {});
