@@ -405,7 +405,9 @@ function widenings(node: Scalar<string>): [how: string, text: string][] {
   add('longer prefix', sub.replace('${Prefix}', '${Prefix}*'));
   if (!sub.endsWith('*')) add('longer', `${sub}*`);
   else add('shorter', sub.replace(/[-/:]\*$/, '*'));
-  add('any last part', sub.replace(/([/:])[^/:]*(\/\*|:\*)?$/, '$1*'));
+  // A name of another resource has no parts here.
+  if (tag !== '!GetAtt' && tag !== '!Ref')
+    add('any last part', sub.replace(/([/:])[^/:]*(\/\*|:\*)?$/, '$1*'));
   // The words of the last part, from the end.
   for (let text = sub.replace(/\*$/, ''); /-[^/:-]*$/.test(text); ) {
     text = text.replace(/-[^/:-]*$/, '').replace(/\$\{[^}]*$/, '');

@@ -26,7 +26,7 @@ export const REACH: [neighbours: RegExp, reason: string][] = [
     'the rollout role of any Region: the target of a deployment says which',
   ],
   [
-    /^identity rollout secretsmanager:\w+ secret:acm-export\/(<web>\/ID|web\/<ID>) /,
+    /^identity (rollout|bundle-writer) secretsmanager:\w+ secret:acm-export\/(<web>\/ID|web\/<ID>) /,
     'any bundle below the prefix: session policies name the one',
   ],
   [

@@ -110,6 +110,10 @@ describe('the rollout role', () => {
     const trusted =
       rolloutRole.properties.AssumeRolePolicyDocument.Statement[0].Condition.ArnEquals['aws:PrincipalArn'];
     expect([...trusted].sort()).toEqual(asking.map((id) => resourceOf(trusting, id).arn).sort());
+    // Beside the names of the roles, that is: no other account is asked at all.
+    expect(rolloutRole.properties.AssumeRolePolicyDocument.Statement[0].Principal).toEqual({
+      AWS: `arn:aws:iam::${CENTRAL.account}:root`,
+    });
   });
 
   test.each([
