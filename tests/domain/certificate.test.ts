@@ -23,6 +23,7 @@ describe("the certificate's own tag", () => {
     ['web-+', 'Web-shop'],
     ['we+b', 'web'],
     ['we+b', 'we'],
+    ['we+b', 'we+bc'],
     ['+web', 'my-web'],
     ['web ', 'web'],
   ])('%s does not allow %s', (tag, name) => {

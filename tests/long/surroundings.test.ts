@@ -161,6 +161,15 @@ describe('what runs beside the script', () => {
     expect(await node.told('environment')).toContain(`SSM_CertName=web`);
   });
 
+  test('the AWS CLI has none of our descriptors: what it leaves behind holds nothing', async () => {
+    await mkdir(node.path('run/acm-export'), { mode: 0o700 });
+    await writeFile(node.path('run/acm-export/lock'), '');
+    await node.addCommand('aws', `{ ${SEEN}\n}; cat "$state/bundle"`);
+    await node.install(first);
+    expect(await node.told('descriptors')).toEqual([]);
+    expect(await node.told('core')).toEqual(['0']);
+  });
+
   test('a key that a program prints while it fails is in no message', async () => {
     const print = 'cat "$root/etc/ssl/private/web-privkey.pem" >&2; exit 1';
     await node.install(first);

@@ -220,6 +220,7 @@ export class System {
   readonly table: string;
   requireCertificateTag = true;
   maxDeployments = 10_000;
+  targetAccounts = `${CENTRAL},${MEMBER}`;
   rolloutsEnabled = true;
   lookIntervalMinutes = 60;
   discoverEndpoints: 'no' | 'list' | 'tell' = 'list';
@@ -341,6 +342,7 @@ export class System {
         ROLLOUTS_ENABLED: String(this.rolloutsEnabled),
         REQUIRE_CERTIFICATE_TAG: String(this.requireCertificateTag),
         MAX_DEPLOYMENTS: String(this.maxDeployments),
+        TARGET_ACCOUNTS: this.targetAccounts,
         LOOK_INTERVAL_MINUTES: String(this.lookIntervalMinutes),
         DISCOVER_ENDPOINTS: this.discoverEndpoints,
       },
