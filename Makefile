@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo local test test-long test-real test-all campaign lint sbom build render bench build-artifact
+.PHONY: help demo local test test-long test-real test-all campaign mutate lint sbom build render bench build-artifact
 
 # What runs here talks to this machine only. Loopback goes through no proxy, whichever the reader has set, and the
 # reader's AWS settings mean nothing to the local cloud.
@@ -57,6 +57,9 @@ test-all: test test-long test-real ## all three
 
 campaign: node_modules/.installed ## lets every call of every flow fail, in every way; CAMPAIGN=<name> for one set. The last run is in docs/campaign.md
 	@$(NODE) tests/campaign/main.ts $(CAMPAIGN)
+
+mutate: build ## widens every limit a little, and turns checks round: a test must fail each time; MUTATE=<file> for one. The last run is in docs/mutation.md
+	@$(NODE) tests/mutation/main.ts $(MUTATE)
 
 lint: node_modules/.installed ## types, Biome, shellcheck, state machine, templates, dependencies
 	@echo 'Checking types, format, scripts and templates ...'

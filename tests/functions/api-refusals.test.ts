@@ -117,6 +117,15 @@ describe('a body that is wrong gets 400', () => {
     expect(answer.body.Faults.length).toBeGreaterThan(0);
   });
 
+  test('of a renewal with a field that it does not take', async () => {
+    const request = { path: { CertName: 'web-prod' }, body: { CertificateArn: arn, Serial: 'ab' } };
+    const answer = await refused(() => system.api('POST', '/certificates/{CertName}/renewals', request));
+    expect([answer.status, answer.body.Faults]).toEqual([
+      400,
+      [{ Field: 'Serial', Reason: 'unknown field' }],
+    ]);
+  });
+
   test('with every fault of path, query and body named at once', async () => {
     const answer = await refused(() =>
       system.api('POST', collection, {
@@ -226,6 +235,21 @@ describe('a path or query that is wrong gets 400', () => {
     expect(answer.body.Faults).toEqual([{ Field: 'Status', Reason: 'given more than once' }]);
   });
 
+  test.each(['', 'a b', 'a\n', '"', '../x', `${'a'.repeat(65)}`])(
+    'a request id that a client made up, %j, goes no further',
+    async (requestId) => {
+      const event = {
+        httpMethod: 'GET',
+        resource: '/deployments',
+        body: null,
+        requestContext: { requestId },
+      };
+      const { body } = await system.send(event as never);
+      expect(body.CorrelationId).not.toBe(requestId);
+      expect(body.CorrelationId).toMatch(/^[A-Za-z0-9-]{1,64}$/);
+    },
+  );
+
   test('a route that does not exist is a 404', async () => {
     const answers = [
       await refused(() => system.api('PUT', collection, { path: { CertName: 'web' } })),
@@ -242,6 +266,20 @@ describe('what is not allowed gets 403', () => {
     expect([answer.status, fieldsOf(answer)]).toEqual([403, ['TargetAccount', 'TargetTagKey']]);
     // Nothing was asked of an account that is none of ours.
     expect(system.sts.calls).toEqual([]);
+  });
+
+  test.each(['acm-export2', 'acm-expor', 'ACM-EXPORT', 'xacm-export', 'tiers', 'Tier'])(
+    'a tag key that is almost one that the stack may use: %s',
+    async (TargetTagKey) => {
+      const answer = await refused(() => system.register({ CertificateArn: arn, TargetTagKey }));
+      expect([answer.status, fieldsOf(answer)]).toEqual([403, ['TargetTagKey']]);
+    },
+  );
+
+  test('the own account too, where the stack names others', async () => {
+    system.targetAccounts = MEMBER;
+    const answer = await refused(() => system.register({ CertificateArn: arn, TargetAccount: CENTRAL }));
+    expect([answer.status, fieldsOf(answer)]).toEqual([403, ['TargetAccount']]);
   });
 
   test.each([

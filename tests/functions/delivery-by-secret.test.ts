@@ -102,6 +102,22 @@ test.each([
   ['DryRun', 400, { DryRun: true }],
   ['ReaderRoleArns.0', 403, { ReaderRoleArns: ['arn:aws:iam::444455556666:role/administrator'] }],
   ['ReaderRoleArns.0', 403, { ReaderRoleArns: ['arn:aws:iam::111122223333:role/ecs-execution'] }],
+  ['ReaderRoleArns.0', 403, { ReaderRoleArns: ['arn:aws-cn:iam::444455556666:role/ecs-execution'] }],
+  // Almost the names that the stack allows: ecs-execution and team-*.
+  ...[
+    'ecs-execution-2',
+    'ecs-executio',
+    'my-ecs-execution',
+    'ECS-execution',
+    'my-team-a',
+    'team',
+    'Team-a',
+    'team-a/x',
+  ].map((name): [string, number, object] => [
+    'ReaderRoleArns.0',
+    403,
+    { ReaderRoleArns: [`arn:aws:iam::${MEMBER}:role/${name}`] },
+  ]),
 ])('%s is refused with %d for %j', async (field, status, more) => {
   const refused = await register(more);
   expect(refused.status).toBe(status);

@@ -122,12 +122,17 @@ describe('what runs beside the script', () => {
 
   test('a hook has the environment and the umask of the agent, none of our descriptors, and no core file', async () => {
     await node.addHook('a', SEEN);
+    // The lock of the first edition, which is held as well.
+    await mkdir(node.path('run/acm-export'), { mode: 0o700 });
+    await writeFile(node.path('run/acm-export/lock'), '');
     const agents = {
       AWS_CONFIG_FILE: '/root/.aws/other-config',
       AWS_PROFILE: 'backup',
       AWS_SHARED_CREDENTIALS_FILE: '/var/lib/amazon/ssm/credentials',
       LC_ALL: 'C.UTF-8',
       BUNDLE: 'exported by the caller',
+      FIELD: 'exported by the caller',
+      ENCRYPTED_KEY: 'exported by the caller',
       PASSPHRASE: 'exported by the caller',
       PRIVATE_KEY: 'exported by the caller',
     };
@@ -154,6 +159,15 @@ describe('what runs beside the script', () => {
     await node.install(first, 1, { SSM_ReloadServices: 'app' });
     expect(await node.told('descriptors')).toEqual([]);
     expect(await node.told('environment')).toContain(`SSM_CertName=web`);
+  });
+
+  test('the AWS CLI has none of our descriptors: what it leaves behind holds nothing', async () => {
+    await mkdir(node.path('run/acm-export'), { mode: 0o700 });
+    await writeFile(node.path('run/acm-export/lock'), '');
+    await node.addCommand('aws', `{ ${SEEN}\n}; cat "$state/bundle"`);
+    await node.install(first);
+    expect(await node.told('descriptors')).toEqual([]);
+    expect(await node.told('core')).toEqual(['0']);
   });
 
   test('a key that a program prints while it fails is in no message', async () => {

@@ -405,6 +405,15 @@ describe('what the agent hands over', () => {
     expect(code).toBe(0);
   });
 
+  test('what the AWS CLI says is in the result in characters that JSON takes as they are', async () => {
+    await node.tell('aws-errors', 'it said "no" and \\n\tand \u0007 and \u00e4\n');
+    const { result } = await node.run(await node.offer(first));
+    expect(result).toMatchObject({
+      ExitCode: 25,
+      Error: expect.stringContaining("it said 'no' and n and  and "),
+    });
+  });
+
   test('a missing tool is named', async () => {
     const tools = path.join(node.folder, 'tools');
     await mkdir(tools);

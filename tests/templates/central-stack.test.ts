@@ -95,6 +95,19 @@ describe('the API', () => {
     expect([...existing.resources.keys()].filter((id) => /^ApiGateway/.test(id))).toEqual([]);
     expect(resourceOf(stack, 'ApiGatewayAccount').deletionPolicy).toBe('Retain');
     expect(resourceOf(stack, 'ApiGatewayLogsRole').deletionPolicy).toBe('Retain');
+    expect(resourceOf(stack, 'ApiGatewayAccount').updateReplacePolicy).toBe('Retain');
+    expect(resourceOf(stack, 'ApiGatewayLogsRole').updateReplacePolicy).toBe('Retain');
+  });
+
+  test('logs as a role that API Gateway alone takes on, and that can do nothing else', () => {
+    const { properties } = resourceOf(stack, 'ApiGatewayLogsRole');
+    expect(properties.AssumeRolePolicyDocument.Statement).toEqual([
+      { Effect: 'Allow', Principal: { Service: 'apigateway.amazonaws.com' }, Action: 'sts:AssumeRole' },
+    ]);
+    expect(properties.ManagedPolicyArns).toEqual([
+      'arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs',
+    ]);
+    expect(properties.Policies).toBeUndefined();
   });
 });
 
@@ -173,9 +186,26 @@ describe('events and schedules', () => {
 
   test('ends of this state machine are followed, each of them, and of no other', () => {
     const rule = resourceOf(stack, 'RolloutEndedFunctionRolloutEnded');
-    expect(rule.properties.EventPattern.detail).toEqual({
-      status: ['SUCCEEDED', 'FAILED', 'TIMED_OUT', 'ABORTED'],
-      stateMachineArn: [resourceOf(stack, 'CertificateRolloutStateMachine').arn],
+    expect(rule.properties.EventPattern).toEqual({
+      source: ['aws.states'],
+      'detail-type': ['Step Functions Execution Status Change'],
+      detail: {
+        status: ['SUCCEEDED', 'FAILED', 'TIMED_OUT', 'ABORTED'],
+        stateMachineArn: [resourceOf(stack, 'CertificateRolloutStateMachine').arn],
+      },
+    });
+  });
+
+  test("of ACM's notices those are told that a person has to act on", () => {
+    const rule = resourceOf(stack, 'ReportCertificateNoticeFunctionCertificateNotice');
+    expect(rule.properties.EventPattern).toEqual({
+      source: ['aws.acm'],
+      'detail-type': [
+        'ACM Certificate Renewal Action Required',
+        'ACM Certificate Expired',
+        'ACM Certificate Revoked',
+        'ACM Certificate Approaching Expiration',
+      ],
     });
   });
 });

@@ -236,6 +236,7 @@ export class System {
   requireCertificateTag = true;
   allowPrivateCertificates = false;
   maxDeployments = 10_000;
+  targetAccounts = `${CENTRAL},${MEMBER}`;
   rolloutsEnabled = true;
   reminderDays = 7;
   lookIntervalMinutes = 60;
@@ -356,6 +357,7 @@ export class System {
         ALLOW_PRIVATE_CERTIFICATES: String(this.allowPrivateCertificates),
         MAX_DEPLOYMENTS: String(this.maxDeployments),
         REMINDER_DAYS: String(this.reminderDays),
+        TARGET_ACCOUNTS: this.targetAccounts,
         LOOK_INTERVAL_MINUTES: String(this.lookIntervalMinutes),
         DISCOVER_ENDPOINTS: this.discoverEndpoints,
       },

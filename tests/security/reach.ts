@@ -1,0 +1,160 @@
+import type { Guard } from './neighbours.ts';
+
+/**
+ * Neighbours of needed calls that are allowed on purpose, by their names (see `tryNeighbours`), and why. All others must be
+ * denied. This says what the policies are to reach; the templates and the functions are judged by it.
+ */
+export const REACH: [neighbours: RegExp, reason: string][] = [
+  [
+    /^identity \S+ logs:\w+ log-group:\S+:(<log-stream>:1|log-stream:<1>) /,
+    'any stream of its own log group: Lambda makes their names',
+  ],
+  [
+    /^identity \S+ acm:\w+ certificate\/<ID> /,
+    'any certificate of this account and Region: its own tag decides, which the function reads',
+  ],
+  [
+    /^identity deployments-api dynamodb:Query table\/acm-export-inventory\/index\/<\w+> /,
+    'any index of the inventory: the fleet is listed by each',
+  ],
+  [
+    /^identity \S+ states:\w+ execution:acm-export-certificate-rollout:<ID> /,
+    'any execution of this state machine: the number of the rollout is in its name',
+  ],
+  [
+    /^identity \S+ sts:AssumeRole role\/<acm-export-rollout-eu-central-1> (longer|shorter|(other|longer) after acm-export-rollout-.*)$/,
+    'the rollout role of any Region: the target of a deployment says which',
+  ],
+  [
+    /^identity (rollout|bundle-writer) secretsmanager:\w+ secret:acm-export\/(<web>\/ID|web\/<ID>) /,
+    'any bundle below the prefix: session policies name the one',
+  ],
+  [
+    /^session \S+ secretsmanager:\w+ secret:acm-export\/web\/<ID> (longer|shorter)$/,
+    'Secrets Manager adds six characters to the name of a secret',
+  ],
+  [
+    /^session reconcile secretsmanager:DescribeSecret secret:acm-export\/(<web>\/ID|web\/<ID>) /,
+    'one session looks at all bundles of a Region; it reads no value',
+  ],
+  [
+    /^identity \S+ secretsmanager:(CreateSecret|TagResource) with aws:TagKeys <left out>$/,
+    'no tags at all: such a bundle is open to no node',
+  ],
+  [
+    /^identity node by \S+ secretsmanager:GetSecretValue secret:acm-export\/(<web>\/ID|web\/<ID>) /,
+    'any bundle below the prefix: its tag decides',
+  ],
+  [
+    /^(identity|session) \S+ ssm:SendCommand (managed-)?instance\/<ID> /,
+    'any node: the tag decides which get what, and only one document can be sent',
+  ],
+  [
+    /^(identity|session) \S+ ssm:\w+AutomationExecution automation-execution\/<(ID|\*)> /,
+    'any execution: Systems Manager makes their ids',
+  ],
+  [
+    /^(identity|session) \S+ ssm:StartAutomationExecution automation-definition\/acm-export-install-on-fleet:<1> /,
+    'any version of the one document',
+  ],
+  [
+    /^identity rollout iam:GetRole role\/<apps>\/reader /,
+    'a reader under any path: IAM finds a role by its name alone',
+  ],
+  [
+    /^session \S+ iam:GetRole (role\/<reader> begun otherwise|role\/<apps>\/reader .*|role\/apps\/<reader> begun otherwise)$/,
+    'the path of a reader is left open, and it stands before the name',
+  ],
+  [
+    /^resource ssm\S+ sts:AssumeRole with aws:SourceArn automation-execution\/<ID> /,
+    'any execution: Systems Manager makes their ids',
+  ],
+  [
+    /^resource apigateway\S+ lambda:InvokeFunction with aws:SourceArn \w+\/(<v1>\/POST\/certificates\/web|v1\/POST\/certificates\/<web>)\/deployments /,
+    'any stage of this API, any name in its path: IAM asks the caller for the path',
+  ],
+  [
+    /^resource (node by \S+|reader) secretsmanager:GetSecretValue as /,
+    'the policy of a bundle denies its value; whatever else is granted or not by the roles',
+  ],
+];
+
+/** What conditions must look at. */
+export const GUARDS: Guard[] = [
+  // Trust.
+  { calls: /^resource [a-z-]+ sts:AssumeRole /, key: 'sts:ExternalId' },
+  { calls: /^resource (states|ssm)\S+ sts:AssumeRole /, key: 'aws:SourceArn' },
+  { calls: /^resource scheduler\S+ sts:AssumeRole /, key: 'aws:SourceAccount' },
+  // Who may call functions and fill queues.
+  {
+    calls: /^resource (events|apigateway)\S+ (lambda:InvokeFunction|sqs:SendMessage) /,
+    key: 'aws:SourceArn',
+  },
+  // Bundles.
+  { calls: /^identity \S+ secretsmanager:(CreateSecret|TagResource) /, key: 'aws:TagKeys' },
+  {
+    calls: /^identity \S+ secretsmanager:PutResourcePolicy /,
+    key: 'secretsmanager:BlockPublicPolicy',
+    values: [undefined, 'false'],
+  },
+  {
+    calls: /^identity \S+ secretsmanager:DeleteSecret /,
+    key: 'secretsmanager:ForceDeleteWithoutRecovery',
+    values: ['true'],
+  },
+  ...['acm-export', 'env', 'team'].flatMap((key): Guard[] => [
+    { calls: new RegExp(`^identity node by ${key} `), key: `secretsmanager:ResourceTag/${key}` },
+    { calls: new RegExp(`^(identity|resource) node by ${key} `), key: `aws:PrincipalTag/${key}` },
+  ]),
+  // What is done in the name of something.
+  { calls: /^(identity|session) \S+ iam:PassRole /, key: 'iam:PassedToService' },
+  { calls: /^identity \S+ events:PutEvents /, key: 'events:source' },
+  // Without a tag its owner has not said that it may be delivered.
+  { calls: /^identity \S+ acm:ExportCertificate /, key: 'aws:ResourceTag/CertName', values: [undefined] },
+];
+
+/** The actions of the sessions that each function opens in a target account. */
+export const SESSIONS = {
+  'deployments-api': [
+    'iam:GetRole',
+    'secretsmanager:DeleteSecret',
+    'secretsmanager:DescribeSecret',
+    'secretsmanager:RestoreSecret',
+    'ssm:DescribeInstanceInformation',
+    'ssm:StopAutomationExecution',
+  ],
+  'export-certificate': [
+    'secretsmanager:CreateSecret',
+    'secretsmanager:DeleteSecret',
+    'secretsmanager:DescribeSecret',
+    'secretsmanager:GetRandomPassword',
+    'secretsmanager:PutResourcePolicy',
+    'secretsmanager:PutSecretValue',
+    'secretsmanager:RestoreSecret',
+    'secretsmanager:TagResource',
+    'secretsmanager:UpdateSecretVersionStage',
+  ],
+  'start-installation': [
+    'events:PutEvents',
+    'iam:PassRole',
+    'ssm:DescribeInstanceInformation',
+    'ssm:GetAutomationExecution',
+    'ssm:StartAutomationExecution',
+    'ssm:StopAutomationExecution',
+  ],
+  'check-installation': [
+    'ssm:DescribeInstanceInformation',
+    'ssm:GetAutomationExecution',
+    'ssm:ListCommandInvocations',
+    'ssm:ListCommands',
+    'ssm:StopAutomationExecution',
+  ],
+  reconcile: [
+    'secretsmanager:DescribeSecret',
+    'ssm:DescribeInstanceInformation',
+    'ssm:GetCommandInvocation',
+    'ssm:ListCommandInvocations',
+    'ssm:ListCommands',
+    'ssm:SendCommand',
+  ],
+};

@@ -1,0 +1,212 @@
+import { describe, expect, test } from '@jest/globals';
+import { resolveParameters } from 'local-cloud/templates';
+import {
+  centralStack,
+  EXTERNAL_ID,
+  memberStack,
+  resourcesOf,
+  statementsOf,
+  writtenTemplate,
+} from './stacks.ts';
+
+const x = (length: number) => 'x'.repeat(length);
+
+/** Both sides of each limit: what is just taken, and what is just refused. */
+type Limits = Record<
+  string,
+  { default?: string | number; takes: (string | number)[]; refuses: (string | number)[] }
+>;
+
+const PREFIX = {
+  default: 'acm-export',
+  takes: ['abc', 'a-1', `a${x(19)}`, 'aw-s'],
+  refuses: [
+    '',
+    'ab',
+    `a${x(20)}`,
+    'Abc',
+    '1bc',
+    '*bc',
+    'a*c',
+    'ab*',
+    'ab-',
+    'aBc',
+    'abC',
+    'aws',
+    'aws-x',
+    'amazon',
+    'amzn-1',
+    'abc\n',
+  ],
+};
+const EXTERNAL = {
+  takes: [x(8), x(128), 'Az09+=,.@:/_-'],
+  refuses: ['', x(7), x(129), 'eight ch', 'eight*ch', '${eight}', `${x(8)}\n`],
+};
+const tagKey = (given: string, refuses: string[] = []) => ({
+  default: given,
+  takes: ['k', x(128), 'Az09=._:/@-'],
+  refuses: [x(129), 'a*b', '*', 'a b', 'a+b', 'a?b', 'a"b', '${a}', 'aws:x', ...refuses],
+});
+const SWITCH = (given: string) => ({
+  default: given,
+  takes: ['true', 'false'],
+  refuses: ['', 'yes', 'TRUE', 'other'],
+});
+const days = [30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+const CENTRAL_LIMITS: Limits = {
+  Prefix: PREFIX,
+  ExternalId: EXTERNAL,
+  TargetAccounts: {
+    default: '',
+    takes: ['', '111122223333', '111122223333,444455556666'],
+    refuses: ['11112222333', '1111222233334', '11112222333*', '*', '111122223333,*', 'a11122223333'],
+  },
+  TargetTagKeys: tagKey('acm-export', ['', 'env,aws:name', 'env,*']),
+  RequireCertificateTag: SWITCH('true'),
+  NotificationEmail: {
+    default: '',
+    takes: ['', 'on-call@example.com'],
+    refuses: ['on-call', 'on-call@example', 'on call@example.com', 'on-call@example.com other@example.com'],
+  },
+  SecretReaderRoles: {
+    default: '',
+    takes: ['', x(64), `${x(64)}*`, 'Az09+=.@_-', 'one,two*'],
+    refuses: [x(65), '*', '**', 'a**', 'a*b', '*a', 'a/b', 'one,*'],
+  },
+  MaxDeployments: { default: 10_000, takes: [1, 100_000], refuses: [0, -1, 100_001] },
+  RolloutsEnabled: SWITCH('true'),
+  InstallationTimeoutMinutes: { default: 120, takes: [10, 360], refuses: [9, 361] },
+  NodeRetentionDays: { default: 7, takes: [1, 365], refuses: [0, 366] },
+  LookIntervalMinutes: { default: 60, takes: [0, 10_080], refuses: [-1, 10_081] },
+  HybridLookIntervalMinutes: { default: 1440, takes: [0, 10_080], refuses: [-1, 10_081] },
+  DiscoverEndpoints: { default: 'list', takes: ['no', 'list', 'tell'], refuses: ['', 'yes', 'other'] },
+  LogRetentionDays: { default: 90, takes: days, refuses: [0, 1, 29, 31, 31_337] },
+  LogLevel: { default: 'INFO', takes: ['DEBUG', 'INFO', 'WARN', 'ERROR'], refuses: ['', 'TRACE', 'other'] },
+  FunctionArchitecture: { default: 'arm64', takes: ['arm64', 'x86_64'], refuses: ['', 'other'] },
+  ApiGatewayLoggingRole: { default: 'create', takes: ['create', 'existing'], refuses: ['', 'other'] },
+};
+
+const MEMBER_LIMITS: Limits = {
+  Prefix: PREFIX,
+  CentralAccountId: {
+    takes: ['111122223333'],
+    refuses: ['', '11112222333', '1111222233334', '11112222333*', '*'],
+  },
+  CentralRegion: {
+    takes: ['eu-central-1', 'us-gov-west-1', 'us-isob-east-1', 'ap-southeast-10', 'aaaa-b-c-d-12'],
+    refuses: [
+      '',
+      '*',
+      'eu-*-1',
+      'eu-central-*',
+      'e*-central-1',
+      'a-central-1',
+      'aaaaa-central-1',
+      'eu-1',
+      'eu-a-b-c-d-1',
+      'eu-central-100',
+      'eu-central-',
+    ],
+  },
+  ExternalId: EXTERNAL,
+  TargetTagKey1: tagKey('acm-export', ['', 'key\n']),
+  TargetTagKey2: tagKey('', ['key\n']),
+  TargetTagKey3: tagKey('', ['key\n']),
+  SecretReaderRoles: {
+    default: '*',
+    takes: ['*', x(64), `${x(64)}*`, 'Az09+=,.@_-'],
+    refuses: ['', x(65), '**', 'a**', 'a*b', '*a', 'a/b'],
+  },
+};
+
+describe.each([
+  ['template.yaml', CENTRAL_LIMITS],
+  ['member-account.yaml', MEMBER_LIMITS],
+] as const)('the parameters of %s', (file, limits) => {
+  const declared = writtenTemplate(file).Parameters;
+  const isTaken = (name: string, value: string | number) => {
+    try {
+      resolveParameters({ [name]: declared[name] }, { [name]: value });
+      return true;
+    } catch {
+      return false;
+    }
+  };
+
+  test('each one has its limits here', () => {
+    expect(Object.keys(declared).sort()).toEqual(Object.keys(limits).sort());
+  });
+
+  test.each(Object.entries(limits))('%s takes what it should, and nothing next to it', (name, limit) => {
+    expect(declared[name].Default).toBe(limit.default);
+    expect(limit.takes.filter((value) => !isTaken(name, value))).toEqual([]);
+    expect(limit.refuses.filter((value) => isTaken(name, value))).toEqual([]);
+  });
+});
+
+test('no condition of a grant holds where its key lacks, or whatever the letters', () => {
+  const grants = [
+    ...statementsOf(centralStack()),
+    ...statementsOf(memberStack({ TargetTagKey2: 'env', TargetTagKey3: 'team' })),
+  ].filter(({ statement }) => statement.Effect === 'Allow');
+  const lax = grants.flatMap(({ statement }) =>
+    Object.entries(statement.Condition ?? {})
+      .filter(([operator]) => /^For|IfExists$|IgnoreCase$/.test(operator))
+      .flatMap(([operator, keys]) => Object.keys(keys).map((key) => `${statement.Sid}: ${operator} ${key}`)),
+  );
+  // No tag at all opens a bundle to no node; a deletion that says nothing keeps days to restore.
+  expect(lax).toEqual([
+    'CreateBundles: ForAllValues:StringEquals aws:TagKeys',
+    'DeleteBundles: BoolIfExists secretsmanager:ForceDeleteWithoutRecovery',
+  ]);
+});
+
+test('functions are told the limits that the parameters set', () => {
+  const stack = centralStack({
+    TargetAccounts: '111122223333,444455556666',
+    TargetTagKeys: 'env,tier',
+    SecretReaderRoles: 'reader,team-*',
+    MaxDeployments: '17',
+    InstallationTimeoutMinutes: '18',
+    NodeRetentionDays: '19',
+    LookIntervalMinutes: '20',
+    HybridLookIntervalMinutes: '25',
+    DiscoverEndpoints: 'no',
+    RolloutsEnabled: 'false',
+    RequireCertificateTag: 'false',
+  });
+  const arnOf = (id: string) => stack.resources.get(id)?.arn;
+  const told: Record<string, string | number | undefined> = {
+    PREFIX: 'acm-export',
+    PARTITION: 'aws',
+    EXTERNAL_ID,
+    ACCOUNT_ID: stack.account,
+    INVENTORY_TABLE: 'acm-export-inventory',
+    IDEMPOTENCY_TABLE: 'acm-export-idempotency',
+    STATE_MACHINE_ARN: arnOf('CertificateRolloutStateMachine'),
+    NOTIFICATION_TOPIC_ARN: arnOf('NotificationTopic'),
+    TARGET_ACCOUNTS: '111122223333,444455556666',
+    TARGET_TAG_KEYS: 'env,tier',
+    SECRET_READER_ROLES: 'reader,team-*',
+    MAX_DEPLOYMENTS: 17,
+    INSTALLATION_TIMEOUT_MINUTES: 18,
+    NODE_RETENTION_DAYS: 19,
+    LOOK_INTERVAL_MINUTES: 20,
+    HYBRID_LOOK_INTERVAL_MINUTES: 25,
+    DISCOVER_ENDPOINTS: 'no',
+    ROLLOUTS_ENABLED: 'false',
+    REQUIRE_CERTIFICATE_TAG: 'false',
+  };
+  const ofTheRuntime = /^(LOG_LEVEL|NODE_OPTIONS|POWERTOOLS_|AWS_)/;
+  for (const [id, { properties }] of resourcesOf(stack, 'AWS::Serverless::Function')) {
+    const limits = Object.entries(properties.Environment.Variables).filter(
+      ([name]) => !ofTheRuntime.test(name),
+    );
+    expect([id, Object.fromEntries(limits)]).toEqual([
+      id,
+      Object.fromEntries(limits.map(([name]) => [name, told[name]])),
+    ]);
+  }
+});
