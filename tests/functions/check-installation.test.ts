@@ -466,7 +466,7 @@ describe('an Automation whose steps do not name their commands', () => {
     await addNode();
     await addNode({ online: false });
     await system.letNodesAnswer();
-    system.advance({ hours: 3 });
+    input = { ...input, Installation: { ...input.Installation, Deadline: '2026-11-24T10:29:00Z' } };
     await check();
     expect(await outcomes()).toMatchObject({ 'i-00000001': 'installed', 'i-00000002': 'installed' });
     expect(listed()).toHaveLength(1);

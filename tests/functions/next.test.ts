@@ -366,9 +366,12 @@ test.each(Object.entries(ROWS))('%s', (_, [fields, known, expected]) => {
   expect([action, reason, ...minutes].join(' ')).toBe(expected);
 });
 
-test('every reason has two rows at least, but for that of the stack, which is not of a deployment', () => {
+test('every reason has two rows at least, but for those of the stack, which are not of a deployment', () => {
   const rows = Map.groupBy(Object.values(ROWS), ([, , expected]) => expected.split(' ')[1]);
-  expect(Object.keys(REASONS).filter((reason) => (rows.get(reason)?.length ?? 0) < 2)).toEqual(['off']);
+  expect(Object.keys(REASONS).filter((reason) => (rows.get(reason)?.length ?? 0) < 2)).toEqual([
+    'off',
+    'frozen',
+  ]);
 });
 
 describe('whatever a deployment is like', () => {

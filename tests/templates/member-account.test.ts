@@ -313,7 +313,7 @@ const NEEDS: Record<string, [visitors: Visitor[], ...calls: Call[]]> = {
     ['ssm:SendCommand', `arn:aws:ec2:${MEMBER.region}:${MEMBER.account}:instance/i-0123456789abcdef0`],
   ],
   'start an installation with its mark': [
-    ['start-installation'],
+    ['start-installation', 'check-installation'],
     ['ssm:StartAutomationExecution', ssm('document/acm-export-install-on-fleet')],
     ['ssm:StartAutomationExecution', EXECUTION],
     ['ssm:AddTagsToResource', EXECUTION, { 'aws:TagKeys': ['acm-export:deployment-id'] }],

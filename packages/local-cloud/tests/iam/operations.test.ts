@@ -363,11 +363,25 @@ const cases: Record<string, Case> = {
   'AmazonSSM.GetCommandInvocation': everything('ssm:GetCommandInvocation'),
   'AmazonSSM.GetAutomationExecution': onExecution('GetAutomationExecution'),
   'AmazonSSM.StopAutomationExecution': onExecution('StopAutomationExecution'),
+  'AmazonSSM.AddTagsToResource': {
+    input: { ResourceType: 'Automation', ResourceId: execution, Tags: tagged },
+    grants: [
+      allow('ssm:AddTagsToResource', arn('ssm', 'automation-execution/*'), {
+        ...requestTag,
+        StringEquals: { ...requestTag.StringEquals, ...prod.StringEquals },
+      }),
+    ],
+    denied: [
+      { ResourceType: 'Automation', ResourceId: execution, Tags: otherTag },
+      { ResourceType: 'Automation', ResourceId: '00000000-1234-1234-1234-123456789012', Tags: tagged },
+    ],
+  },
   'AmazonSSM.StartAutomationExecution': {
     input: { DocumentName: 'shop-run-on-fleet', Tags: tagged },
     grants: [
       allow('ssm:StartAutomationExecution', automationDocument),
       allow('ssm:StartAutomationExecution', arn('ssm', 'automation-execution/*'), requestTag),
+      allow('ssm:AddTagsToResource', arn('ssm', 'automation-execution/*'), requestTag),
       allow('iam:PassRole', automation, { StringEquals: { 'iam:PassedToService': 'ssm.amazonaws.com' } }),
     ],
     denied: [
