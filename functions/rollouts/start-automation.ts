@@ -200,10 +200,15 @@ function uuidFrom(text: string): string {
   );
 }
 
-/** What a session must allow that starts Automations. */
+/**
+ * What a session must allow that starts Automations.
+ *
+ * @param more other actions on Automations: a statement of their own would make the policy too long for STS.
+ */
 export function startStatements(
   target: Target,
   config: { prefix: string; partition: string },
+  more: string[] = [],
 ): SessionStatement[] {
   const arns = targetArns(config, target);
   return [
@@ -215,7 +220,7 @@ export function startStatements(
     // Marks what it starts. Stops that, when the deployment was deleted meanwhile, and what the rollout before left.
     {
       Effect: 'Allow',
-      Action: ['ssm:AddTagsToResource', 'ssm:StopAutomationExecution'],
+      Action: ['ssm:AddTagsToResource', 'ssm:StopAutomationExecution', ...more],
       Resource: arns.automationExecutions,
     },
     {

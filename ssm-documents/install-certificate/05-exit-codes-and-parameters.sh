@@ -39,7 +39,7 @@ declare -r OWN_FAULTS=' 10 12 13 14 20 22 25 30 31 32 34 37 50 '
 
 declare SecretArn ReloadServices RestartServices VerifyPort VerifyName VerifyProtocol KeyFormat ExtraFormats KeyMode KeyGroup TakeOver Heal
 take_parameters() {
-  take SecretArn 'arn:aws[a-z-]{0,20}:secretsmanager:[a-z0-9-]{1,30}:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,200}'
+  take SecretArn 'arn:aws[a-z-]{0,20}:secretsmanager:[a-z0-9-]{1,30}:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,120}'
   take VersionId '[0-9a-f]{64}'
   take CertName '[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?'
   never CertName '.*[.][.].*'

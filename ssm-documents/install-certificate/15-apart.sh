@@ -1,8 +1,7 @@
 # ---- programs of others ----
 
-# Runs a hook, systemctl or a configuration test, which may leave processes behind. The agent waits until all have
-# closed its pipes: so they get streams of their own and no lock. Services would inherit umask and locale: so these are
-# the caller's. Signals kill as usual.
+# Runs a hook, systemctl or a configuration test. What these leave behind must not hold the agent's pipes or our lock,
+# and services would inherit umask and locale: so these are the caller's. Signals kill as usual.
 apart() { # as exec_for: sets output to what the program printed
   local status=0
   # Keeps the beginning and swallows the rest: in a file that would fill /run.

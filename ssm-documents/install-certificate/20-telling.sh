@@ -68,8 +68,7 @@ report() { # exit code
   lines "$result}" >&3
 }
 
-# Runs however the script ends, but for kill -9. In a trap, a return without a number gives the old exit code: so all
-# have one.
+# Runs however the script ends, but for kill -9. In a trap, a return without a number gives the old exit code.
 finish() {
   local code=$? IFS=$' \t\n' # a signal may come where IFS and set -f are others
   hold_signals
@@ -92,8 +91,7 @@ finish() {
   exit "$code"
 }
 
-# Whether Run Command is to count this end against MaxErrors. A fault of this node alone says nothing of the rollout, once
-# another node has proved that; nor does it in a dry run.
+# Whether this end counts against MaxErrors: not for a fault of this node alone, but at the canary.
 is_error() { # exit code
   [[ $outcome != failed || $OWN_FAULTS != *" $1 "* || $AfterCanary$DryRun != *true* ]]
 }

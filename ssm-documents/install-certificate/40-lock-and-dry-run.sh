@@ -57,8 +57,7 @@ make_run_folder_private() {
 
 # ---- dry run ----
 
-# A dry run takes the real steps up to the configuration test. In its own mount namespace memory covers /etc/ssl:
-# nothing reaches the disk.
+# A dry run takes the real steps up to the configuration test. Memory covers /etc/ssl: nothing reaches the disk.
 enter_private_mounts() { # the script's own arguments
   [[ $DryRun == true && ${1-} != --in-private-mounts ]] || return 0
   if quick unshare -m true 2>/dev/null; then

@@ -113,12 +113,10 @@ choose_previous() {
   done
   [[ -z $previous && -n $current ]] || return 0
   if was_used "$current" || [[ ! -e $versions/$current/.sha256 ]]; then
-    # Damaged, and better than nothing: servers may read the files that are left. No run switches to a version without
-    # its sums: where they are lost, the files are not.
+    # Damaged, and better than nothing: servers may read the files that are left.
     previous=$current whole=''
   elif is_whole "$current" && [[ ! -e $base/.second-edition || $unfinished == loaded ]]; then
-    # None was ever completed. A server may use this one, which passed its configuration test, or which the first
-    # edition put in place.
+    # None was ever completed. A server may use this one: it passed its test, or the first edition put it there.
     previous=$current
   fi
 }
@@ -162,8 +160,8 @@ check_owner() {
   recorded_number=0 # counts for the rollouts of that one
 }
 
-# A number is at least the second at which its rollout began: one far ahead would keep out all that follow. The clock alone
-# says what is far: counted from the last number, each could go a day further.
+# A number is at least the second at which its rollout began. One far ahead would keep out all that follow. Counted from
+# the last number, each could go a day further.
 refuse_rollout() {
   ((RolloutNumber >= recorded_number)) || fail rollout-superseded \
     "this node has seen rollout $recorded_number, later than $RolloutNumber"

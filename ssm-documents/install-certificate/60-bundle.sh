@@ -1,7 +1,7 @@
 # ---- reading the bundle ----
 
-# As the node's own role, whose tag opens the bundle: not as root's configuration says, nor as the account-wide role of
-# Default Host Management. Only a hybrid node has its role in a file, /root/.aws/credentials. In a subshell.
+# As the node's own role, whose tag opens the bundle: not as root's configuration says, nor as the role of Default Host
+# Management. Only a hybrid node has its role in a file. In a subshell.
 exec_aws() {
   local region=${SecretArn#arn:*:secretsmanager:}
   export AWS_CONFIG_FILE=/dev/null AWS_PAGER=''
@@ -59,8 +59,8 @@ explain_aws_error() { # what the AWS CLI wrote to standard error: sets kind and 
   esac
 }
 
-# A flat JSON object of strings; not every node has jq. Two control characters, which JSON cannot hold, mark escaped
-# backslashes and quotes: each quote that is left begins or ends a string.
+# A flat JSON object of strings, without jq. Two control characters mark escaped backslashes and quotes: each quote that
+# is left begins or ends a string.
 parse_bundle() {
   local backslashes=\\\\
   BUNDLE=${BUNDLE//"$backslashes"/$'\1'}

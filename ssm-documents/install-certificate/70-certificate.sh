@@ -59,8 +59,7 @@ check_signed_by_next() { # certificate, the next one, position (0 is the leaf), 
   [[ $said == *OK* ]] || fail chain-invalid "openssl cannot verify $which"
 }
 
-# An expired certificate at the chain's end does no harm if it is a root, which clients have anyway, or if the leaf is
-# good without it. The issuer of the leaf is always needed.
+# An expired one at the chain's end does no harm if it is a root, or if the leaf is good without it.
 is_not_needed() { # last certificate of the chain
   local names
   names=$(exec_openssl x509 -noout -subject -issuer -in <(lines "$1") 2>/dev/null) || return 1
@@ -81,8 +80,7 @@ is_verified_here() { # certificates between the leaf and the root
   return 1
 }
 
-# Programs trust every certificate in a trust folder (Go reads all files of /etc/ssl/certs, openssl rehash takes those
-# of one certificate). So it may hold only what every machine trusts anyway.
+# Programs trust every certificate in a trust folder. So it may hold only what every machine trusts anyway.
 find_out_authority() {
   authority=public
   is_verified_here "${chain[@]}" || authority=private

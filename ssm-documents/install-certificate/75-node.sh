@@ -44,9 +44,8 @@ check_paths() {
   done
 }
 
-# The sample that this project replaces leaves plain files at these paths, as may an administrator who starts a server
-# before its first certificate comes. If all three are there, root's, and key and certificate match, they become the
-# first version: what is served stays, and a way leads back to it.
+# Plain files of an administrator, or of another tool. If all three are there, root's, and key and certificate match,
+# they become the first version: what is served stays, and a way leads back to it.
 adopt_files() {
   local first=$versions/$ADOPTED link i
   [[ -z $current || $current == "$ADOPTED" ]] || return 0
@@ -111,8 +110,8 @@ take_hooks() { # folder
   done
 }
 
-# A dead service is not ours to start. Where a certificate was installed before, nothing is changed. The first one is
-# put in place all the same: the service may be dead for want of it. The next run completes.
+# A dead service is not ours to start. The first certificate is put in place all the same: the service may be dead for
+# want of it.
 check_services() {
   local unit
   for unit in $ReloadServices; do

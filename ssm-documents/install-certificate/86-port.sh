@@ -47,8 +47,7 @@ note_what_is_served() {
   served_before=$served
 }
 
-# Unchanged files prove nothing of a server that has not loaded them, or is configured otherwise. Slow answers are waited
-# for, as after a reload: a server that serves is left alone.
+# Unchanged files prove nothing of a server that has not loaded them, or is configured otherwise. Slow answers are waited for.
 is_to_heal() {
   [[ $Heal == true && $VerifyPort != 0 ]] || return 1
   split_certificates "$(<"$base/current/cert.pem")"

@@ -57,8 +57,8 @@ conclude() { # marker for the version that is switched on
   quick rm -f "$base/.unfinished" || true
 }
 
-# Keeps three versions: the present, the previous and one more; none that is half-made; and no link to a format that
-# is no longer asked for. Folders that are no versions belong to the administrator.
+# Keeps three versions, none that is half-made, and no link to a format that is no longer asked for. Folders that are no
+# versions belong to the administrator.
 remove_old_versions() {
   local name number newest='' newest_number=-1
   [[ -n $staged ]] || return 0 # nothing new came

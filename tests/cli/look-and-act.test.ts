@@ -131,6 +131,8 @@ test('remove shows what happens, asks, and does nothing without a yes', async ()
   expect(refused.out).toContain('the files on 1 servers stay');
   expect((await cli('get gone')).code).toBe(0);
   expect(await cli('remove gone --yes')).toMatchObject({ code: 0 });
+  // Lists may have it for seconds more.
+  fleet().cloud.settle();
   expect(await cli('get gone')).toMatchObject({
     code: 1,
     err: 'acm-export: There is no deployment gone.\nSee what there is: acm-export list\n',

@@ -325,7 +325,7 @@ describe("the server's own list", () => {
     expect(deployment).toMatchObject({
       Status: 'FAILED',
       LastError: why,
-      Nodes: [{ NodeId: node.id, Outcome: 'failed', ExitCode: 37, Step: 'check-allowed-names', Error: why }],
+      Nodes: [{ NodeId: node.id, Outcome: 'refused', ExitCode: 37, Step: 'check-allowed-names', Error: why }],
     });
     expect(callsOf('GetSecretValue')).toHaveLength(reads);
     const told = fleet().cloud.services.sns.messages.find(({ subject }) =>

@@ -120,6 +120,7 @@ test('no fault after the switch is one of the node itself, nor one that the orde
     'owned-by-another',
     'path-refused',
     'hook-refused',
+    'name-refused',
     'write-failed',
   ]);
   expect(exitCodes.filter(({ code, own: isOwn }) => isOwn && code >= 60)).toEqual([]);
