@@ -533,23 +533,6 @@ describe('people', () => {
     expect(subjects()).toEqual(['All rollouts are frozen']);
   });
 
-  test('are told later where a sweep was cut off while it told them: until then that is no fault', async () => {
-    await system.freeze(WHY);
-    // The record of a message that is being sent is there, and nobody sends it.
-    const cutOff = system.cloud.faults.inject({
-      operation: 'sns.Publish',
-      kind: 'delay',
-      until: () => new Promise(() => {}),
-    });
-    void system.reconcile('nodes');
-    while (cutOff.left > 0) await system.cloud.clock.sleep(0);
-    for (let sweeps = 0; sweeps < 3; sweeps += 1) {
-      system.advance({ minutes: 5 });
-      expect(await system.reconcile('nodes')).toMatchObject({ Errors: 0 });
-    }
-    expect(subjects()).toEqual(['All rollouts are frozen']);
-  });
-
   test('hear from a message of expiry that it is frozen, and what ends that', async () => {
     await system.freeze(WHY);
     await system.reconcile('nodes');
