@@ -55,7 +55,8 @@ const SWITCH = (given: string) => ({
 });
 const ten = (name: string) => Array(10).fill(name).join();
 /** A list of names that is so long. */
-const long = (length: number) => `${`${x(49)},`.repeat(Math.floor(length / 50) - 1)}${x(49 + (length % 50))}a`;
+const long = (length: number) =>
+  `${`${x(49)},`.repeat(Math.floor(length / 50) - 1)}${x(49 + (length % 50))}a`;
 const days = [30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
 const CENTRAL_LIMITS: Limits = {
@@ -151,19 +152,7 @@ const MEMBER_LIMITS: Limits = {
   AllowedCertNames: {
     default: '*',
     takes: ['*', 'a', x(64), `${x(63)}*`, 'web-*,api', 'Az09._-0', ten('a'), long(200)],
-    refuses: [
-      ...listOf,
-      x(65),
-      `${x(64)}*`,
-      'a..b',
-      'a.',
-      'a-',
-      'a_',
-      '_a',
-      'a@b',
-      'a:b',
-      long(201),
-    ],
+    refuses: [...listOf, x(65), `${x(64)}*`, 'a..b', 'a.', 'a-', 'a_', '_a', 'a@b', 'a:b', long(201)],
   },
   AllowedServices: {
     default: '*',
@@ -206,7 +195,9 @@ test('no condition of a grant holds where its key lacks, or whatever the letters
   const lax = grants.flatMap(({ where, statement }) =>
     Object.entries(statement.Condition ?? {})
       .filter(([operator]) => /^For|IfExists$|IgnoreCase$/.test(operator))
-      .flatMap(([operator, keys]) => Object.keys(keys).map((key) => `${where} ${statement.Sid}: ${operator} ${key}`)),
+      .flatMap(([operator, keys]) =>
+        Object.keys(keys).map((key) => `${where} ${statement.Sid}: ${operator} ${key}`),
+      ),
   );
   // No tag at all opens a bundle to no node, and an Automation without one is not ours to stop; a deletion that says nothing
   // keeps days to restore. The last two of the rollout role are its grants of the first edition.
