@@ -200,10 +200,16 @@ function uuidFrom(text: string): string {
   );
 }
 
-/** What a session must allow that starts Automations. */
+/**
+ * What a session must allow that starts Automations.
+ *
+ * @param more what it does with executions beyond that. In the same statement: STS packs a session policy, and refuses one that
+ * is too large (API reference, AssumeRole).
+ */
 export function startStatements(
   target: Target,
   config: { prefix: string; partition: string },
+  more: readonly string[] = [],
 ): SessionStatement[] {
   const arns = targetArns(config, target);
   return [
@@ -215,7 +221,7 @@ export function startStatements(
     // Marks what it starts. Stops that, when the deployment was deleted meanwhile, and what the rollout before left.
     {
       Effect: 'Allow',
-      Action: ['ssm:AddTagsToResource', 'ssm:StopAutomationExecution'],
+      Action: ['ssm:AddTagsToResource', 'ssm:StopAutomationExecution', ...more],
       Resource: arns.automationExecutions,
     },
     {

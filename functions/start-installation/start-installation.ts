@@ -202,16 +202,10 @@ function sessionStatements(
   { deployment }: OpenRollout,
   config: { prefix: string; partition: string },
 ): SessionStatement[] {
-  const looks: SessionStatement = {
-    Effect: 'Allow',
-    Action: ['ssm:GetAutomationExecution'],
-    Resource: targetArns(config, deployment).automationExecutions,
-  };
   return [
     // DescribeInstanceInformation has no resource level.
     { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
-    ...startStatements(deployment, config),
-    // At what the rollout before left.
-    ...(deployment.Unfinished ? [looks] : []),
+    // It looks at what the rollout before left.
+    ...startStatements(deployment, config, deployment.Unfinished ? ['ssm:GetAutomationExecution'] : []),
   ];
 }
