@@ -6,15 +6,16 @@ import { type Deployed, resolveTemplate } from 'local-cloud/templates';
 import { FLOWS, type Flow } from '../campaign/flows.ts';
 import { play } from '../campaign/play.ts';
 import { CENTRAL, HOUR, MEMBER, REGION } from '../campaign/world.ts';
-import { type Need, shapeOf } from './neighbours.ts';
+import { type Need, sessionNameOf, shapeOf } from './neighbours.ts';
 
 const resolved = new Map<string, Deployed>();
 
-/** A stack of a template as it is now; resolved once for each text of it. */
+/** A stack of a template as it is now; resolved once for each text of it and each set of parameters. */
 function stackOf(name: string, account: string, parameters: Record<string, string>): Deployed {
   const file = path.resolve(import.meta.dirname, '../..', name);
   const text = readFileSync(file, 'utf8');
-  const known = resolved.get(text);
+  const key = JSON.stringify([text, parameters]);
+  const known = resolved.get(key);
   if (known) return known;
   const stack = resolveTemplate(file, {
     account,
@@ -22,20 +23,26 @@ function stackOf(name: string, account: string, parameters: Record<string, strin
     stackName: `acm-export-${account}`,
     parameters: { ExternalId: 'only-for-these-tests', SecretReaderRoles: 'reader', ...parameters },
   });
-  resolved.set(text, stack);
+  resolved.set(key, stack);
   return stack;
 }
 
-/** Both stacks, with every option that adds a grant. */
-export const stacks = (): Deployed[] => [
+const stacksWith = (parameters: Record<string, string>): Deployed[] => [
   stackOf('template.yaml', CENTRAL, { TargetAccounts: `${CENTRAL},${MEMBER}` }),
   stackOf('member-account.yaml', MEMBER, {
     CentralAccountId: CENTRAL,
     CentralRegion: REGION,
     TargetTagKey2: 'env',
     TargetTagKey3: 'team',
+    AllowedCertNames: 'web',
+    ...parameters,
   }),
 ];
+
+/** Both stacks, with every option that adds a grant, and the owner's list of names; without the grants of the first edition. */
+export const stacks = () => stacksWith({ KeepFirstEditionGrants: 'false' });
+/** The same with the grants of the first edition, as the member stack has them unless told otherwise. */
+export const firstEditionStacks = () => stacksWith({});
 
 const ID = '0123456789abcdef01234567';
 const here = (service: string, resource: string) => `arn:aws:${service}:${REGION}:${CENTRAL}:${resource}`;
@@ -44,6 +51,8 @@ const INVENTORY = here('dynamodb', 'table/acm-export-inventory');
 const IDEMPOTENCY = here('dynamodb', 'table/acm-export-idempotency');
 const EXECUTION = here('states', `execution:acm-export-certificate-rollout:${ID}-1`);
 const SECRET = there('secretsmanager', `secret:acm-export/web/${ID}-AbCdEf`);
+const ANY_AUTOMATION = there('ssm', 'automation-execution/01234567-89ab-cdef-0123-456789abcdef');
+const MARKED = { 'aws:ResourceTag/acm-export:deployment-id': ID };
 const TOPIC = here('sns', 'acm-export-notifications');
 const FAILED_EVENTS = here('sqs', 'acm-export-failed-events');
 const UNDELIVERED_EVENTS = here('sqs', 'acm-export-undelivered-events');
@@ -101,39 +110,87 @@ const MORE: [role: string, actions: string, resource: string, context?: Need['re
   ['report-certificate-notice', 'dynamodb:Query', `${INVENTORY}/index/CertificateArnIndex`],
   ['reconcile', 'dynamodb:BatchWriteItem dynamodb:PutItem', INVENTORY],
   ['reconcile', 'states:DescribeExecution states:StopExecution', EXECUTION],
-  ['rollout', 'secretsmanager:UpdateSecretVersionStage', SECRET],
   [
-    'rollout',
+    'bundle-writer/export-certificate',
+    'secretsmanager:UpdateSecretVersionStage secretsmanager:DeleteSecret secretsmanager:RestoreSecret',
+    SECRET,
+  ],
+  [
+    'bundle-writer/export-certificate',
     'secretsmanager:TagResource',
     SECRET,
     { 'aws:TagKeys': ['acm-export', 'acm-export:deployment-id'] },
   ],
-  ['rollout', 'iam:GetRole', `arn:aws:iam::${MEMBER}:role/apps/reader`],
-  ['rollout', 'ssm:SendCommand', there('ssm', 'managed-instance/mi-0123456789abcdef0')],
-  ['rollout', 'ssm:ListCommands ssm:GetCommandInvocation', '*'],
-  // Which of the names of an Automation document AWS asks for has changed over the years.
+  ...['deployments-api', 'reconcile'].map((name): (typeof MORE)[number] => [
+    `rollout/${name}`,
+    'iam:GetRole',
+    `arn:aws:iam::${MEMBER}:role/apps/reader`,
+  ]),
+  ['rollout/reconcile', 'iam:GetRole', `arn:aws:iam::${MEMBER}:role/reader`],
+  // The deletion of a deployment that was broken off.
+  ['rollout/reconcile', 'secretsmanager:DeleteSecret secretsmanager:RestoreSecret', SECRET],
+  ['rollout/reconcile', 'ssm:StopAutomationExecution', ANY_AUTOMATION, MARKED],
+  ['rollout/deployments-api', 'secretsmanager:RestoreSecret', SECRET],
+  // What the rollout before left.
+  ['rollout/start-installation', 'ssm:GetAutomationExecution', ANY_AUTOMATION],
+  // After a canary in vain, the same as for the first Automation.
   [
-    'rollout',
+    'rollout/check-installation',
+    'ssm:StartAutomationExecution',
+    there('ssm', 'document/acm-export-install-on-fleet'),
+  ],
+  ['rollout/check-installation', 'ssm:StartAutomationExecution', there('ssm', 'automation-execution/*')],
+  [
+    'rollout/check-installation',
+    'ssm:AddTagsToResource',
+    there('ssm', 'automation-execution/*'),
+    { 'aws:TagKeys': ['acm-export:deployment-id'] },
+  ],
+  [
+    'rollout/check-installation',
+    'iam:PassRole',
+    `arn:aws:iam::${MEMBER}:role/acm-export-automation-${REGION}`,
+    { 'iam:PassedToService': 'ssm.amazonaws.com' },
+  ],
+  ['rollout/reconcile', 'ssm:SendCommand', there('ssm', 'managed-instance/mi-0123456789abcdef0')],
+  ['rollout/reconcile', 'ssm:GetCommandInvocation', '*'],
+  ...['check-installation', 'reconcile'].map((name): (typeof MORE)[number] => [
+    `rollout/${name}`,
+    'ssm:ListCommands',
+    '*',
+  ]),
+  // Which of the names of an Automation document AWS asks for has changed over the years.
+  ...['start-installation', 'check-installation'].map((name): (typeof MORE)[number] => [
+    `rollout/${name}`,
     'ssm:StartAutomationExecution',
     there('ssm', 'automation-definition/acm-export-install-on-fleet:1'),
-  ],
+  ]),
   ['automation', 'ssm:SendCommand', there('ssm', 'managed-instance/mi-0123456789abcdef0')],
 ];
 
 /** Roles of the member stack. */
 const OF_MEMBER = new Set(['rollout', 'bundle-writer', 'automation']);
 
+/** @param name of the role; after a slash, the function whose session it is. */
 function needOf(
   name: string,
   action: string,
   resource: string,
   context: Need['request']['context'] = {},
 ): Need {
-  const account = OF_MEMBER.has(name) ? MEMBER : CENTRAL;
-  const arn = `arn:aws:iam::${account}:role/acm-export-${name}-${REGION}`;
-  const sessionArn = `arn:aws:sts::${account}:assumed-role/acm-export-${name}-${REGION}/session`;
-  const principal: Principal = { account, arn, sessionArn, tags: {}, identityPolicies: [] };
-  return { source: name, principal, request: { action, resource, context, resourceAccount: account } };
+  const [source = '', caller = ''] = name.split('/');
+  const account = OF_MEMBER.has(source) ? MEMBER : CENTRAL;
+  const role = `acm-export-${source}-${REGION}`;
+  const session = caller ? sessionNameOf(caller, ID) : 'session';
+  const principal: Principal = {
+    account,
+    arn: `arn:aws:iam::${account}:role/${role}`,
+    sessionArn: `arn:aws:sts::${account}:assumed-role/${role}/${session}`,
+    userId: `AROAOFSOMEROLE:${session}`,
+    tags: {},
+    identityPolicies: [],
+  };
+  return { source, principal, request: { action, resource, context, resourceAccount: account } };
 }
 
 /** What AWS services do in the name of something: which one, for what, to what. */
@@ -218,7 +275,7 @@ function inSessions(needs: readonly Need[]): Need[] {
       .map((need) => [need.source + shapeOf(JSON.stringify(need.principal.sessionPolicy)), need]),
   );
   const ofRole = new Map(
-    needs.filter((need) => isSession(need) || need.source === 'rollout').map((need) => [kindOf(need), need]),
+    needs.filter((need) => isSession(need) || OF_MEMBER.has(need.source)).map((need) => [kindOf(need), need]),
   );
   return [...sessions.values()].flatMap(({ source, principal }) =>
     [...ofRole.values()].flatMap(({ request }) => {
@@ -228,6 +285,25 @@ function inSessions(needs: readonly Need[]): Need[] {
       return allowed ? [{ source, principal, request: plain }] : [];
     }),
   );
+}
+
+/**
+ * The calls of a central stack of the first edition: its export-certificate writes bundles with the rollout role, in sessions
+ * of the same name.
+ */
+export function firstEditionCalls(needs: readonly Need[]): Need[] {
+  const toRollout = (text: string) => text.replace(/acm-export-bundle-writer-/, 'acm-export-rollout-');
+  return needs
+    .filter(({ principal, request }) =>
+      [principal.arn, request.action === 'sts:AssumeRole' ? request.resource : ''].some(
+        (text) => text !== toRollout(text),
+      ),
+    )
+    .map(({ source, principal: { sessionPolicy: _, ...principal }, request }) => ({
+      source,
+      principal: { ...principal, arn: toRollout(principal.arn) },
+      request: { ...request, resource: toRollout(request.resource) },
+    }));
 }
 
 /** The actions that the sessions of each function allow, in words that sort. */
@@ -297,6 +373,7 @@ function distinct(needs: readonly Need[]): Need[] {
     const kind = [
       source,
       principal.arn,
+      principal.userId,
       request.action,
       request.resource,
       principal.sessionPolicy,

@@ -1,10 +1,12 @@
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { neededCalls, sessionActionsOf, stacks } from './calls.ts';
+import { firstEditionCalls, firstEditionStacks, neededCalls, sessionActionsOf, stacks } from './calls.ts';
 import { type Findings, type Need, tryNeighbours } from './neighbours.ts';
-import { GUARDS, REACH, SESSIONS } from './reach.ts';
+import { FIRST_EDITION_REACH, GUARDS, REACH, SESSIONS } from './reach.ts';
 
 let needs: Need[];
 let findings: Findings;
+
+const isMeant = (name: string) => REACH.some(([neighbours]) => neighbours.test(name));
 
 beforeAll(async () => {
   needs = await neededCalls();
@@ -18,7 +20,6 @@ test('every call that the system makes is allowed by each policy that has a say 
 });
 
 test('nothing next to what the system needs is allowed', () => {
-  const isMeant = (name: string) => REACH.some(([neighbours]) => neighbours.test(name));
   expect(findings.allowed.filter((name) => !isMeant(name))).toEqual([]);
   expect(findings.tried).toBeGreaterThan(5000);
 });
@@ -35,4 +36,34 @@ test('each function opens sessions for what it does in target accounts, and for 
 
 test.each(GUARDS)('a call is there that the condition on $key of $calls concerns', ({ calls }) => {
   expect(findings.needed.filter((name) => calls.test(name))).not.toEqual([]);
+});
+
+describe('what a central stack of the first edition does with the rollout role', () => {
+  const all = () => firstEditionCalls(needs);
+
+  test('is allowed while KeepFirstEditionGrants is true', () => {
+    const { needed, refused } = tryNeighbours(all(), firstEditionStacks(), []);
+    expect(refused).toEqual([]);
+    const actions = needed.map((name) => name.split(' ').slice(0, 3).join(' '));
+    expect(actions).toContain('resource export-certificate sts:AssumeRole');
+    expect(actions).toContain('identity rollout/export-certificate secretsmanager:PutSecretValue');
+  });
+
+  test('is refused without these grants: each call by a policy of the member stack', () => {
+    const { needed, refused } = tryNeighbours(all(), stacks(), []);
+    const ofMember = needed.filter((name) => !name.startsWith('identity export-certificate '));
+    expect(refused.toSorted()).toEqual(ofMember.toSorted());
+  });
+
+  test('is all that these grants add: nothing next to it is allowed, and nothing to another function', () => {
+    const ofRollout = needs.filter(({ principal, request }) =>
+      [principal.arn, request.resource].some((text) => /:role\/acm-export-rollout-/.test(text)),
+    );
+    const some = [...ofRollout, ...all()];
+    const without = new Set(tryNeighbours(some, stacks(), GUARDS).allowed);
+    const { allowed, tried } = tryNeighbours(some, firstEditionStacks(), GUARDS);
+    const added = allowed.filter((name) => !without.has(name));
+    expect(added.filter((name) => !FIRST_EDITION_REACH.test(name) && !isMeant(name))).toEqual([]);
+    expect(tried).toBeGreaterThan(1000);
+  });
 });

@@ -23,6 +23,8 @@ export interface Guard {
   key: string;
   /** Default: the key left out, and all that is almost its value. */
   values?: (undefined | string)[];
+  /** Whole values that must be denied as well, unless one is what the call has. */
+  also?: string[];
 }
 
 /** A call that differs from a needed one in one thing. */
@@ -123,6 +125,26 @@ function variationsOf(text: string): { name: string; text: string }[] {
 }
 
 const PRINCIPAL_TAG = 'aws:PrincipalTag/';
+const USER_ID = 'aws:userid';
+
+/** Functions that open sessions in target accounts: the role that several of them take on grants by these names. */
+export const SESSION_FUNCTIONS = [
+  'deployments-api',
+  'export-certificate',
+  'start-installation',
+  'check-installation',
+  'reconcile',
+] as const;
+/** A deployment of which nothing is known. */
+const SOME_ID = 'fedcba9876543210fedcba98';
+export const sessionNameOf = (name: string, id = SOME_ID) => `${name}-${id}`;
+
+const isRolloutRole = (arn: string) => /:role\/acm-export-rollout-[a-z]+-[a-z]+-\d$/.test(arn);
+const nameInUserId = ({ userId = '' }: Principal) => userId.slice(userId.indexOf(':') + 1);
+const withSessionName = (principal: Principal, name: string): Principal => ({
+  ...principal,
+  userId: `AROAOFSOMEROLE:${name}`,
+});
 
 /** The policies of stacks, and what they allow. */
 class Judge {
@@ -132,13 +154,19 @@ class Judge {
 
   constructor(stacks: readonly Deployed[]) {
     for (const stack of stacks) {
+      const managed = managedPoliciesOf(stack);
       for (const role of rolesOf(stack)) {
-        this.#identity.set(role.arn, role.inlinePolicies);
+        const attached = role.managedPolicyArns.flatMap((arn) => managed.get(arn) ?? []);
+        this.#identity.set(role.arn, [...role.inlinePolicies, ...attached]);
         this.#resource.set(role.arn, role.trustPolicy);
       }
       for (const [arn, document] of resourcePoliciesOf(stack)) this.#resource.set(arn, document);
     }
-    this.#ofNodes = stacks.flatMap((stack) => [...managedPoliciesOf(stack).values()]);
+    // What the stack attaches to its own roles is none for nodes.
+    this.#ofNodes = stacks.flatMap((stack) => {
+      const ofRoles = new Set(rolesOf(stack).flatMap(({ managedPolicyArns }) => managedPolicyArns));
+      return [...managedPoliciesOf(stack)].flatMap(([arn, policy]) => (ofRoles.has(arn) ? [] : [policy]));
+    });
   }
 
   get roles(): string[] {
@@ -197,14 +225,16 @@ function openTo({ account }: Principal, { resourcePolicyKind }: AccessRequest): 
   return { Version: '2012-10-17', Statement };
 }
 
-/** Role without Region, or in a session the function that opened it. */
+/** Role without Region, the rollout role with the function of the session's name, or in a session the function that opened it. */
 function whoOf(layer: Layer, { source, principal }: Need): string {
   // By whichever tag.
   if (source.startsWith('node')) return `node by ${Object.keys(principal.tags).join()}`;
   if (source === 'reader') return source;
   if (principal.service) return principal.service;
   if (layer === 'session') return source.replace(/^function acm-export-/, '');
-  return principal.arn.replace(/^.*:role\/(acm-export-)?/, '').replace(/-[a-z]+-[a-z]+-\d$/, '');
+  const role = principal.arn.replace(/^.*:role\/(acm-export-)?/, '').replace(/-[a-z]+-[a-z]+-\d$/, '');
+  if (layer !== 'identity' || !isRolloutRole(principal.arn)) return role;
+  return `${role}/${nameInUserId(principal).replace(/-[0-9a-f]{24}$/, '')}`;
 }
 
 const callOf = (layer: Layer, need: Need) => `${layer} ${whoOf(layer, need)} ${need.request.action}`;
@@ -233,8 +263,9 @@ function changesOf(layer: Layer, need: Need, guards: readonly Guard[]): Change[]
   ];
 }
 
-function guarded(need: Need, { key, values }: Guard): Change[] {
+function guarded(need: Need, { key, values, also = [] }: Guard): Change[] {
   const { principal, request } = need;
+  if (key === USER_ID) return sessionNames(principal, also);
   const isTag = key.startsWith(PRINCIPAL_TAG);
   const name = isTag ? key.slice(PRINCIPAL_TAG.length) : key;
   const { [name]: given, ...others } = isTag ? principal.tags : request.context;
@@ -252,8 +283,26 @@ function guarded(need: Need, { key, values }: Guard): Change[] {
           withValue(`<${one}> ${how}`, [...given.filter((other) => other !== one), text]),
         ),
       )
-    : variationsOf(given ?? '').map(({ name: how, text }) => withValue(how, text));
-  return [withValue('<left out>', undefined), ...near];
+    : variationsOf(given ?? '').map(({ name: how, text }) => withValue(shapeOf(how), text));
+  const whole = also
+    .filter((value) => shapeOf(value) !== shapeOf(String(given)))
+    .map((value) => withValue(shapeOf(`<${value}>`), value));
+  return [withValue('<left out>', undefined), ...near, ...whole];
+}
+
+/** Sessions with almost the same name, with none, and with each of the others. The id of the role before it is AWS's. */
+function sessionNames(principal: Principal, also: readonly string[]): Change[] {
+  const name = nameInUserId(principal);
+  const as = (how: string, other: string): Change => ({
+    name: `with ${USER_ID} ${shapeOf(how)}`,
+    principal: withSessionName(principal, other),
+  });
+  const { userId: _, ...nobody } = principal;
+  return [
+    { name: `with ${USER_ID} <left out>`, principal: nobody },
+    ...nearTo(name).map(({ how, text }) => as(`<${name}> ${how}`, text)),
+    ...also.filter((other) => shapeOf(other) !== shapeOf(name)).map((other) => as(`<${other}>`, other)),
+  ];
 }
 
 /** Who else might make the call: another service, who is called almost the same, who has the name elsewhere. */
@@ -310,11 +359,10 @@ export function tryNeighbours(
       tried += 1;
       if (judge.allows(layer, need, change)) allowed.add(`${callOf(layer, need)} ${change.name}`);
     }
-    if (layer !== 'identity' || need.source.startsWith('node')) continue;
-    // Each of the other roles.
-    for (const arn of judge.roles.filter((role) => role !== need.principal.arn)) {
-      const [, , , , account = ''] = arn.split(':');
-      const { sessionPolicy: _, ...principal } = { ...need.principal, arn, account };
+    const isTrust = layer === 'resource' && need.request.resourcePolicyKind === 'role trust policy';
+    if (!(layer === 'identity' || isTrust) || need.source.startsWith('node') || need.principal.service)
+      continue;
+    for (const principal of otherRoles(need, judge.roles)) {
       const theirs = nameOf(layer, { ...need, source: '', principal });
       tried += 1;
       if (!needed.has(theirs) && judge.allows(layer, need, { principal }))
@@ -322,4 +370,19 @@ export function tryNeighbours(
     }
   }
   return { needed: [...needed], refused: [...refused], allowed: [...allowed], tried };
+}
+
+/** Each of the other roles; the rollout role in a session of each function. */
+function otherRoles(
+  { principal: { sessionPolicy: _, ...own } }: Need,
+  roles: readonly string[],
+): Principal[] {
+  return roles.flatMap((arn) => {
+    const [, , , , account = ''] = arn.split(':');
+    const principal = { ...own, arn, account };
+    if (isRolloutRole(arn)) {
+      return SESSION_FUNCTIONS.map((name) => withSessionName(principal, sessionNameOf(name)));
+    }
+    return arn === own.arn ? [] : [principal];
+  });
 }

@@ -1,4 +1,4 @@
-import type { Guard } from './neighbours.ts';
+import { type Guard, SESSION_FUNCTIONS, sessionNameOf } from './neighbours.ts';
 
 /**
  * Neighbours of needed calls that are allowed on purpose, by their names (see `tryNeighbours`), and why. All others must be
@@ -22,12 +22,28 @@ export const REACH: [neighbours: RegExp, reason: string][] = [
     'any execution of this state machine: the number of the rollout is in its name',
   ],
   [
-    /^identity \S+ sts:AssumeRole role\/<acm-export-rollout-eu-central-1> (longer|shorter|(other|longer) after acm-export-rollout-.*)$/,
-    'the rollout role of any Region: the target of a deployment says which',
+    /^identity \S+ sts:AssumeRole role\/<acm-export-(rollout|bundle-writer)-eu-central-1> (longer|shorter|(other|longer) after acm-export-(rollout|bundle-writer)-.*)$/,
+    'the role of any Region: the target of a deployment says which',
   ],
   [
-    /^identity (rollout|bundle-writer) secretsmanager:\w+ secret:acm-export\/(<web>\/ID|web\/<ID>) /,
-    'any bundle below the prefix: session policies name the one',
+    /^identity rollout\/\S+ iam:PassRole role\/acm-export-automation-eu-central-1 as <another role>$/,
+    'passing the role is worth nothing to a function that starts no Automation',
+  ],
+  [
+    /^identity export-certificate sts:AssumeRole role\/acm-export-rollout-eu-central-1 as <another role>$/,
+    'a member stack of the first edition has no other role; one of this edition says with KeepFirstEditionGrants whether it trusts',
+  ],
+  [
+    /^(identity rollout\/|resource )\S+ \S+ with (aws:userid|sts:RoleSessionName) <[a-z-]+-ID> (longer|shorter|other after (deployments-api|start-installation|check-installation|reconcile)-)$/,
+    'any deployment: the name of a session binds the function',
+  ],
+  [
+    /^identity (rollout\/\S+|bundle-writer) secretsmanager:\w+ secret:acm-export\/web\/<ID> /,
+    'any bundle of a name that the owner allows: session policies name the one',
+  ],
+  [
+    /^identity (rollout\/\S+|bundle-writer) secretsmanager:(Delete|Describe)Secret secret:acm-export\/<web>\/ID /,
+    'any bundle below the prefix is looked at and taken away, also of a name that the owner allows no longer',
   ],
   [
     /^session \S+ secretsmanager:\w+ secret:acm-export\/web\/<ID> (longer|shorter)$/,
@@ -41,6 +57,7 @@ export const REACH: [neighbours: RegExp, reason: string][] = [
     /^identity \S+ secretsmanager:(CreateSecret|TagResource) with aws:TagKeys <left out>$/,
     'no tags at all: such a bundle is open to no node',
   ],
+  [/^identity \S+ ssm:AddTagsToResource with aws:TagKeys <left out>$/, 'no tags at all: that marks nothing'],
   [
     /^identity node by \S+ secretsmanager:GetSecretValue secret:acm-export\/(<web>\/ID|web\/<ID>) /,
     'any bundle below the prefix: its tag decides',
@@ -50,7 +67,7 @@ export const REACH: [neighbours: RegExp, reason: string][] = [
     'any node: the tag decides which get what, and only one document can be sent',
   ],
   [
-    /^(identity|session) \S+ ssm:\w+AutomationExecution automation-execution\/<(ID|\*)> /,
+    /^(identity|session) \S+ ssm:(\w+AutomationExecution|AddTagsToResource) automation-execution\/<(ID|\*)> /,
     'any execution: Systems Manager makes their ids',
   ],
   [
@@ -58,7 +75,7 @@ export const REACH: [neighbours: RegExp, reason: string][] = [
     'any version of the one document',
   ],
   [
-    /^identity rollout iam:GetRole role\/<apps>\/reader /,
+    /^identity rollout\/\S+ iam:GetRole role\/<apps>\/reader /,
     'a reader under any path: IAM finds a role by its name alone',
   ],
   [
@@ -79,10 +96,28 @@ export const REACH: [neighbours: RegExp, reason: string][] = [
   ],
 ];
 
+/**
+ * What the grants of the first edition reach beyond: Automations without a mark are stopped, as that edition gives none; its
+ * sessions are of any deployment.
+ */
+export const FIRST_EDITION_REACH =
+  /^identity rollout\/\S+ ssm:StopAutomationExecution with aws:ResourceTag\/acm-export:deployment-id <left out>$|^(identity rollout\/|resource )export-certificate \S+ with (aws:userid|sts:RoleSessionName) <export-certificate-ID> (longer|shorter|other after export-certificate-)$/;
+
 /** What conditions must look at. */
 export const GUARDS: Guard[] = [
   // Trust.
   { calls: /^resource [a-z-]+ sts:AssumeRole /, key: 'sts:ExternalId' },
+  {
+    calls: /^resource [a-z-]+ sts:AssumeRole role\/acm-export-rollout-/,
+    key: 'sts:RoleSessionName',
+    also: [...SESSION_FUNCTIONS.map((name) => sessionNameOf(name)), 'session'],
+  },
+  // What the rollout role grants to one function it grants to no other. Passing a role is worth nothing by itself.
+  {
+    calls: /^identity rollout\/\S+ (?!iam:PassRole)/,
+    key: 'aws:userid',
+    also: ['acm-export-reconcile', 'session'],
+  },
   { calls: /^resource (states|ssm)\S+ sts:AssumeRole /, key: 'aws:SourceArn' },
   { calls: /^resource scheduler\S+ sts:AssumeRole /, key: 'aws:SourceAccount' },
   // Who may call functions and fill queues.
@@ -109,6 +144,13 @@ export const GUARDS: Guard[] = [
   // What is done in the name of something.
   { calls: /^(identity|session) \S+ iam:PassRole /, key: 'iam:PassedToService' },
   { calls: /^identity \S+ events:PutEvents /, key: 'events:source' },
+  // Automations: only the mark of this system is given, and only what has it is stopped.
+  { calls: /^identity rollout\S+ ssm:AddTagsToResource /, key: 'aws:TagKeys' },
+  {
+    calls: /^identity rollout\S+ ssm:StopAutomationExecution /,
+    key: 'aws:ResourceTag/acm-export:deployment-id',
+    values: [undefined],
+  },
   // Without a tag its owner has not said that it may be delivered.
   { calls: /^identity \S+ acm:ExportCertificate /, key: 'aws:ResourceTag/CertName', values: [undefined] },
 ];
@@ -137,8 +179,8 @@ export const SESSIONS = {
   'start-installation': [
     'events:PutEvents',
     'iam:PassRole',
+    'ssm:AddTagsToResource',
     'ssm:DescribeInstanceInformation',
-    'ssm:GetAutomationExecution',
     'ssm:StartAutomationExecution',
     'ssm:StopAutomationExecution',
   ],
@@ -150,6 +192,7 @@ export const SESSIONS = {
     'ssm:StopAutomationExecution',
   ],
   reconcile: [
+    'iam:GetRole',
     'secretsmanager:DescribeSecret',
     'ssm:DescribeInstanceInformation',
     'ssm:GetCommandInvocation',

@@ -53,6 +53,10 @@ const SWITCH = (given: string) => ({
   takes: ['true', 'false'],
   refuses: ['', 'yes', 'TRUE', 'other'],
 });
+const ten = (name: string) => Array(10).fill(name).join();
+/** A list of names that is so long. */
+const long = (length: number) =>
+  `${`${x(49)},`.repeat(Math.floor(length / 50) - 1)}${x(49 + (length % 50))}a`;
 const days = [30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
 const CENTRAL_LIMITS: Limits = {
@@ -85,8 +89,34 @@ const CENTRAL_LIMITS: Limits = {
   LogRetentionDays: { default: 90, takes: days, refuses: [0, 1, 29, 31, 31_337] },
   LogLevel: { default: 'INFO', takes: ['DEBUG', 'INFO', 'WARN', 'ERROR'], refuses: ['', 'TRACE', 'other'] },
   FunctionArchitecture: { default: 'arm64', takes: ['arm64', 'x86_64'], refuses: ['', 'other'] },
+  AllowPrivateCertificates: SWITCH('false'),
+  ReminderDays: { default: 7, takes: [0, 365], refuses: [-1, 366] },
   ApiGatewayLoggingRole: { default: 'create', takes: ['create', 'existing'], refuses: ['', 'other'] },
 };
+
+/** What no list of the owner of an account takes: it would mean more in a pattern, or in a policy, than it says. */
+const listOf = [
+  '',
+  '**',
+  '*,a',
+  'a,*',
+  '*a',
+  'a*b',
+  'a**',
+  'a,',
+  ',a',
+  'a,,b',
+  'a, b',
+  'a b',
+  'a/b',
+  'a?',
+  'a+',
+  'a|b',
+  '.a',
+  '${a}',
+  'a\n',
+  `${ten('a')},a`,
+];
 
 const MEMBER_LIMITS: Limits = {
   Prefix: PREFIX,
@@ -119,6 +149,17 @@ const MEMBER_LIMITS: Limits = {
     takes: ['*', x(64), `${x(64)}*`, 'Az09+=,.@_-'],
     refuses: ['', x(65), '**', 'a**', 'a*b', '*a', 'a/b'],
   },
+  AllowedCertNames: {
+    default: '*',
+    takes: ['*', 'a', x(64), `${x(63)}*`, 'web-*,api', 'Az09._-0', ten('a'), long(200)],
+    refuses: [...listOf, x(65), `${x(64)}*`, 'a..b', 'a.', 'a-', 'a_', '_a', 'a@b', 'a:b', long(201)],
+  },
+  AllowedServices: {
+    default: '*',
+    takes: ['*', 'a', x(64), `${x(63)}*`, 'nginx,haproxy', 'Az09:_.@-', 'a@*', ten('a'), long(100)],
+    refuses: [...listOf, x(65), `${x(64)}*`, 'a..b', '-a', '@a', 'a=b', long(101)],
+  },
+  KeepFirstEditionGrants: SWITCH('true'),
 };
 
 describe.each([
@@ -151,15 +192,22 @@ test('no condition of a grant holds where its key lacks, or whatever the letters
     ...statementsOf(centralStack()),
     ...statementsOf(memberStack({ TargetTagKey2: 'env', TargetTagKey3: 'team' })),
   ].filter(({ statement }) => statement.Effect === 'Allow');
-  const lax = grants.flatMap(({ statement }) =>
+  const lax = grants.flatMap(({ where, statement }) =>
     Object.entries(statement.Condition ?? {})
       .filter(([operator]) => /^For|IfExists$|IgnoreCase$/.test(operator))
-      .flatMap(([operator, keys]) => Object.keys(keys).map((key) => `${statement.Sid}: ${operator} ${key}`)),
+      .flatMap(([operator, keys]) =>
+        Object.keys(keys).map((key) => `${where} ${statement.Sid}: ${operator} ${key}`),
+      ),
   );
-  // No tag at all opens a bundle to no node; a deletion that says nothing keeps days to restore.
+  // No tag at all opens a bundle to no node, and an Automation without one is not ours to stop; a deletion that says nothing
+  // keeps days to restore. The last two of the rollout role are its grants of the first edition.
   expect(lax).toEqual([
-    'CreateBundles: ForAllValues:StringEquals aws:TagKeys',
-    'DeleteBundles: BoolIfExists secretsmanager:ForceDeleteWithoutRecovery',
+    'RolloutRole RemoveBundles: BoolIfExists secretsmanager:ForceDeleteWithoutRecovery',
+    'RolloutRole MarkInstallation: ForAllValues:StringEquals aws:TagKeys',
+    'RolloutRole CreateBundles: ForAllValues:StringEquals aws:TagKeys',
+    'RolloutRole StoreBundles: BoolIfExists secretsmanager:ForceDeleteWithoutRecovery',
+    'BundleWriterRole CreateBundles: ForAllValues:StringEquals aws:TagKeys',
+    'BundleWriterRole StoreBundles: BoolIfExists secretsmanager:ForceDeleteWithoutRecovery',
   ]);
 });
 
@@ -176,6 +224,8 @@ test('functions are told the limits that the parameters set', () => {
     DiscoverEndpoints: 'no',
     RolloutsEnabled: 'false',
     RequireCertificateTag: 'false',
+    AllowPrivateCertificates: 'true',
+    ReminderDays: '26',
   });
   const arnOf = (id: string) => stack.resources.get(id)?.arn;
   const told: Record<string, string | number | undefined> = {
@@ -198,6 +248,8 @@ test('functions are told the limits that the parameters set', () => {
     DISCOVER_ENDPOINTS: 'no',
     ROLLOUTS_ENABLED: 'false',
     REQUIRE_CERTIFICATE_TAG: 'false',
+    ALLOW_PRIVATE_CERTIFICATES: 'true',
+    REMINDER_DAYS: 26,
   };
   const ofTheRuntime = /^(LOG_LEVEL|NODE_OPTIONS|POWERTOOLS_|AWS_)/;
   for (const [id, { properties }] of resourcesOf(stack, 'AWS::Serverless::Function')) {
