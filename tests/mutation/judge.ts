@@ -30,13 +30,21 @@ const JOBS_A_PROCESS = 60;
 /** Only a mutant that hangs gets there: machines are slow. */
 const TIME_OUT_MS = 10 * 60_000;
 
-/** Runs the tests of each job until one fails, in as many processes as the machine has processors. */
-export async function judge(jobs: readonly Job[], onVerdict: (verdict: Verdict) => void): Promise<void> {
+/**
+ * Runs the tests of each job until one fails, in as many processes as the machine has processors.
+ *
+ * @param until in ms: no job is begun after it.
+ */
+export async function judge(
+  jobs: readonly Job[],
+  onVerdict: (verdict: Verdict) => void,
+  until = Number.POSITIVE_INFINITY,
+): Promise<void> {
   const waiting = [...jobs];
   const work = async () => {
     let worker: ChildProcess | undefined;
     let done = 0;
-    for (let job = waiting.shift(); job; job = waiting.shift()) {
+    for (let job = waiting.shift(); job && Date.now() < until; job = waiting.shift()) {
       if (!worker || done % JOBS_A_PROCESS === 0) {
         worker?.kill();
         worker = start();

@@ -121,8 +121,22 @@ export function digestOf({ file, mutants, helpers }: Target): string {
   return hash.digest('hex').slice(0, 16);
 }
 
-/** Of each file: what it was when all of its mutants were judged, how many there were, and how many of them are accepted. */
-export type LastRun = { [file: string]: { digest: string; mutants: number; accepted: number } };
+export const hashOf = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 8);
+
+/** Of one mutant, wherever it is in its file: what is changed into what, and which tests judge. */
+export function keyOf({ file }: Target, { name, edits, tests, only }: Target['mutants'][number]): string {
+  const source = textOf(file);
+  const changes = edits.map(({ start, end, text }) => [source.slice(start, end), text]);
+  return hashOf(JSON.stringify([name, changes, tests, only]));
+}
+
+/**
+ * Of each file: what it was when all of its mutants were judged (nothing where some are left), how many there are, how many
+ * are accepted, and which were judged in a run.
+ */
+export type LastRun = {
+  [file: string]: { digest: string; mutants: number; accepted: number; judged?: string };
+};
 
 export const RECORD = path.join(import.meta.dirname, 'last-run.json');
 export const lastRun = () => JSON.parse(readFileSync(RECORD, 'utf8')) as LastRun;

@@ -181,6 +181,7 @@ export const SESSIONS = {
     'iam:PassRole',
     'ssm:AddTagsToResource',
     'ssm:DescribeInstanceInformation',
+    'ssm:GetAutomationExecution',
     'ssm:StartAutomationExecution',
     'ssm:StopAutomationExecution',
   ],
