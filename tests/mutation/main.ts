@@ -1,8 +1,8 @@
 // make mutate                       every mutant
 // make mutate MUTATE=template.yaml  those of one file, or folder, or of several with commas between
-// node tests/mutation/main.ts --changed  of files that have changed, or whose tests have, since the recorded run: first the
+// node tests/mutation/main.ts --changed  of files that were judged whole and have changed since, or whose tests have: first the
 //                                   mutants that no run has judged, then of the others as many as there is time for
-// node tests/mutation/main.ts --more     the same, and what was judged is recorded
+// node tests/mutation/main.ts --more     the same, and of files that were never judged whole; what was judged is recorded
 // MUTATION_SECONDS: after so many, no further mutant is begun. Default: 200 for these two, no end for others.
 import { writeFileSync } from 'node:fs';
 import { type Job, judge, type Verdict } from './judge.ts';
@@ -23,15 +23,20 @@ const [wanted] = process.argv.slice(2);
 const recorded = lastRun();
 const all = targets();
 const isPart = wanted === '--changed' || wanted === '--more';
+const isWhole = ({ file }: Target) => Boolean(recorded[file]?.digest);
 const isWanted = (target: Target) =>
   isPart
-    ? recorded[target.file]?.digest !== digestOf(target)
+    ? recorded[target.file]?.digest !== digestOf(target) && (wanted === '--more' || isWhole(target))
     : !wanted || wanted.split(',').some((name) => target.file.startsWith(name));
 const chosen = all.filter(isWanted);
 if (chosen.length === 0 && !isPart) {
   console.error(`${wanted} has no mutants: ${all.map(({ file }) => file).join(', ')}`);
   process.exit(1);
 }
+
+const notWhole = all.filter((target) => !isWhole(target)).length;
+if (wanted === '--changed' && notWhole > 0)
+  console.log(`${notWhole} files were never judged whole, and are left out: make mutate MUTATE=--more`);
 
 const reasons = new Map(accepted().map(({ file, name, reason }) => [`${file} ${name}`, reason]));
 const isKnown = ({ file }: Target, key: string) => recorded[file]?.judged?.split(' ').includes(key) ?? false;
