@@ -101,8 +101,11 @@ export function nextAutomation<T extends { NodeId: string }>(
   const isAnySure = open.some(({ NodeId }) => doubtOf(byId.get(NodeId)) === 0);
   const isFirst = started.length <= 1;
   // A probe of one node is no better than a canary.
-  const Kind = (isFirst && isAnySure) || open.length === 1 ? 'install' : 'probe';
-  return { Kind, candidates: open };
+  if ((isFirst && isAnySure) || open.length === 1) {
+    return { Kind: 'install', candidates: open };
+  }
+  const hasRoom = started.length + 2 <= MOST_AUTOMATIONS;
+  return hasRoom ? { Kind: 'probe', candidates: open } : undefined;
 }
 
 /**

@@ -186,6 +186,20 @@ describe('after an Automation that was in vain', () => {
       'probe c d',
     ],
     [
+      'no probe that leaves no room for what it finds',
+      [install('a'), probe('b'), install('b'), probe('c'), install('c')],
+      [result('c', 'refused')],
+      {},
+      'install d',
+    ],
+    [
+      'nothing, where only a probe could find more',
+      [install('x'), probe('x'), install('y'), probe('y'), install('z')],
+      [result('z', 'refused')],
+      {},
+      '',
+    ],
+    [
       'nothing, after six',
       [install('a'), install('b'), probe('c'), install('c'), probe('d'), install('d')],
       [result('d', 'refused')],

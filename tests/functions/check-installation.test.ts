@@ -678,7 +678,13 @@ describe('a canary that cannot be served for a reason of its own', () => {
     const good = await addNode();
     good.behaviour = 'installs';
     expect((await untilEnd()).Status).toBe('FAILED');
-    expect(started()).toHaveLength(6);
+    expect(started().map((line) => line.split(' ')[0])).toEqual([
+      'install',
+      'probe',
+      'install',
+      'probe',
+      'install',
+    ]);
     expect((await system.inventory.get(input.DeploymentId))?.Observed).toMatchObject({ Untouched: true });
     for (let rollout = 0; rollout < 3 && !good.installed; rollout += 1) {
       await beginAgain();
@@ -863,20 +869,32 @@ describe('a node that cannot be served for a reason of its own', () => {
     ]);
   });
 
-  test('that was refused while it was to be healed keeps its finding, with the reason', async () => {
-    await ended();
-    const { DeploymentId } = input;
-    const [record] = await recorded();
-    const Finding = { Kind: 'missing', Text: 'gone', Since: '2026-11-24T10:00:00Z' } as const;
-    await system.inventory.nodes.noteSight(record as never, { Finding });
-    await system.reconcile('nodes');
-    canary.says = refusedAs(32);
-    await system.runAll();
-    expect(await recorded()).toMatchObject([
-      { Outcome: 'installed', Finding: { ...Finding, Error: 'it is not for you' } },
-    ]);
-    expect((await system.inventory.get(DeploymentId))?.LastHealing).toMatchObject({ Outcome: 'FAILED' });
-  });
+  test.each([1, 3])(
+    'that was refused while it was to be healed keeps its finding, with the reason, and keeps no other from it (%i)',
+    async (bad) => {
+      const others = [];
+      for (let index = 0; index < 3; index += 1) others.push(await addNode());
+      await ended();
+      const Finding = { Kind: 'missing', Text: 'gone', Since: '2026-11-24T10:00:00Z' } as const;
+      for (const record of await recorded()) {
+        await system.inventory.nodes.noteSight(record, { Finding });
+      }
+      await system.reconcile('nodes');
+      const nodes = [canary, ...others];
+      for (const node of nodes.slice(0, bad)) node.says = refusedAs(32);
+      for (const node of nodes.slice(bad)) node.drift.set('web-prod', 'missing');
+      await system.runAll();
+      const mended = nodes.map(({ NodeId }, index) => [
+        NodeId,
+        'installed',
+        index < bad ? { ...Finding, Error: 'it is not for you' } : undefined,
+      ]);
+      const found = (await recorded()).map(({ NodeId, Outcome, Finding: left }) => [NodeId, Outcome, left]);
+      expect(found).toEqual(mended);
+      const { LastHealing } = (await system.inventory.get(input.DeploymentId)) ?? {};
+      expect(LastHealing).toMatchObject({ Outcome: 'DEGRADED' });
+    },
+  );
 });
 
 describe('an installation that runs', () => {
