@@ -60,8 +60,8 @@ export async function guarded(pass: Pass, what: string, work: () => Promise<void
   try {
     await work();
   } catch (error) {
-    // Another function was faster.
-    if (!isNamed(error, 'RolloutSuperseded')) {
+    // Another function was faster; or a message is being sent, perhaps by one that was cut off: then a later sweep sends it.
+    if (!isNamed(error, 'RolloutSuperseded', 'IdempotencyAlreadyInProgressError')) {
       pass.Errors += 1;
       if (isDenial(error) || isNamed(error, 'TargetAccessDenied')) {
         // The words of AWS alone: one cause has one text.
