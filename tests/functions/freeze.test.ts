@@ -533,6 +533,22 @@ describe('people', () => {
     expect(subjects()).toEqual(['All rollouts are frozen']);
   });
 
+  test('are not told by the next sweeps while one is telling them or was cut off: that is no fault, and not noted', async () => {
+    await system.freeze(WHY);
+    const cutOff = system.cloud.faults.inject({
+      operation: 'sns.Publish',
+      kind: 'delay',
+      until: () => new Promise(() => {}),
+    });
+    void system.reconcile('nodes');
+    while (cutOff.left > 0) await new Promise(setImmediate);
+    for (let sweeps = 0; sweeps < 3; sweeps += 1) {
+      expect(await system.reconcile('nodes')).toMatchObject({ Errors: 0, Notified: 0 });
+    }
+    // A later sweep tells them, when the other one cannot be telling them any more.
+    expect((await system.inventory.freezes.get())?.Told).toBeUndefined();
+  });
+
   test('hear from a message of expiry that it is frozen, and what ends that', async () => {
     await system.freeze(WHY);
     await system.reconcile('nodes');
