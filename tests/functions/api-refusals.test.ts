@@ -238,7 +238,12 @@ describe('a path or query that is wrong gets 400', () => {
   test.each(['', 'a b', 'a\n', '"', '../x', `${'a'.repeat(65)}`])(
     'a request id that a client made up, %j, goes no further',
     async (requestId) => {
-      const event = { httpMethod: 'GET', resource: '/deployments', body: null, requestContext: { requestId } };
+      const event = {
+        httpMethod: 'GET',
+        resource: '/deployments',
+        body: null,
+        requestContext: { requestId },
+      };
       const { body } = await system.send(event as never);
       expect(body.CorrelationId).not.toBe(requestId);
       expect(body.CorrelationId).toMatch(/^[A-Za-z0-9-]{1,64}$/);
