@@ -45,6 +45,8 @@ describe('an answer', () => {
       },
     );
     expect(parseLook(answer())).toEqual({ certificates: [], endpoints: [] });
+    const most = answer(...Array.from({ length: 128 }, (_, port) => endpoint(port + 1)));
+    expect(parseLook(most)?.endpoints).toHaveLength(128);
     // What openssl could not read on the node.
     expect(parseLook(answer(endpoint(9443, '-', '-')))).toEqual({ certificates: [], endpoints: [] });
   });
@@ -56,6 +58,14 @@ describe('an answer', () => {
     ['fewer lines than it counts', line('end', 1, 0)],
     ['more lines than it counts', `${certificate()}\n${line('end', 0, 0)}`],
     ['a word that is none of the script', answer(certificate(), 'bash: warning')],
+    ['another word at its end', `${certificate()}\n${line('stop', 1, 0)}`],
+    ['a name twice that counts once', `${certificate()}\n${certificate()}\n${line('end', 1, 0)}`],
+    ['fewer ports than it counts', `${endpoint()}\n${line('end', 0, 2)}`],
+    ['more ports than it counts', `${endpoint()}\n${line('end', 0, 0)}`],
+    ['something before a line', `x${certificate()}\n${line('end', 1, 0)}`],
+    ['something behind a line', `${certificate()}x\n${line('end', 1, 0)}`],
+    ['something before its end', `${certificate()}\nx${line('end', 1, 0)}`],
+    ['something behind its end', `${certificate()}\n${line('end', 1, 0)}x`],
     ['a second end', `${answer()}${answer()}`],
     ['a name twice', answer(certificate(), certificate({ serial: '03' }))],
     ['a name that is none', answer(certificate().replace('web-prod', '../web'))],
@@ -66,6 +76,10 @@ describe('an answer', () => {
     ['a port that is none', answer(certificate({ port: `0=aa=${UNTIL}` }))],
     ['something else than what a port serves', answer(certificate({ port: '443=well' }))],
     ['the private key', answer('-----BEGIN PRIVATE KEY-----')],
+    [
+      'one line more than a node can have',
+      answer(...Array.from({ length: 129 }, (_, port) => endpoint(port + 1))),
+    ],
     ['ten thousand lines', answer(...Array.from({ length: 10_000 }, (_, port) => endpoint(port + 1)))],
   ])('with %s counts for nothing', (_, output) => {
     expect(parseLook(output)).toBeUndefined();

@@ -60,6 +60,10 @@ export function shapeOf(text: string): string {
     .replace(/\bm?i-[0-9a-f]{8,17}/g, 'ID');
 }
 
+/** The last letter of an id is another one; what a service has added to it stays. */
+const otherId = (id: string) =>
+  id.replace(/[0-9a-f](?=(-[A-Za-z0-9]{6})?$)/, (letter) => (letter === 'f' ? 'e' : 'f'));
+
 /** Texts that are almost the same, and how they differ. */
 function nearTo(text: string): { how: string; text: string }[] {
   const other = text === text.toUpperCase() ? text.toLowerCase() : text.toUpperCase();
@@ -70,6 +74,7 @@ function nearTo(text: string): { how: string; text: string }[] {
     { how: 'shorter', text: text.slice(0, -1) },
     { how: 'begun otherwise', text: `x${text}` },
     { how: 'in other letters', text: other },
+    ...(isMadeUp ? [{ how: 'but for one letter', text: otherId(text) }] : []),
     ...hyphens.flatMap((end) =>
       [`${text.slice(0, end)}other`, `${text.slice(0, end)}two-${text.slice(end)}`].map((made) => ({
         how: `other after ${text.slice(0, end)}`,
