@@ -25,6 +25,7 @@ export const PATTERNS = {
     'arn:aws[a-z-]{0,20}:iam::[0-9]{12}:role/([A-Za-z0-9+=,.@_/-]{1,255}[A-Za-z0-9+=,.@_/-]{0,255}/)?[A-Za-z0-9+=,.@_-]{1,64}',
   RolloutNumber: '(0|[1-9][0-9]{0,14})',
   Scope: '(tag|nodes)',
+  // Ours have 117 characters behind secret: at most. Each more counts twice in the 64 KB of a document.
   SecretArn: 'arn:aws[a-z-]{0,20}:secretsmanager:[a-z0-9-]{1,30}:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,120}',
   // Systems Manager takes no + in the key of a target (API reference, Target); tags may have one.
   TagKey: '[A-Za-z0-9 _.:/=@-]{1,128}',

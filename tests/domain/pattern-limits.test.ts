@@ -122,10 +122,10 @@ const LIMITS: Record<keyof typeof PATTERNS, [takes: string[], refuses: string[]]
     ['', 'tags', 'node', 'TAG', '*'],
   ],
   SecretArn: [
-    [`${SECRET}a`, `${SECRET}acm-export/web/0-AbCdEf`, `${SECRET}${a(200)}`],
+    [`${SECRET}a`, `${SECRET}acm-export/web/0-AbCdEf`, `${SECRET}${a(120)}`],
     [
       SECRET,
-      `${SECRET}${a(201)}`,
+      `${SECRET}${a(121)}`,
       ...around(`${SECRET}a`, [...ODD, ' ', ':', ',']),
       `${SECRET.replace('secret:', 'secrets:')}a`,
       `${SECRET.replace('secretsmanager', 'ssm')}a`,
