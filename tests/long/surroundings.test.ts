@@ -336,7 +336,7 @@ describe('the key', () => {
     'may go to group %s, if it is there',
     async (name) => {
       expect(await run(first, 1, { SSM_KeyGroup: name })).toMatchObject({
-        ExitCode: 50,
+        ExitCode: 36,
         Error: expect.stringContaining(name),
       });
     },
