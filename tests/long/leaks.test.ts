@@ -93,7 +93,7 @@ describe('the key is nowhere but where it belongs', () => {
 });
 
 test('a key that a node prints where it is looked at goes no further than its own output', async () => {
-  const operations = ['ListCommandInvocations', 'GetCommandInvocation', 'GetAutomationExecution'];
+  const operations = ['ListCommandInvocations', 'GetCommandInvocation'];
   const read = operations.map((name) => `AmazonSSM.${name}`);
   expect(await scene().hearKey()).toEqual(new Set(['ssm-output', ...read]));
 });

@@ -107,7 +107,7 @@ JSON.stringify = (value, ...others) => {
 };
 export const handler = async (event, context) => {
   const result = await built(event, context);
-  if (name !== 'leaking-reference') return result;
+  if (name !== 'leaking-ref') return result;
   const file = ${JSON.stringify(path.join(work, 'short-lived'))};
   writeFileSync(file, passphrase);
   rmSync(file);
@@ -325,13 +325,13 @@ function entriesOf(folder: string) {
 
 async function plantLeaks(): Promise<void> {
   const error = await requestCertificate(site, 'leaking-error', ['error.example.com']);
-  const reference = await requestCertificate(site, 'leaking-reference', ['reference.example.com']);
+  const reference = await requestCertificate(site, 'leaking-ref', ['reference.example.com']);
   const nobody = { TargetTagKey: 'team', TargetTagValue: 'nobody' };
   const prod = { TargetTagKey: 'env', TargetTagValue: 'prod' };
   const script = await requestCertificate(site, 'leaking', ['leaking.example.com']);
   writeFileSync(path.join(production.spec.root, 'plant'), '');
   await deploy('leaking', script, prod);
-  await deploy('leaking-reference', reference, prod);
+  await deploy('leaking-ref', reference, prod);
   await deploy('leaking-error', error, nobody);
   await withoutGrant(cloud, functionRole('rollout-ended'), 'sns:Publish', async () => {
     await deploy('leaking-error', error, { ...nobody, TargetTagValue: 'nobody-else' });
