@@ -38,16 +38,36 @@ export interface Sbom {
   components: { name: string; version: string; properties?: { name: string; value: string }[] }[];
 }
 
+const DEVELOPMENT = 'cdx:npm:package:development';
+
+/** Name and version of every package of the lock file that is not for development only. */
+const deliveredOf = ({ packages }: LockFile): string[] =>
+  Object.entries(packages)
+    .filter(([location, { dev, link }]) => location.includes('node_modules/') && !dev && !link)
+    .map(([location, { version }]) => `${location.replace(/^.*node_modules\//, '')}@${version}`);
+
+/**
+ * The list without the mark of development on packages that are delivered, too: npm lists a version once, wherever it lies,
+ * and takes the mark of one of these places.
+ */
+export function unmarked<T extends Sbom>(lock: LockFile, sbom: T): T {
+  const delivered = new Set(deliveredOf(lock));
+  const components = sbom.components.map((component) =>
+    delivered.has(`${component.name}@${component.version}`)
+      ? { ...component, properties: component.properties?.filter(({ name }) => name !== DEVELOPMENT) ?? [] }
+      : component,
+  );
+  return { ...sbom, components };
+}
+
 /** Every delivered package of the lock file must be listed, and must not be marked as one for development. */
-export function sbomFaults({ packages }: LockFile, { components }: Sbom): string[] {
+export function sbomFaults(lock: LockFile, { components }: Sbom): string[] {
   const listed = new Set(
     components
-      .filter(({ properties = [] }) => !properties.some(({ name }) => name === 'cdx:npm:package:development'))
+      .filter(({ properties = [] }) => !properties.some(({ name }) => name === DEVELOPMENT))
       .map(({ name, version }) => `${name}@${version}`),
   );
-  return Object.entries(packages)
-    .filter(([location, { dev, link }]) => location.includes('node_modules/') && !dev && !link)
-    .map(([location, { version }]) => `${location.replace(/^.*node_modules\//, '')}@${version}`)
+  return deliveredOf(lock)
     .filter((name) => !listed.has(name))
     .map((name) => `the list of packages lacks ${name}`);
 }

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { sbomFaults } from './dependencies.ts';
+import { sbomFaults, unmarked } from './dependencies.ts';
 
 const root = path.dirname(import.meta.dirname);
 
@@ -17,10 +17,11 @@ if (status !== 0) {
   throw new Error(`npm sbom failed: ${stderr}`);
 }
 const lock = JSON.parse(readFileSync(path.join(root, 'package-lock.json'), 'utf8'));
-const faults = sbomFaults(lock, JSON.parse(stdout));
+const sbom = unmarked(lock, JSON.parse(stdout));
+const faults = sbomFaults(lock, sbom);
 for (const fault of faults) {
   console.error(fault);
 }
 process.exitCode = faults.length > 0 ? 1 : 0;
 mkdirSync(path.join(root, 'build'), { recursive: true });
-writeFileSync(path.join(root, 'build/sbom.json'), stdout);
+writeFileSync(path.join(root, 'build/sbom.json'), `${JSON.stringify(sbom, null, 2)}\n`);

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { dependencyFaults, readAudit, sbomFaults } from '../../scripts/dependencies.ts';
+import { dependencyFaults, readAudit, sbomFaults, unmarked } from '../../scripts/dependencies.ts';
 import { centralStack, policiesOf, ROOT, resourceOf } from '../templates/stacks.ts';
 
 const read = (file: string) => readFileSync(path.join(ROOT, file), 'utf8');
@@ -66,6 +66,15 @@ describe('the list of packages', () => {
     expect(sbomFaults(lock, { components: [a] })).toEqual(missing);
     expect(sbomFaults(lock, { components: [a, { ...c, version: '2.0.1' }] })).toEqual(missing);
     expect(sbomFaults(lock, { components: [a, { ...c, ...marked }] })).toEqual(missing);
+  });
+
+  test('marks what is delivered from one place, and is for development in another, as delivered', () => {
+    const components = [
+      { name: 'a', version: '1.0.0', ...marked },
+      { name: 'd', version: '1.0.0', ...marked },
+    ];
+    const { components: found } = unmarked(lock, { components });
+    expect(found).toEqual([{ name: 'a', version: '1.0.0', properties: [] }, components[1]]);
   });
 });
 
