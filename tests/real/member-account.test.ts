@@ -71,6 +71,7 @@ needs('samModule').describe('sam deploy', () => {
       { ParameterKey: 'CentralAccountId', ParameterValue: CENTRAL.account },
       { ParameterKey: 'CentralRegion', ParameterValue: CENTRAL.region },
       { ParameterKey: 'ExternalId', ParameterValue: centralStack().parameters.ExternalId },
+      { ParameterKey: 'KeepFirstEditionGrants', ParameterValue: 'false' },
     ]);
   });
 
