@@ -168,7 +168,9 @@ test('a node of an image that was baked on one of another deployment is taken ov
   const { DeploymentId: id } = refused.deployment;
   expect(refused.deployment).toMatchObject({
     Status: 'FAILED',
-    Nodes: [{ NodeId: node.id, Outcome: 'refused', ExitCode: 31, Error: expect.stringContaining('TakeOver') }],
+    Nodes: [
+      { NodeId: node.id, Outcome: 'refused', ExitCode: 31, Error: expect.stringContaining('TakeOver') },
+    ],
   });
   expect(fleet().cloud.services.sns.messages.at(-1)?.message).toMatch(
     new RegExp(`${node.id}: imaged belongs to deployment ${other} here.*TakeOver`),
