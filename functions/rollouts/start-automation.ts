@@ -94,12 +94,18 @@ async function send(
   };
   const marks = { Tags: [{ Key: DEPLOYMENT_TAG, Value: deployment.DeploymentId }] };
   const start = (clientToken: string) =>
-    startWith(marks, clientToken).catch((error: unknown) => {
-      if (!isDenial(error)) {
-        throw error;
-      }
-      return startWith({}, clientToken);
-    });
+    startWith(marks, clientToken)
+      .catch((error: unknown) => {
+        if (!isDenial(error)) {
+          throw error;
+        }
+        return startWith({}, clientToken);
+      })
+      .catch((error: unknown) => {
+        throw isNamed(error, 'InvalidAutomationExecutionParametersException')
+          ? refusedParameters(error, deployment, Parameters)
+          : error;
+      });
   const name = executionNameOf(deployment.DeploymentId, running);
   try {
     return await start(uuidFrom(last ? `${name} after ${last}` : name));
@@ -107,9 +113,7 @@ async function send(
     if (isNamed(error, 'IdempotentParameterMismatch')) {
       return start(randomUUID());
     }
-    throw isNamed(error, 'InvalidAutomationExecutionParametersException')
-      ? refusedParameters(error, deployment, Parameters)
-      : error;
+    throw error;
   }
 }
 
