@@ -246,6 +246,18 @@ describe('from then on', () => {
     });
   });
 
+  test('what is paused is listed, from the first sweep over nodes on', async () => {
+    const listed = async () => {
+      const { body } = await system.api('GET', '/deployments', { query: { Status: 'PAUSED' } });
+      return body.Deployments.map(({ DeploymentId }: { DeploymentId: string }) => DeploymentId);
+    };
+    expect(await listed()).toEqual([]);
+    await system.reconcile('nodes');
+    expect(await listed()).toEqual([idOf('paused')]);
+    await verb('resume', 'paused');
+    expect(await listed()).toEqual([]);
+  });
+
   test('a DELETE that was cut off is finished, and told', async () => {
     await letTimePass(1);
     expect(await system.inventory.get(idOf('deleting'))).toBeUndefined();
@@ -266,16 +278,24 @@ describe('from then on', () => {
     }
   });
 
-  test('nothing begins or starts while RolloutsEnabled is false, and all is made up for after', async () => {
-    system.rolloutsEnabled = false;
+  test.each([
+    [
+      'RolloutsEnabled is false',
+      async (isStopped: boolean) => {
+        system.rolloutsEnabled = !isStopped;
+      },
+    ],
+    ['all rollouts are frozen', (isStopped: boolean) => (isStopped ? system.freeze() : system.thaw())],
+  ])('nothing begins or starts while %s, and all is made up for after', async (words, stop) => {
+    await stop(true);
     await system.renewal(itemOf('check').CertificateArn);
     for (const { arn: execution } of written.Executions) {
       while (await system.step(execution));
     }
     await letTimePass(2);
     expect(system.sfn.executions.size).toBe(written.Executions.length);
-    expect((await system.deployment(idOf('unstarted'))).Reason).toContain('RolloutsEnabled is false');
-    system.rolloutsEnabled = true;
+    expect((await system.deployment(idOf('unstarted'))).Reason).toContain(words);
+    await stop(false);
     await letTimePass(1);
     expect(await system.deployment(idOf('unstarted'))).toMatchObject({ Status: 'INSTALLED', Rollouts: 1 });
     expect(await system.deployment(idOf('start'))).toMatchObject({
