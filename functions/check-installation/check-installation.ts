@@ -5,7 +5,7 @@ import {
   type SSMClient,
   type StepExecution,
 } from '@aws-sdk/client-ssm';
-import { isInVain, newsOf, nextAutomation } from '../domain/canary.ts';
+import { isInVain, isProbe, newsOf, nextAutomation } from '../domain/canary.ts';
 import {
   type Deployment,
   executionArnOf,
@@ -77,17 +77,19 @@ export async function checkInstallation(
   const { ssm } = await deps.connectTarget(deployment, sessionStatements(deployment, deps));
   return inTarget(deployment, async () => {
     const execution = await getAutomation(ssm, installation.AutomationExecutionId);
-    const isLate = deps.now().toISOString() > installation.Deadline;
     if (hasEnded(execution)) {
       return conclude(open, input, execution, ssm, false, deps);
     }
-    if (!isLate) {
+    if (!isLate(input, deps)) {
       return { ...installation, ...nextPoll(installation.Polls, deps.random) };
     }
     await stopAutomation(ssm, installation.AutomationExecutionId);
     return conclude(open, input, execution, ssm, true, deps);
   });
 }
+
+const isLate = ({ Installation }: CheckInstallationInput, { now }: CheckInstallationDeps) =>
+  now().toISOString() > Installation.Deadline;
 
 /** Another Automation of the same rollout, within the deadline of the first one. */
 function goingOn(
@@ -126,29 +128,21 @@ async function conclude(
 ): Promise<Installation> {
   const { deployment, running } = open;
   const { DeploymentId } = deployment;
-  const { NodeIds, Automations = [] } = running;
-  const isProbe = Automations.at(-1)?.Kind === 'probe';
+  const { NodeIds, Automations } = running;
   const commandIds = await commandIdsOf(ssm, execution, input, {
     documentName: targetArns(deps, deployment).nodeDocumentName,
-    isTrial: isProbe || isDryRun(running),
+    isTrial: isProbe(Automations) || isDryRun(running),
   });
   const reports = await reportsOf(ssm, commandIds);
   const listed = await listNodes(ssm, deployment);
   const nodes = NodeIds ? listed.filter(({ NodeId }) => NodeIds.includes(NodeId)) : listed;
   const { results: found, gone, HeldNumber } = resultsOf(nodes, reports, input, deps.now());
-  if (!timedOut) {
-    const next = await goOn(
-      open,
-      input,
-      execution,
-      { isHeard: reports.length > 0, results: found, nodes },
-      deps,
-    );
-    if (next) {
-      return next;
-    }
+  const known = { isHeard: reports.length > 0, results: found, nodes };
+  const next = await goOn(open, input, execution, known, deps);
+  if (next) {
+    return next;
   }
-  const results = isProbe ? resultsOfProbe(found) : found;
+  const results = isProbe(Automations) ? resultsOfProbe(found) : found;
   const { Earliest, RefusedSince } = await recordResults(open, input, results, listed, deps);
   const verdict = judge(results, {
     status: execution.AutomationExecutionStatus ?? 'unknown',
@@ -168,7 +162,7 @@ async function conclude(
   return installationOf(ended);
 }
 
-/** Statuses of an Automation that a person did not stop. */
+/** Statuses of an Automation that nobody stopped. */
 const ENDED_BY_ITSELF = ['Success', 'Failed', 'TimedOut'];
 
 /**
@@ -187,7 +181,7 @@ async function goOn(
   const { deployment, running } = open;
   const { DeploymentId } = deployment;
   const { RolloutNumber, Automations: started = [] } = running;
-  const mayGoOn = ENDED_BY_ITSELF.includes(status ?? '') && !isDryRun(running);
+  const mayGoOn = ENDED_BY_ITSELF.includes(status ?? '') && !isLate(input, deps) && !isDryRun(running);
   if (!mayGoOn || !isInVain(started, found)) {
     return undefined;
   }
@@ -204,10 +198,7 @@ async function goOn(
   if (!next) {
     return undefined;
   }
-  // Of nodes that were to be healed their records say more.
-  if (running.Cause !== 'DRIFT') {
-    await nodes.record(DeploymentId, RolloutNumber, newsOf(found.results, records, input.Bundle));
-  }
+  await nodes.record(DeploymentId, RolloutNumber, newsOf(found.results, records, input.Bundle));
   logger.info('Going on with another canary', { Kind: next.Kind, Automations: started.length });
   const { ssm } = await deps.connectTarget(deployment, startStatements(deployment, deps));
   try {

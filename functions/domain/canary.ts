@@ -46,7 +46,8 @@ export function canaryAmong<T extends { NodeId: string }>(
   return noted ?? first;
 }
 
-const isProbe = (started: readonly AutomationStart[]) => started.at(-1)?.Kind === 'probe';
+/** Whether what a rollout started last is a probe. */
+export const isProbe = (started: readonly AutomationStart[] = []) => started.at(-1)?.Kind === 'probe';
 
 /**
  * Whether an Automation that has ended by itself has installed nothing, for no reason that may hold for other nodes: it was a
@@ -110,7 +111,7 @@ export function nextAutomation<T extends { NodeId: string }>(
 
 /**
  * What is recorded of an Automation that was in vain: nodes that were refused, or that failed in a probe. Not of those that
- * hold the version: what they could not read again, they serve.
+ * hold the version, by their own word: what they could not read again, they serve, or were to be healed of.
  */
 export function newsOf(
   results: readonly NodeResult[],

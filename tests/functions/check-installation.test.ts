@@ -766,6 +766,14 @@ describe('a canary that cannot be served for a reason of its own', () => {
     });
   });
 
+  test('is followed by nothing, where it has ended after the deadline', async () => {
+    await addNodes(2);
+    await system.letNodesAnswer();
+    system.advance({ hours: 3 });
+    expect((await check()).Status).toBe('FAILED');
+    expect(started()).toHaveLength(1);
+  });
+
   test('is followed by one Automation, however often the task is repeated', async () => {
     await addNodes(2);
     const { ssm } = system.target();
