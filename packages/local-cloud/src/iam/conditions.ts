@@ -108,7 +108,17 @@ interface ParsedOperator {
   ifExists: boolean;
 }
 
+const parsedOperators = new Map<string, ParsedOperator>();
+
 function parseOperator(name: string): ParsedOperator {
+  const known = parsedOperators.get(name);
+  if (known) return known;
+  const parsed = operatorOf(name);
+  parsedOperators.set(name, parsed);
+  return parsed;
+}
+
+function operatorOf(name: string): ParsedOperator {
   const [, set, base = '', ifExists] = /^(?:(ForAllValues|ForAnyValue):)?(\w+?)(IfExists)?$/.exec(name) ?? [];
   if (base === 'Null' && !set && !ifExists) return { set: undefined, operator: 'Null', ifExists: false };
   const operator = operatorTable.get(base);
@@ -191,9 +201,13 @@ function conditionHolds(
 /** All values under a key name; names are not case-sensitive, the tag key in them included. */
 function lookUp(context: Context, key: string): (string | string[])[] {
   const name = key.toLowerCase();
-  return Object.entries(context)
-    .filter(([candidate]) => candidate.toLowerCase() === name)
-    .map(([, value]) => value);
+  const values: (string | string[])[] = [];
+  for (const candidate in context) {
+    const value = context[candidate];
+    if (value === undefined || candidate.length !== name.length) continue;
+    if (candidate.toLowerCase() === name) values.push(value);
+  }
+  return values;
 }
 
 // Stand for `${*}`, `${?}` and `${$}`: characters that a pattern takes literally.
@@ -231,8 +245,13 @@ export function substitute(text: string, context: Context): string | undefined {
 const expressions = { exact: new Map<string, RegExp>(), ignoringCase: new Map<string, RegExp>() };
 const EXPRESSIONS = 10_000;
 
+// What has none of these is compared as it is.
+const WILDCARDS = new RegExp(`[*?${[...protectedCharacters.values()].join('')}]`);
+
 /** `*` stands for any characters, `?` for one. */
 export function matchesPattern(text: string, pattern: string, ignoreCase = false): boolean {
+  if (pattern === text || pattern === '*') return true;
+  if (!ignoreCase && !WILDCARDS.test(pattern)) return false;
   const known = ignoreCase ? expressions.ignoringCase : expressions.exact;
   let expression = known.get(pattern);
   if (!expression) {
@@ -261,9 +280,17 @@ export function arnMatches(arn: string, pattern: string): boolean {
   return wanted.every((part, index) => matchesPattern(actual[index] ?? '', part));
 }
 
+const arns = new Map<string, string[] | undefined>();
+
 function arnParts(arn: string): string[] | undefined {
+  const known = arns.get(arn);
+  if (known) return known;
   const parts = arn.split(':');
-  return parts.length < 6 ? undefined : [...parts.slice(0, 5), parts.slice(5).join(':')];
+  if (parts.length < 6) return undefined;
+  if (arns.size >= EXPRESSIONS) arns.clear();
+  const split = [...parts.slice(0, 5), parts.slice(5).join(':')];
+  arns.set(arn, split);
+  return split;
 }
 
 export function list<T>(value: OneOrMany<T> | undefined): T[] {

@@ -94,6 +94,23 @@ export function statementsOf(policy: PolicyDocument, kind: PolicyKind): Statemen
   return statements;
 }
 
+const actionsOf = new WeakMap<Statement, Map<string, boolean>>();
+
+/** Whether a statement speaks of this action. Statements never change, and are asked of few actions again and again. */
+function speaksOf(statement: Statement, action: string): boolean {
+  const known = actionsOf.get(statement) ?? new Map<string, boolean>();
+  actionsOf.set(statement, known);
+  let answer = known.get(action);
+  if (answer === undefined) {
+    // "The prefix and the action name are not case-sensitive" (IAM User Guide, "Action").
+    const named = (patterns: OneOrMany<string> | undefined) =>
+      list(patterns).some((pattern) => matchesPattern(action, pattern, true));
+    answer = statement.NotAction === undefined ? named(statement.Action) : !named(statement.NotAction);
+    known.set(action, answer);
+  }
+  return answer;
+}
+
 /** Whether a statement speaks of this action on this resource under these conditions; the principal apart. */
 export function applies(
   statement: Statement,
@@ -104,10 +121,7 @@ export function applies(
 ): boolean {
   // Before 2012-10-17 there were no variables: the text is taken as it is.
   const withVariables = version === '2012-10-17';
-  // "The prefix and the action name are not case-sensitive" (IAM User Guide, "Action").
-  const named = (patterns: OneOrMany<string> | undefined) =>
-    list(patterns).some((pattern) => matchesPattern(action, pattern, true));
-  if (statement.NotAction === undefined ? !named(statement.Action) : named(statement.NotAction)) return false;
+  if (!speaksOf(statement, action)) return false;
 
   const covers = (patterns: OneOrMany<string>) =>
     list(patterns).some((pattern) => {

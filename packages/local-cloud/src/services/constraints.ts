@@ -164,7 +164,7 @@ class Look {
     for (const name in value) {
       if (this.#isAbsent(value[name])) continue;
       if (Object.hasOwn(members, name)) {
-        this.#within(this.#shown(name), '', members[name], value[name], hidden);
+        this.#within(name, '', members[name], value[name], hidden);
       } else {
         this.faults.push({ kind: 'member', path: [], text: `the model has no member ${name}` });
       }
@@ -190,7 +190,9 @@ class Look {
   ): void {
     const before = this.faults.length;
     this.at(named(this.#model, name), value, hidden);
-    for (const { path } of this.faults.slice(before)) path.unshift(`${key}${part}`);
+    if (this.faults.length === before) return;
+    const step = part === '' ? this.#shown(String(key)) : `${key}${part}`;
+    for (const { path } of this.faults.slice(before)) path.unshift(step);
   }
 
   /** Length, value, pattern and enumeration, without those of the members. */

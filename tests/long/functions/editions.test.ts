@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { actAsOldCentral, type Edition, installMemberRoles } from './support/editions.ts';
-import { awsError, MEMBER, REGION, System } from './support/system.ts';
+import { actAsOldCentral, type Edition, installMemberRoles } from '../../functions/support/editions.ts';
+import { awsError, MEMBER, REGION, System } from '../../functions/support/system.ts';
 
 // Central and member stacks may be one edition apart, in either order, while 200 accounts are updated.
 

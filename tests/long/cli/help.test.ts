@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { programOf } from '../../cli/program.ts';
-import type { World } from '../../cli/world.ts';
-import { requestCertificate } from '../../local/example-fleet.ts';
-import { testFleet } from '../end-to-end/test-fleet.ts';
-import { ROOT } from '../templates/stacks.ts';
-import { command, quickNode } from './command-line.ts';
+import { programOf } from '../../../cli/program.ts';
+import type { World } from '../../../cli/world.ts';
+import { requestCertificate } from '../../../local/example-fleet.ts';
+import { command, quickNode } from '../../cli/command-line.ts';
+import { testFleet } from '../../end-to-end/test-fleet.ts';
+import { ROOT } from '../../templates/stacks.ts';
 
 const world = { env: {}, stdout: { write: () => {} }, stderr: { write: () => {} } } as unknown as World;
 const commands = programOf(world, () => {}).commands.filter((one) => one.name() !== 'help');

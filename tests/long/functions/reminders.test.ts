@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { awsError } from './support/service-view.ts';
-import { OPERATOR, System } from './support/system.ts';
+import { awsError } from '../../functions/support/service-view.ts';
+import { OPERATOR, System } from '../../functions/support/system.ts';
 
 let system: System;
 let arn: string;

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import type { NodeRecord } from '../../functions/domain/deployment.ts';
-import type { ScriptedNode } from '../../local/scripted-node.ts';
-import { System } from './support/system.ts';
+import type { NodeRecord } from '../../../functions/domain/deployment.ts';
+import type { ScriptedNode } from '../../../local/scripted-node.ts';
+import { System } from '../../functions/support/system.ts';
 
 // Nodes that carry the tag and cannot be served for a reason of their own, beside others: from the first request until they
 // are mended or gone.

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import type { Freeze } from '../../functions/domain/freeze.ts';
-import { type Actor, type Around, interleave } from './support/interleave.ts';
-import { awsError } from './support/service-view.ts';
-import { type ApiAnswer, OPERATOR, System } from './support/system.ts';
+import type { Freeze } from '../../../functions/domain/freeze.ts';
+import { type Actor, type Around, interleave } from '../../functions/support/interleave.ts';
+import { awsError } from '../../functions/support/service-view.ts';
+import { type ApiAnswer, OPERATOR, System } from '../../functions/support/system.ts';
 
 const BOB = OPERATOR.replace('alice', 'bob');
 const WHY = 'change freeze until Monday';

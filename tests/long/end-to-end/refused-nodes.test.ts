@@ -1,7 +1,15 @@
 import { expect } from '@jest/globals';
-import { requestCertificate } from '../../local/example-fleet.ts';
-import { needs } from '../support/needs.ts';
-import { deploy, deploymentOf, installed, order, pass, plainNode, testFleet } from './test-fleet.ts';
+import { requestCertificate } from '../../../local/example-fleet.ts';
+import {
+  deploy,
+  deploymentOf,
+  installed,
+  order,
+  pass,
+  plainNode,
+  testFleet,
+} from '../../end-to-end/test-fleet.ts';
+import { needs } from '../../support/needs.ts';
 
 const fleet = testFleet();
 

@@ -1,10 +1,10 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { deploymentIdOf, parseExecutionName } from '../../functions/domain/deployment.ts';
-import { lasting } from '../../functions/domain/freeze.ts';
-import { followUpOf } from '../../functions/domain/next.ts';
-import { type Actor, type Around, type Crash, interleave } from './support/interleave.ts';
-import { type ApiAnswer, MEMBER, REGION, System } from './support/system.ts';
+import { deploymentIdOf, parseExecutionName } from '../../../functions/domain/deployment.ts';
+import { lasting } from '../../../functions/domain/freeze.ts';
+import { followUpOf } from '../../../functions/domain/next.ts';
+import { type Actor, type Around, type Crash, interleave } from '../../functions/support/interleave.ts';
+import { type ApiAnswer, MEMBER, REGION, System } from '../../functions/support/system.ts';
 
 /** ROLLOUT_RUNS=2000 ROLLOUT_SEED=$RANDOM looks further than there is time for each time. */
 const RUNS = Number(process.env.ROLLOUT_RUNS ?? 25);

@@ -2,12 +2,12 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { RE2JS } from 're2js';
-import { PATTERNS, whole } from '../../functions/domain/patterns.ts';
-import { LIST_FORMS, LONGEST_LIST, MOST_ENTRIES } from '../../scripts/owner-limits.ts';
-import { loadDocuments, type SsmDocument } from '../../scripts/render.ts';
-import { bashMatches } from '../support/bash-matches.ts';
-import { MEMBER, memberStack, resourceOf, writtenTemplate } from '../templates/stacks.ts';
-import { DOCUMENT_LIMIT, sizeAtRunTime } from './document-size.ts';
+import { PATTERNS, whole } from '../../../functions/domain/patterns.ts';
+import { LIST_FORMS, LONGEST_LIST, MOST_ENTRIES } from '../../../scripts/owner-limits.ts';
+import { loadDocuments, type SsmDocument } from '../../../scripts/render.ts';
+import { DOCUMENT_LIMIT, sizeAtRunTime } from '../../ssm-documents/document-size.ts';
+import { bashMatches } from '../../support/bash-matches.ts';
+import { MEMBER, memberStack, resourceOf, writtenTemplate } from '../../templates/stacks.ts';
 
 const IDS = { fleet: 'InstallOnFleetDocument', node: 'InstallOnNodeDocument' };
 const ID = '0123456789abcdef01234567';

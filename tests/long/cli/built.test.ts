@@ -5,11 +5,11 @@ import http from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, test } from '@jest/globals';
-import { CENTRAL, requestCertificate } from '../../local/example-fleet.ts';
-import { testFleet } from '../end-to-end/test-fleet.ts';
-import { until } from '../support/until.ts';
-import { ROOT } from '../templates/stacks.ts';
-import { command, quickNode } from './command-line.ts';
+import { CENTRAL, requestCertificate } from '../../../local/example-fleet.ts';
+import { command, quickNode } from '../../cli/command-line.ts';
+import { testFleet } from '../../end-to-end/test-fleet.ts';
+import { until } from '../../support/until.ts';
+import { ROOT } from '../../templates/stacks.ts';
 
 const fleet = testFleet();
 const BUILT = path.join(ROOT, 'build/cli/acm-export.mjs');

@@ -1,8 +1,8 @@
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { addNode, CENTRAL, requestCertificate, served } from '../../local/example-fleet.ts';
-import { deploy, deploymentOf, LOOK, order, pass, testFleet } from './test-fleet.ts';
+import { addNode, CENTRAL, requestCertificate, served } from '../../../local/example-fleet.ts';
+import { deploy, deploymentOf, LOOK, order, pass, testFleet } from '../../end-to-end/test-fleet.ts';
 
 const fleet = testFleet();
 

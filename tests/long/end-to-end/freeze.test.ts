@@ -1,8 +1,14 @@
 import { join } from 'node:path';
 import { beforeAll, expect, test } from '@jest/globals';
-import { addNode, CENTRAL, requestCertificate, type ServingNode, served } from '../../local/example-fleet.ts';
-import { ROOT } from '../templates/stacks.ts';
-import { call, deploy, deploymentOf, order, pass, testFleet } from './test-fleet.ts';
+import {
+  addNode,
+  CENTRAL,
+  requestCertificate,
+  type ServingNode,
+  served,
+} from '../../../local/example-fleet.ts';
+import { call, deploy, deploymentOf, order, pass, testFleet } from '../../end-to-end/test-fleet.ts';
+import { ROOT } from '../../templates/stacks.ts';
 
 // The freeze of all rollouts, over the API as a person calls it, in a stack that is deployed again meanwhile.
 

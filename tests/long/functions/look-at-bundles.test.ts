@@ -4,9 +4,9 @@ import {
   SecretsManagerClient,
 } from '@aws-sdk/client-secrets-manager';
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { type Deployment, orderOf, type Wanted } from '../../functions/domain/deployment.ts';
-import { awsError } from './support/service-view.ts';
-import { CENTRAL, MEMBER, System } from './support/system.ts';
+import { type Deployment, orderOf, type Wanted } from '../../../functions/domain/deployment.ts';
+import { awsError } from '../../functions/support/service-view.ts';
+import { CENTRAL, MEMBER, System } from '../../functions/support/system.ts';
 
 const READER = `arn:aws:iam::${MEMBER}:role/ecs-execution`;
 

@@ -4,11 +4,17 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import type { CloudNode, Identity } from 'local-cloud';
-import { addNode, CENTRAL, requestCertificate, type ServingNode, served } from '../../local/example-fleet.ts';
-import { callAws } from '../security/signed-calls.ts';
-import { updateStack } from '../support/update-stack.ts';
-import { memberStack } from '../templates/stacks.ts';
-import { deploy, deploymentOf, installed, order, plainNode, testFleet } from './test-fleet.ts';
+import {
+  addNode,
+  CENTRAL,
+  requestCertificate,
+  type ServingNode,
+  served,
+} from '../../../local/example-fleet.ts';
+import { deploy, deploymentOf, installed, order, plainNode, testFleet } from '../../end-to-end/test-fleet.ts';
+import { callAws } from '../../security/signed-calls.ts';
+import { updateStack } from '../../support/update-stack.ts';
+import { memberStack } from '../../templates/stacks.ts';
 
 const fleet = testFleet();
 const EXTERNAL_ID = 'local-cloud-external-id';

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { stageOf } from '../../functions/domain/expiry.ts';
-import type { ScriptedNode } from '../../local/scripted-node.ts';
-import { System } from './support/system.ts';
+import { stageOf } from '../../../functions/domain/expiry.ts';
+import type { ScriptedNode } from '../../../local/scripted-node.ts';
+import { System } from '../../functions/support/system.ts';
 
 let system: System;
 let arn: string;
