@@ -368,12 +368,16 @@ describe('the service control policy', () => {
       ]),
     ];
     return [
-      [Sid, 'left out', { ...scp, Statement: statements.filter((other) => other !== statement) }],
-      ...rules.map(([name, change]): [string, string, PolicyDocument] => [Sid, name, altered(index, change)]),
+      [`without ${Sid}`, Sid, { ...scp, Statement: statements.filter((other) => other !== statement) }],
+      ...rules.map(([name, change]): [string, string, PolicyDocument] => [
+        `${Sid} ${name}`,
+        Sid,
+        altered(index, change),
+      ]),
     ];
   });
 
-  test.each(changes)('every part of it is needed: %s %s', (sid, _change, policy) => {
+  test.each(changes)('every part of it is needed: %s', (_change, sid, policy) => {
     expect(faults(policy, sid).next().done).toBe(false);
   });
 
