@@ -73,6 +73,17 @@ export interface Started extends FlatOrder {
   Warnings: string[];
 }
 
+export interface FreezeState {
+  Frozen: boolean;
+  /** False where the parameter RolloutsEnabled stops everything, frozen or not. */
+  RolloutsEnabled: boolean;
+  FrozenAt?: string;
+  FrozenBy?: string;
+  Reason?: string;
+  ThawedAt?: string;
+  ThawedBy?: string;
+}
+
 export interface Endpoint {
   Account: string;
   Region: string;

@@ -1,8 +1,9 @@
 import { Sha256 } from '@aws-crypto/sha256-js';
 import { SignatureV4 } from '@smithy/signature-v4';
-import type { Deployment, DeploymentWithNodes, Endpoint, Node, Started } from './answers.ts';
+import type { Deployment, DeploymentWithNodes, Endpoint, FreezeState, Node, Started } from './answers.ts';
 import { Stop } from './exit.ts';
 import { credentialsFault } from './faults.ts';
+import { isStandstill } from './outcome.ts';
 import type { AwsSettings, World } from './world.ts';
 
 interface Answer {
@@ -77,6 +78,19 @@ export class Api {
 
   renew(certName: string, CertificateArn: string): Promise<{ Serial: string; Warnings: string[] }> {
     return this.#call('POST', `${pathOf(certName)}/renewals`, {}, { CertificateArn });
+  }
+
+  /** Whether all rollouts are frozen, by whom and why. */
+  freezeState(): Promise<FreezeState> {
+    return this.#call('GET', '/freeze');
+  }
+
+  freeze(Reason: string): Promise<FreezeState> {
+    return this.#call('POST', '/freeze', {}, { Reason });
+  }
+
+  thaw(): Promise<FreezeState> {
+    return this.#call('POST', '/thaw');
   }
 
   endpoints(): Promise<Endpoint[]> {
@@ -183,7 +197,7 @@ export class Api {
     }
     if (!isOfApi && status === 403) return this.#gatewayRefusal(method, path, text);
     if (status === 400) return new Stop('usage', text, ...faults);
-    if (status === 409 && /is paused|starts no rollouts/.test(text)) return new Stop('paused', text);
+    if (status === 409 && (isStandstill(text) || text.includes('is paused'))) return new Stop('paused', text);
     if (status === 429) {
       return new Stop(
         'failed',

@@ -19,7 +19,7 @@ export const EXIT_MEANS: Record<ExitName, string> = {
   timedOut: 'The wait is over (--timeout). The rollout goes on.',
   degraded:
     'Some servers cannot be reached (DEGRADED), or none has the tag yet (WAITING); or doctor could not look everywhere.',
-  paused: 'The deployment is paused, or the stack starts no rollouts.',
+  paused: 'The deployment is paused, or all rollouts are frozen or switched off.',
   changes: 'Only with --exit-code: plan found changes, or expiring lists something.',
   interrupted: 'Interrupted by Ctrl-C. What was started goes on.',
 };

@@ -18,6 +18,10 @@ export interface Awaited {
   otherThan?: string[];
 }
 
+/** Whether a reason, or a refusal, says that no rollout of any deployment begins. Who froze and when stands in the text. */
+export const isStandstill = (text: string): boolean =>
+  text.startsWith(REASONS.off) || text.startsWith(REASONS.frozen.replace(/\.$/, ''));
+
 /** The outcome of a deployment; undefined while something is under way that a person waits for. */
 export function outcomeOf(deployment: Deployment, awaited: Awaited = {}): Outcome | undefined {
   const { Status, LastRollout: last, Pending, PausedAt, Reason } = deployment;
@@ -31,7 +35,7 @@ export function outcomeOf(deployment: Deployment, awaited: Awaited = {}): Outcom
   if (Pending || isBefore) {
     if (PausedAt)
       return { exit: 'paused', text: `It is paused since ${PausedAt}: acm-export resume lets it go on.` };
-    return Reason === REASONS.off ? { exit: 'paused', text: Reason } : undefined;
+    return isStandstill(Reason) ? { exit: 'paused', text: Reason } : undefined;
   }
   const next = deployment.NextAttemptAt ? ` The next attempt is at ${deployment.NextAttemptAt}.` : '';
   switch (Status) {

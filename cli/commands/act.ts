@@ -103,42 +103,6 @@ export function addActCommands(register: Register): void {
       );
     },
   );
-  addCommand(
-    register,
-    {
-      usage: 'pause <name>',
-      group: 'Act',
-      summary: 'starts nothing for a deployment until it is resumed',
-      description: `A rollout that runs goes on to its end. People are still told when the certificate expires. ${NAMING}`,
-      examples: ['acm-export pause www'],
-    },
-    () => {},
-    async (session, _options, [name = '']) => {
-      const api = await session.api();
-      const deployment = await chosen(api, name);
-      const paused = await api.act(deployment.CertName, deployment.DeploymentId, 'pause');
-      if (session.out.isJson) session.out.json(paused);
-      session.out.line(`${nameOf(deployment)} is paused. acm-export resume lets it go on.`);
-      return 'served';
-    },
-  );
-  addCommand<WaitOptions>(
-    register,
-    {
-      usage: 'resume <name>',
-      group: 'Act',
-      summary: 'lets a paused deployment go on, and brings it to the current version',
-      description: `Ends a pause, and waits for the rollout that follows. ${NAMING}`,
-      examples: ['acm-export resume www'],
-    },
-    (command) => addWaiting(command, TIMEOUT),
-    async (session, options, [name = '']) => {
-      const timeout = timeoutOf(options);
-      const api = await session.api();
-      const { CertName, DeploymentId } = await chosen(api, name);
-      return afterStart(session, await api.act(CertName, DeploymentId, 'resume'), options.wait, timeout);
-    },
-  );
   addCommand<{ yes?: boolean; force?: boolean }>(
     register,
     {

@@ -17,7 +17,7 @@ export interface Register {
 interface Described {
   /** With its arguments, as commander writes them: `get <name>`. */
   usage: string;
-  group: 'Look' | 'Act' | 'Files' | 'Diagnose';
+  group: 'Look' | 'Act' | 'Stop' | 'Files' | 'Diagnose';
   summary: string;
   description: string;
   /** Lines that work as they stand. */

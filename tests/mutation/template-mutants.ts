@@ -434,6 +434,7 @@ function patternsNear(pattern: string): [how: string, pattern: string][] {
   if (pattern.startsWith('^')) near.push(['without its beginning', pattern.slice(1)]);
   if (pattern.endsWith('$')) near.push(['without its end', pattern.slice(0, -1)]);
   for (const [index, { 0: found, index: at }] of [...pattern.matchAll(/\[(?!\^)[^\]]*\]/g)].entries()) {
+    if (found.includes('*')) continue;
     near.push([
       `class ${index + 1} with a star`,
       `${pattern.slice(0, at)}[*${found.slice(1)}${pattern.slice(at + found.length)}`,

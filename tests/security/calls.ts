@@ -34,14 +34,15 @@ const stacksWith = (parameters: Record<string, string>): Deployed[] => [
     CentralRegion: REGION,
     TargetTagKey2: 'env',
     TargetTagKey3: 'team',
-    AllowedCertNames: 'web',
     ...parameters,
   }),
 ];
 
 /** Both stacks, with every option that adds a grant, and the owner's list of names; without the grants of the first edition. */
-export const stacks = () => stacksWith({ KeepFirstEditionGrants: 'false' });
-/** The same with the grants of the first edition, as the member stack has them unless told otherwise. */
+export const stacks = () => stacksWith({ KeepFirstEditionGrants: 'false', AllowedCertNames: 'web' });
+/** The same where the owner allows every name: no Deny hides then what a grant lets through. */
+export const openStacks = () => stacksWith({ KeepFirstEditionGrants: 'false' });
+/** The same with the grants of the first edition: the member stack as it is unless it is told otherwise. */
 export const firstEditionStacks = () => stacksWith({});
 
 const ID = '0123456789abcdef01234567';

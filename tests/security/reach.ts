@@ -96,6 +96,10 @@ export const REACH: [neighbours: RegExp, reason: string][] = [
   ],
 ];
 
+/** What an owner who lists no names allows beyond: bundles of any name. */
+export const OPEN_REACH =
+  /^identity (rollout\/\S+|bundle-writer) secretsmanager:\w+ secret:acm-export\/(<web>\/ID|web\/<ID>) /;
+
 /**
  * What the grants of the first edition reach beyond: Automations without a mark are stopped, as that edition gives none; its
  * sessions are of any deployment.

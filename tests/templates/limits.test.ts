@@ -102,6 +102,7 @@ const listOf = [
   'a,*',
   '*a',
   'a*b',
+  'a,b*c',
   'a**',
   'a,',
   ',a',
@@ -151,12 +152,12 @@ const MEMBER_LIMITS: Limits = {
   },
   AllowedCertNames: {
     default: '*',
-    takes: ['*', 'a', x(64), `${x(63)}*`, 'web-*,api', 'Az09._-0', ten('a'), long(200)],
+    takes: ['*', 'a', x(64), `${x(63)}*`, 'a.*', 'web-*,api', 'Az09._-0', ten('a'), long(200)],
     refuses: [...listOf, x(65), `${x(64)}*`, 'a..b', 'a.', 'a-', 'a_', '_a', 'a@b', 'a:b', long(201)],
   },
   AllowedServices: {
     default: '*',
-    takes: ['*', 'a', x(64), `${x(63)}*`, 'nginx,haproxy', 'Az09:_.@-', 'a@*', ten('a'), long(100)],
+    takes: ['*', 'a', x(64), `${x(63)}*`, 'a.*', 'nginx,haproxy', 'Az09:_.@-', 'a@*', ten('a'), long(100)],
     refuses: [...listOf, x(65), `${x(64)}*`, 'a..b', '-a', '@a', 'a=b', long(101)],
   },
   KeepFirstEditionGrants: SWITCH('true'),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { evaluate, type PolicyDocument, type Principal } from 'local-cloud/iam';
+import { evaluate, type PolicyDocument, type Principal, type Statement } from 'local-cloud/iam';
 import type { Deployed } from 'local-cloud/templates';
 import {
   CENTRAL,
@@ -190,12 +190,49 @@ describe.each<[role: 'RolloutRole' | 'BundleWriterRole', stack: Deployed, what: 
     }
   });
 
+  test(`trusts by the account and by the whole ARN of a role, so that each limits alone, ${_what}`, () => {
+    const { Statement } = resourceOf(stack, role).properties.AssumeRolePolicyDocument as {
+      Statement: Statement[];
+    };
+    const allows = Statement.filter(({ Effect }) => Effect === 'Allow');
+    expect(allows.map(({ Principal }) => Principal)).toEqual(
+      visitors.map(() => ({ AWS: `arn:aws:iam::${CENTRAL.account}:root` })),
+    );
+    expect(allows.map(({ Condition }) => Condition?.ArnEquals).toSorted()).toEqual(
+      visitors
+        .map((name) => ({
+          'aws:PrincipalArn': `arn:aws:iam::${CENTRAL.account}:role/acm-export-${name}-${CENTRAL.region}`,
+        }))
+        .toSorted(),
+    );
+  });
+
   test(`is not assumed when the central stack does not name this account as a target, ${_what}`, () => {
     for (const name of visitors) {
       const own = centralRole(functionRoleId(name), central);
       expect(assumes(own, stack, role, named(name))).toBe(false);
     }
   });
+});
+
+test('a central stack that names no target account takes on the roles of its own account, and of no other', () => {
+  const isOpen = (name: Visitor, account: string) =>
+    evaluate(centralRole(functionRoleId(name), central), {
+      action: 'sts:AssumeRole',
+      resource: `arn:aws:iam::${account}:role/acm-export-${name === 'export-certificate' ? 'bundle-writer' : 'rollout'}-eu-west-1`,
+      context: {},
+      resourcePolicies: [
+        {
+          Version: '2012-10-17',
+          Statement: { Effect: 'Allow', Principal: { AWS: '*' }, Action: 'sts:AssumeRole' },
+        },
+      ],
+      resourcePolicyKind: 'role trust policy',
+      resourceAccount: account,
+    }).allowed;
+  for (const name of [...ON_ROLLOUT, 'export-certificate'] as Visitor[]) {
+    expect([name, isOpen(name, CENTRAL.account), isOpen(name, MEMBER.account)]).toEqual([name, true, false]);
+  }
 });
 
 test('a trust policy fits into what IAM takes by default where every name is the longest: 2,048 characters', () => {

@@ -49,7 +49,7 @@ describe('help', () => {
     const { code, out } = await command(fleet(), ['--help']);
     expect(code).toBe(0);
     for (const one of commands) expect(out).toMatch(new RegExp(`^  ${one.name()} `, 'm'));
-    for (const group of ['Look', 'Act', 'Files', 'Diagnose']) expect(out).toContain(`\n${group}:\n`);
+    for (const group of ['Look', 'Act', 'Stop', 'Files', 'Diagnose']) expect(out).toContain(`\n${group}:\n`);
     expect(out).toMatch(/Exit codes:\n {2}0 {4}Done/);
     expect((await command(fleet(), [])).code).toBe(2);
   });
@@ -76,8 +76,9 @@ describe('help', () => {
           env: { ACM_EXPORT_STACK: 'acm-export-central' },
         },
       );
-      // 10: plan and expiring were asked for it. 4 and 1 are what doctor finds of this operator, who may only call the API.
-      const expected = name === 'doctor' ? [1, 4] : [0, 10];
+      // 10: plan and expiring were asked for it. 5: a freeze is shown. 4 and 1 are what doctor finds of this operator, who may
+      // only call the API.
+      const expected = { doctor: [1, 4], freeze: [0, 5] }[name] ?? [0, 10];
       expect([line, expected.includes(ran.code) ? '' : ran.err + ran.out]).toEqual([line, '']);
     }
   });
