@@ -69,6 +69,7 @@ export function openApiBlocks(): Record<string, unknown> {
           },
           ...Object.fromEntries(READ_ONLY.map((name) => [name, { description: 'Ignored: only read.' }])),
         },
+        ...READERS,
       },
       Order: {
         type: 'object',
@@ -90,7 +91,19 @@ export function openApiBlocks(): Record<string, unknown> {
 
 const REQUEST =
   'A deployment that is registered keeps what is left out; null sets the default. A new one, or one that was only tried, ' +
-  'begins with the defaults and needs a CertificateArn. What GET answers is taken: what is only read is ignored.';
+  'begins with the defaults and needs a CertificateArn; with Delivery secret also ReaderRoleArns. What GET answers is taken: what is only read is ignored.';
+
+/** A deployment that is registered has readers already, so that a request need not name them. */
+const READERS = {
+  if: { properties: { Delivery: { const: 'secret' } }, required: ['Delivery'] },
+  // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
+  then: { properties: { ReaderRoleArns: { type: 'array', minItems: 1 } } },
+  else: {
+    if: { properties: { Delivery: { const: 'nodes' } }, required: ['Delivery'] },
+    // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
+    then: { properties: { ReaderRoleArns: { type: ['array', 'null'], maxItems: 0 } } },
+  },
+};
 
 /** With its default in words: as a keyword it would make generated clients send it, which changes a deployment. */
 function described({ without, description, type, default: standard, ...schema }: OptionSchema): OptionSchema {

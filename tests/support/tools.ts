@@ -38,6 +38,15 @@ const TOOLS = {
     isHere: () => pythonWith('samcli', programOf('sam')) !== undefined,
     otherwise: 'pip install aws-sam-cli',
   },
+  openapiPythonClient: {
+    isHere: isInPath('openapi-python-client'),
+    otherwise: 'pip install openapi-python-client botocore',
+  },
+  schemathesis: { isHere: isInPath('schemathesis'), otherwise: 'pip install schemathesis botocore' },
+  openapiTypescript: {
+    isHere: isInPath('openapi-typescript'),
+    otherwise: 'npm install -g openapi-typescript',
+  },
   awscurl: { isHere: isInPath('awscurl'), otherwise: 'pip install awscurl' },
   root: { isHere: () => process.getuid?.() === 0, otherwise: 'run as root' },
   mounts: {

@@ -51,7 +51,7 @@ const tagKey = (given: string, refuses: string[] = []) => ({
 const SWITCH = (given: string) => ({
   default: given,
   takes: ['true', 'false'],
-  refuses: ['', 'yes', 'TRUE', 'other'],
+  refuses: ['', 'yes', 'TRUE', 'other', '31337'],
 });
 const ten = (name: string) => Array(10).fill(name).join();
 /** A list of names that is so long. */
@@ -153,12 +153,25 @@ const MEMBER_LIMITS: Limits = {
   AllowedCertNames: {
     default: '*',
     takes: ['*', 'a', x(64), `${x(63)}*`, 'a.*', 'web-*,api', 'Az09._-0', ten('a'), long(200)],
-    refuses: [...listOf, x(65), `${x(64)}*`, 'a..b', 'a.', 'a-', 'a_', '_a', 'a@b', 'a:b', long(201)],
+    refuses: [
+      ...listOf,
+      x(65),
+      `a,${x(65)}`,
+      `${x(64)}*`,
+      'a..b',
+      'a.',
+      'a-',
+      'a_',
+      '_a',
+      'a@b',
+      'a:b',
+      long(201),
+    ],
   },
   AllowedServices: {
     default: '*',
     takes: ['*', 'a', x(64), `${x(63)}*`, 'a.*', 'nginx,haproxy', 'Az09:_.@-', 'a@*', ten('a'), long(100)],
-    refuses: [...listOf, x(65), `${x(64)}*`, 'a..b', '-a', '@a', 'a=b', long(101)],
+    refuses: [...listOf, x(65), `a,${x(65)}`, `${x(64)}*`, 'a..b', '-a', '@a', 'a=b', long(101)],
   },
   KeepFirstEditionGrants: SWITCH('true'),
 };

@@ -86,6 +86,26 @@ describe('the SSM documents', () => {
     expect(new Set(sent)).toEqual(new Set([resourceOf(member, 'InstallOnNodeDocument').properties.Name]));
   });
 
+  test.each(['InstallOnNodeDocument', 'InstallOnFleetDocument'])(
+    '%s takes what a list of the owner has and nothing else, and everything where there is no list',
+    (id) => {
+      const takes = (parameters: Record<string, string>, name: string, value: string) => {
+        const { allowedPattern } = resourceOf(memberStack(parameters), id).properties.Content.parameters[
+          name
+        ];
+        return new RegExp(allowedPattern, 'u').test(value);
+      };
+      const services = { AllowedServices: 'nginx' };
+      const names = { AllowedCertNames: 'web' };
+      for (const name of ['ReloadServices', 'RestartServices']) {
+        expect([takes(services, name, 'nginx'), takes(services, name, 'apache2')]).toEqual([true, false]);
+        expect([takes(names, name, 'apache2'), takes({}, name, 'apache2')]).toEqual([true, true]);
+      }
+      expect([takes(names, 'CertName', 'web'), takes(names, 'CertName', 'api')]).toEqual([true, false]);
+      expect([takes(services, 'CertName', 'api'), takes({}, 'CertName', 'api')]).toEqual([true, true]);
+    },
+  );
+
   test.each(['InstallOnNodeDocument', 'LookAtNodeDocument'])(
     '%s runs on EC2 and hybrid nodes alike',
     (id) => {
@@ -224,7 +244,12 @@ test('a central stack that names no target account takes on the roles of its own
       resourcePolicies: [
         {
           Version: '2012-10-17',
-          Statement: { Effect: 'Allow', Principal: { AWS: '*' }, Action: 'sts:AssumeRole' },
+          Statement: {
+            Effect: 'Allow',
+            // The account: the own policy of the role decides.
+            Principal: { AWS: `arn:aws:iam::${CENTRAL.account}:root` },
+            Action: 'sts:AssumeRole',
+          },
         },
       ],
       resourcePolicyKind: 'role trust policy',
