@@ -204,14 +204,13 @@ class Template {
         for (const item of items.flatMap(choices)) {
           for (const [how, changed] of widenings(item)) {
             if (how === 'anything') continue;
-            const like = operator.value.replace(/Equals$/, 'Like');
             const isArn = operator.value.includes('Arn');
-            const edits = [this.#replace(item, changed)];
             if (!isArn && !operator.value.includes('String')) continue;
             add(
               `${name} ${sourceOf(item)} ${how}`,
-              ...edits,
-              ...(isArn ? [] : [this.#replace(operator, like)]),
+              ...(isArn
+                ? [this.#replace(item, changed)]
+                : this.#withWildcards(block as Block, operator, key, item, changed)),
             );
           }
         }
@@ -219,6 +218,25 @@ class Template {
       }
     }
     return made;
+  }
+
+  /** The value with wildcards, under the operator that reads them; where that one is there already, among its keys. */
+  #withWildcards(
+    block: Block,
+    operator: Scalar<string>,
+    key: Scalar<string>,
+    item: Node,
+    changed: string,
+  ): Edit[] {
+    const like = operator.value.replace(/Equals$/, 'Like');
+    const there = like === operator.value ? undefined : block.get(like);
+    if (!isMap(there)) return [this.#replace(item, changed), this.#replace(operator, like)];
+    const keys = block.get(operator.value) as unknown as Block;
+    if (keys.items.length > 1) throw new Error(`${operator.value}: several keys next to ${like}`);
+    return [
+      this.#remove(operator.range?.[0] ?? 0, keys),
+      this.#insertAfter(there, `\n${this.#indentOf(there)}${key.value}: ${changed}`),
+    ];
   }
 
   /** A condition without keys, which holds always. */
