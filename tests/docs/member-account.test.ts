@@ -98,6 +98,6 @@ function expectLists(words: string[]): void {
 }
 
 test('sam deploy creates a stack of its own, with a name of its own', () => {
-  expect(deploys.length).toBe(3);
+  expect(deploys.length).toBe(4);
   for (const command of deploys) expect(valuesOf(command, '--stack-name')).toEqual(['acm-export-member']);
 });

@@ -1,4 +1,7 @@
 import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from '@jest/globals';
 import { check } from '../docs/commands.ts';
@@ -25,11 +28,28 @@ needs('awsModule')(
     const { of, environment, fleet } = documents();
     const checked = of('aws').filter(({ words }) => !ONLY_VERSION_2.includes(words.slice(0, 2).join(' ')));
     const python = pythonWith('awscli', realAwsCli()) as string;
-    const faults = await check(python, 'check-aws-commands.py', checked, {
-      ...environment,
-      AWS_ENDPOINT_URL: fleet.cloud.endpoint,
-    });
-    expect(faults).toEqual([]);
+    const folder = await mkdtemp(path.join(tmpdir(), 'profiles-'));
+    const AWS_CONFIG_FILE = path.join(folder, 'config');
+    const { AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY } = environment;
+    await writeFile(
+      AWS_CONFIG_FILE,
+      `[profile central]
+region = ${AWS_REGION}
+aws_access_key_id = ${AWS_ACCESS_KEY_ID}
+aws_secret_access_key = ${AWS_SECRET_ACCESS_KEY}
+`,
+      { mode: 0o600 },
+    );
+    try {
+      const faults = await check(python, 'check-aws-commands.py', checked, {
+        ...environment,
+        AWS_ENDPOINT_URL: fleet.cloud.endpoint,
+        AWS_CONFIG_FILE,
+      });
+      expect(faults).toEqual([]);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   },
 );
 
