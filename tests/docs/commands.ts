@@ -47,6 +47,7 @@ const RECORDER = `#!/bin/bash
 case " $* " in
   *' get-caller-identity '*) echo 111122223333 ;;
   *' describe-stack-set '*) echo '${KEPT}' ;;
+  *MemberAccountParameters*) echo "$MEMBER_PARAMETERS" ;;
   *' --query '*) echo arn:aws:example:eu-west-1:111122223333:example ;;
 esac
 `;
