@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo local test test-long test-real test-all campaign mutate lint sbom build render bench build-artifact
+.PHONY: help demo local test test-long test-real test-all campaign mutate lint sbom build render pictures bench build-artifact
 
 # What runs here talks to this machine only. Loopback goes through no proxy, whichever the reader has set, and the
 # reader's AWS settings mean nothing to the local cloud.
@@ -76,6 +76,9 @@ build: node_modules/.installed ## layer, functions and the command acm-export in
 
 render: node_modules/.installed ## writes what is made from other files: SSM documents, API description, tables of the docs
 	@$(NODE) scripts/render.ts
+
+pictures: build ## the drawings of the README, from real runs against a local cloud
+	@$(NODE) local/pictures.ts
 
 bench: build ## measures; BENCH=<name> for one of bench/. The figures stand in docs/performance.md
 	@$(NODE) bench/main.ts $(BENCH)
