@@ -2,7 +2,7 @@ import { Sha256 } from '@aws-crypto/sha256-js';
 import { SignatureV4 } from '@smithy/signature-v4';
 import type { Deployment, DeploymentWithNodes, Endpoint, FreezeState, Node, Started } from './answers.ts';
 import { Stop } from './exit.ts';
-import { credentialsFault } from './faults.ts';
+import { credentialsFault, NETWORK } from './faults.ts';
 import { isStandstill } from './outcome.ts';
 import type { AwsSettings, World } from './world.ts';
 
@@ -192,7 +192,8 @@ export class Api {
       return new Stop(
         'failed',
         `${this.url} does not answer: ${text}.`,
-        'Check the network, and --endpoint or --stack and --region.',
+        NETWORK,
+        'Is the address that of the API? See --endpoint, --stack and --region.',
       );
     }
     if (!isOfApi && status === 403) return this.#gatewayRefusal(method, path, text);

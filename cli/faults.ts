@@ -39,8 +39,21 @@ export function awsFault(
     return new Stop('failed', `${who} may not do this.`, `It needs the permission ${action} on ${resource}`);
   }
   if (/Credential|Token/i.test(name) || EXPIRED.test(name)) return credentialsFault(error, profile);
+  if (isUnanswered(error)) {
+    return new Stop('failed', `AWS does not answer ${action}: ${firstLine(message)}.`, NETWORK);
+  }
   return new Stop('failed', `AWS refuses ${action}: ${name}: ${firstLine(message)}`);
 }
+
+/** What to look at where a call got no answer. */
+export const NETWORK =
+  'Check the network. Behind a proxy, set NODE_USE_ENV_PROXY=1 beside HTTPS_PROXY (Node 22.21 or 24.5 and later).';
+
+/** Whether a call of the SDK failed before anything answered: an error of the network has a code, and no status. */
+const isUnanswered = (error: unknown): boolean => {
+  const { code, $metadata } = error as { code?: unknown; $metadata?: { httpStatusCode?: number } };
+  return typeof code === 'string' && $metadata?.httpStatusCode === undefined;
+};
 
 export const isDenied = (error: unknown): boolean =>
   /^(AccessDenied(Exception)?|AuthorizationError(Exception)?|UnauthorizedOperation|AuthFailure)$/.test(

@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 // The command acm-export. scripts/build.ts makes one file of it.
+import http from 'node:http';
+import https from 'node:https';
 import { createInterface } from 'node:readline/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromNodeProviderChain } from '@aws-sdk/credential-providers';
@@ -14,6 +16,9 @@ if (Number(process.versions.node.split('.')[0]) < 22) {
 }
 
 const GRACE_MS = 1000;
+
+/** The SDK's own agents know nothing of HTTPS_PROXY. Node's do, where NODE_USE_ENV_PROXY is set, as its fetch does. */
+const requestHandler = { httpAgent: http.globalAgent, httpsAgent: https.globalAgent };
 
 const interruption = new AbortController();
 process.on('SIGINT', () => {
@@ -50,9 +55,10 @@ const world: World = {
     }
     return {
       region: found,
+      requestHandler,
       credentials: fromNodeProviderChain({
         ...(profile === undefined ? {} : { profile }),
-        clientConfig: { region: found },
+        clientConfig: { region: found, requestHandler },
       }),
     };
   },

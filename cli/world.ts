@@ -1,3 +1,6 @@
+import type { Agent } from 'node:http';
+import type { Agent as HttpsAgent } from 'node:https';
+
 /** Where lines go: a terminal, a pipe, or what a test reads. */
 export interface Sink {
   write(text: string): unknown;
@@ -12,6 +15,8 @@ export interface AwsSettings {
   // biome-ignore lint/suspicious/noExplicitAny: the SDK's own type has a form for each of its versions
   credentials: any;
   endpoint?: string;
+  /** Connections of the SDK's clients. */
+  requestHandler?: { httpAgent: Agent; httpsAgent: HttpsAgent };
 }
 
 /** What the command needs of the process around it. Tests hand in their own. */

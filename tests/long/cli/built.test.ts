@@ -2,6 +2,7 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, test } from '@jest/globals';
@@ -155,4 +156,34 @@ test('the API is found by the name of the stack; a name that is none says what t
   expect(denied.err).toContain(
     'It needs the permission cloudformation:DescribeStacks on the stack acm-export-central',
   );
+});
+
+test('behind a proxy each call goes through it, to the API and to AWS, and its refusal says what to look at', async () => {
+  const asked: string[] = [];
+  const proxy = http.createServer().on('connect', ({ url }, socket) => {
+    asked.push(String(url));
+    socket.end('HTTP/1.1 502 Bad Gateway\r\n\r\n');
+  });
+  await once(proxy.listen(0, '127.0.0.1'), 'listening');
+  const { port } = proxy.address() as AddressInfo;
+  const env = surroundings({
+    HTTPS_PROXY: `http://127.0.0.1:${port}`,
+    NODE_USE_ENV_PROXY: '1',
+    AWS_ENDPOINT_URL: '',
+    ACM_EXPORT_ENDPOINT: '',
+  });
+  const all = await Promise.all([
+    ran(['list', '--stack', 'central'], env),
+    ran(['list', '--endpoint', 'https://api.example.invalid/v1'], env),
+  ]);
+  proxy.close();
+  expect(new Set(asked)).toEqual(
+    new Set([`cloudformation.${CENTRAL.region}.amazonaws.com:443`, 'api.example.invalid:443']),
+  );
+  for (const { code, err } of all) {
+    expect([code, err]).toEqual([
+      1,
+      expect.stringMatching(/does not answer.*\nCheck the network\. Behind a proxy/),
+    ]);
+  }
 });
