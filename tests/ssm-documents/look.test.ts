@@ -103,6 +103,15 @@ describe('files', () => {
     ['the key is gone', 'missing', () => rm(node.base('current/privkey.pem'))],
     ['a file of another format is gone', 'missing', () => rm(node.base('current/bundle.p12'))],
     ['a file was changed', 'damaged:sums', () => writeFile(node.base('current/chain.pem'), 'x')],
+    [
+      'a file has no sum',
+      'damaged:sums',
+      async () => {
+        const list = await readFile(node.base('current/.sha256'), 'utf8');
+        const others = list.split('\n').filter((line) => !line.endsWith('./fullchain.pem'));
+        await writeFile(node.base('current/.sha256'), others.join('\n'));
+      },
+    ],
     ['the list of sums is cut off', 'damaged:sums', () => writeFile(node.base('current/.sha256'), '')],
     ['another key was put in', 'damaged:sums', otherKey],
     ['another key was put in, and its sum', 'damaged:pair', () => otherKey().then(sum)],
@@ -168,6 +177,18 @@ describe('files', () => {
     expect(certificates).toMatchObject([{ number: '2', serial: second.value.Serial, files: 'unfinished' }]);
   });
 
+  test('that are switched during the look are unfinished', async () => {
+    await node.install(first);
+    await node.install(second, 2);
+    await node.addCommand(
+      'sha256sum',
+      `ln -sfn versions/${first.value.Serial}-1 "$root/etc/ssl/acm-export/web/current"; exec /usr/bin/sha256sum "$@"`,
+    );
+    expect((await look(node)).certificates).toMatchObject([
+      { serial: second.value.Serial, files: 'unfinished' },
+    ]);
+  });
+
   test('that another tool left, and that a failed first install took over, are told by their certificate', async () => {
     const old = await issue(ca.intermediate);
     const key = old.key.toString('base64').replace(/.{64}/g, '$&\n');
@@ -193,6 +214,8 @@ describe('files', () => {
         await copyFile(node.base('record'), node.base('..', name, 'record'));
     }
     await execute('mkfifo', [node.base('../fifo/record')]);
+    await mkdir(node.base('../record-is-a-link'));
+    await symlink(node.base('record'), node.base('../record-is-a-link/record'));
     await symlink('web', node.base('../link'));
     expect((await look(node)).certificates).toMatchObject([{ name: 'web', files: 'ok' }]);
   });
