@@ -44,7 +44,7 @@ demo: build ## the main job against a local cloud: no AWS account, no Docker
 local: build ## the local cloud stays up until it is told to quit
 	@$(NODE) local/main.ts
 
-test: build ## the tests that need only Node, npm, make, bash, openssl and git, and no minutes
+test: build ## the tests that need only Node, npm, make, bash, openssl and git
 	@$(JEST) $(JEST_FLAGS) --selectProjects bare
 
 test-long: build ## the tests that take minutes: installs that are interrupted, whole fleets, make demo and make local
