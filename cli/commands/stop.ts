@@ -167,9 +167,13 @@ async function selected(
       !target || (one.TargetTagKey === target.TargetTagKey && one.TargetTagValue === target.TargetTagValue),
   );
   if (fitting.length === 0) throw new Stop('failed', 'There is no such deployment.', 'See: acm-export list');
-  const found = fitting
-    .filter(({ PausedAt }) => (PausedAt === undefined) === (verb === 'Pause'))
-    .sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+  const found: Deployment[] = [];
+  for (const { CertName, DeploymentId } of fitting) {
+    // Lists are some time behind.
+    const current = await api.find(CertName, DeploymentId);
+    if (current && (current.PausedAt === undefined) === (verb === 'Pause')) found.push(current);
+  }
+  found.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
   if (found.length === 0) {
     session.out.line(`There is nothing to do: ${verb === 'Pause' ? 'all are paused' : 'none is paused'}.`);
     return [];
