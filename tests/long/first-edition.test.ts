@@ -285,10 +285,12 @@ describe('from then on', () => {
         system.rolloutsEnabled = !isStopped;
       },
     ],
-    ['all rollouts are frozen', (isStopped: boolean) => (isStopped ? system.freeze() : system.thaw())],
-  ])('nothing begins or starts while %s, and all is made up for after', async (words, stop) => {
+    ['All rollouts are frozen', (isStopped: boolean) => (isStopped ? system.freeze() : system.thaw())],
+  ])('nothing begins or starts while it says "%s", and all is made up for after', async (words, stop) => {
+    // A freeze takes seconds to be known everywhere: the event is older.
+    const time = system.clock.now().toISOString();
     await stop(true);
-    await system.renewal(itemOf('check').CertificateArn);
+    await system.renewal(itemOf('check').CertificateArn, { time });
     for (const { arn: execution } of written.Executions) {
       while (await system.step(execution));
     }
