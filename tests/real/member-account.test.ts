@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from '@jest/globals';
@@ -18,6 +18,8 @@ needs('zsh').each(TYPED_ANYWHERE)('%s calls programs in zsh with the same words 
 
 needs('samModule').describe('sam deploy', () => {
   const python = pythonWith('samcli', programOf('sam'));
+  const OF_PROFILE = 'of-the-profile-central';
+  const OF_MEMBER = 'of-the-member-account';
 
   /** Runs it in a clone where `sam deploy --guided` has saved its answers for the central stack. */
   function run({ words }: Command, stack: string[] | null) {
@@ -31,6 +33,9 @@ needs('samModule').describe('sam deploy', () => {
       const guided = written.replace(section, `${section}${[...saved, overrides].join('\n')}\n`);
       expect(guided).not.toBe(written);
       writeFileSync(path.join(clone, 'samconfig.toml'), guided);
+      mkdirSync(path.join(clone, '.aws'));
+      const profile = `[profile central]\naws_access_key_id = ${OF_PROFILE}\naws_secret_access_key = none\n`;
+      writeFileSync(path.join(clone, '.aws/config'), profile);
       const output = execFileSync(python as string, [path.join(ROOT, 'tests/docs/run-sam-deploy.py')], {
         cwd: clone,
         input: JSON.stringify({ words, stack }),
@@ -38,7 +43,7 @@ needs('samModule').describe('sam deploy', () => {
           PATH: process.env.PATH,
           HOME: clone,
           SAM_CLI_TELEMETRY: '0',
-          AWS_ACCESS_KEY_ID: 'of-the-member-account',
+          AWS_ACCESS_KEY_ID: OF_MEMBER,
           AWS_SECRET_ACCESS_KEY: 'none',
         },
         maxBuffer: 16 * TEMPLATE_LIMIT,
@@ -50,10 +55,13 @@ needs('samModule').describe('sam deploy', () => {
   }
 
   /** What each of them has to do, whatever its parameters: the template at an address in a bucket of the caller. */
-  function expectDelivery({ changeSet, place, size, callers, template: uploaded }: ReturnType<typeof run>) {
+  function expectDelivery(
+    { changeSet, place, size, callers, template: uploaded }: ReturnType<typeof run>,
+    caller = OF_MEMBER,
+  ) {
     expect(changeSet.TemplateURL).toBe(`https://s3.eu-west-1.amazonaws.com/${place}`);
     expect(changeSet.Capabilities).toEqual(['CAPABILITY_NAMED_IAM']);
-    expect(callers).toEqual([['eu-west-1', 'of-the-member-account']]);
+    expect(callers).toEqual([['eu-west-1', caller]]);
     expect(size).toBeLessThanOrEqual(TEMPLATE_LIMIT);
     // SAM CLI adds the logical id to each resource, as metadata.
     for (const resource of Object.values<{ Metadata?: unknown }>(uploaded.Resources)) {
@@ -62,9 +70,12 @@ needs('samModule').describe('sam deploy', () => {
     expect(uploaded).toEqual(template);
   }
 
-  test('creates a stack with the parameters of the central one', () => {
-    const found = run(deploys[0] as Command, null);
-    expectDelivery(found);
+  test.each([
+    ['the short way', 0, OF_PROFILE],
+    ['by hand', 1, OF_MEMBER],
+  ])('creates a stack with the parameters of the central one (%s)', (_, nth, caller) => {
+    const found = run(deploys[nth] as Command, null);
+    expectDelivery(found, caller);
     expect(found.changeSet.ChangeSetType).toBe('CREATE');
     expect(found.changeSet.Parameters).toEqual([
       { ParameterKey: 'Prefix', ParameterValue: 'acm-export' },
@@ -76,7 +87,7 @@ needs('samModule').describe('sam deploy', () => {
   });
 
   test('narrows what an account allows, and keeps all other parameters', () => {
-    const found = run(deploys[1] as Command, parameters);
+    const found = run(deploys[2] as Command, parameters);
     expectDelivery(found);
     const changed: Record<string, string> = {
       AllowedCertNames: 'web-*,api',
@@ -92,7 +103,7 @@ needs('samModule').describe('sam deploy', () => {
   });
 
   test('updates a stack that another command made, and keeps its parameters', () => {
-    const found = run(deploys[2] as Command, parameters);
+    const found = run(deploys[3] as Command, parameters);
     expectDelivery(found);
     expect(found.changeSet.ChangeSetType).toBe('UPDATE');
     expect(found.changeSet.Parameters).toEqual(
