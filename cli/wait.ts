@@ -1,4 +1,4 @@
-import type { Deployment, DeploymentWithNodes, Node } from './answers.ts';
+import type { Deployment, DeploymentWithNodes, Node, Started } from './answers.ts';
 import type { Api } from './api.ts';
 import { nameOf } from './choose.ts';
 import type { Session } from './connection.ts';
@@ -11,6 +11,15 @@ import { type Column, tableOf } from './table.ts';
 export interface Followed {
   deployment: Deployment;
   awaited: Awaited;
+}
+
+/** What a request has started, to be waited for. */
+export async function followedOf(
+  api: Api,
+  { CertName, DeploymentId, RolloutNumber: number }: Started,
+): Promise<Followed> {
+  const deployment = await api.deployment(CertName, DeploymentId, true);
+  return { deployment, awaited: number === undefined ? {} : { rolloutNumber: number } };
 }
 
 /** A call of the API costs next to nothing, and a person waits: often at first, then less so. */

@@ -37,6 +37,8 @@ function wrapped(line: string, columns: number): string[] {
   const indent = (/^ *(?:[\d.]+ s *)?/.exec(line)?.[0] ?? '').replace(/\S/g, ' ');
   const rest = stripVTControlCharacters(line);
   const end = rest.lastIndexOf(' ', columns);
+  // A word that is longer than a line is not broken.
+  if (end <= indent.length) return [rest];
   return [rest.slice(0, end), ...wrapped(indent + rest.slice(end + 1), columns)];
 }
 

@@ -4,7 +4,7 @@ import { confirm } from '../confirm.ts';
 import type { Session } from '../connection.ts';
 import { type ExitName, Stop } from '../exit.ts';
 import { addOrderOptions, orderFrom, tagFrom } from '../order-options.ts';
-import { waitFor } from '../wait.ts';
+import { followedOf, waitFor } from '../wait.ts';
 import { addCommand, addWaiting, addYes, type Register, timeoutOf, type WaitOptions } from './command.ts';
 
 /** A renewal waits for ACM, which validates the domain anew. */
@@ -151,7 +151,7 @@ async function afterStart(
 ): Promise<ExitName> {
   const { out } = session;
   for (const warning of started.Warnings) out.note(`Warning: ${warning}`, 'yellow');
-  const { CertName, DeploymentId, RolloutNumber: number } = started;
+  const { DeploymentId, RolloutNumber: number } = started;
   if (!wait) {
     if (out.isJson) out.json({ Outcome: 'served', ...started });
     out.line(
@@ -161,12 +161,8 @@ async function afterStart(
     );
     return 'served';
   }
-  const deployment = await (await session.api()).deployment(CertName, DeploymentId, true);
-  if (isTrial && number === undefined) throw new Stop('failed', 'The dry run could not be started yet.');
-  const awaited = isTrial
-    ? { trialNumber: number as number }
-    : number === undefined
-      ? {}
-      : { rolloutNumber: number };
-  return waitFor(session, [{ deployment, awaited }], timeout);
+  const followed = await followedOf(await session.api(), started);
+  if (!isTrial) return waitFor(session, [followed], timeout);
+  if (number === undefined) throw new Stop('failed', 'The dry run could not be started yet.');
+  return waitFor(session, [{ ...followed, awaited: { trialNumber: number } }], timeout);
 }

@@ -6,7 +6,7 @@ import type { Session } from '../connection.ts';
 import { EXIT, type ExitName, Stop, worstOf } from '../exit.ts';
 import { type Entry, readDeployments } from '../file.ts';
 import { entryOf, exportOf, isStanding, planOf, requestOf, type Step } from '../plan.ts';
-import { type Followed, waitFor } from '../wait.ts';
+import { type Followed, followedOf, waitFor } from '../wait.ts';
 import { addCommand, addWaiting, addYes, type Register, timeoutOf, type WaitOptions } from './command.ts';
 
 interface FileOptions {
@@ -243,10 +243,9 @@ async function applied(
     const { action, order, entry, current, deploymentId } = step;
     try {
       if (action === 'create' || action === 'update') {
-        const { Warnings, RolloutNumber: number } = await api.register(order.CertName, requestOf(order));
-        for (const warning of Warnings) out.note(`Warning: ${labelOf(step)}: ${warning}`, 'yellow');
-        const deployment = await api.deployment(order.CertName, deploymentId, true);
-        followed.push({ deployment, awaited: number === undefined ? {} : { rolloutNumber: number } });
+        const started = await api.register(order.CertName, requestOf(order));
+        for (const warning of started.Warnings) out.note(`Warning: ${labelOf(step)}: ${warning}`, 'yellow');
+        followed.push(await followedOf(api, started));
       } else if (action === 'remove') {
         const { Warnings } = await api.remove(order.CertName, deploymentId, false);
         for (const warning of Warnings) out.note(`Warning: ${labelOf(step)}: ${warning}`, 'yellow');

@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
-import type { Deployment, FreezeState } from '../answers.ts';
+import type { Deployment, FreezeState, Started } from '../answers.ts';
 import type { Api } from '../api.ts';
 import { chosenAll, NAMING, nameOf } from '../choose.ts';
 import { confirm } from '../confirm.ts';
 import type { Session } from '../connection.ts';
 import { type ExitName, Stop, worstOf } from '../exit.ts';
 import { tagFrom } from '../order-options.ts';
-import { type Followed, waitFor } from '../wait.ts';
+import { type Followed, followedOf, waitFor } from '../wait.ts';
 import { addCommand, addWaiting, addYes, type Register, timeoutOf, type WaitOptions } from './command.ts';
 
 const TIMEOUT = '30m';
@@ -34,11 +34,7 @@ export function addStopCommands(register: Register): void {
     },
     addFilters,
     async (session, filters, names) => {
-      const api = await session.api();
-      const all = await selected(session, api, names, filters, 'Pause');
-      const { done, Refused } = await each(session, all, (one) =>
-        api.act(one.CertName, one.DeploymentId, 'pause'),
-      );
+      const { done, Refused } = await actOnAll(session, names, filters, 'pause');
       for (const { deployment } of done) {
         session.out.line(`${nameOf(deployment)} is paused. acm-export resume lets it go on.`);
       }
@@ -60,11 +56,7 @@ export function addStopCommands(register: Register): void {
     },
     async (session, options, names) => {
       const timeout = timeoutOf(options);
-      const api = await session.api();
-      const all = await selected(session, api, names, options, 'Resume');
-      const { done, Refused } = await each(session, all, (one) =>
-        api.act(one.CertName, one.DeploymentId, 'resume'),
-      );
+      const { done, Refused } = await actOnAll(session, names, options, 'resume');
       for (const { answer } of done) {
         for (const warning of answer.Warnings) session.out.note(`Warning: ${warning}`, 'yellow');
       }
@@ -72,14 +64,9 @@ export function addStopCommands(register: Register): void {
         for (const { deployment } of done) session.out.line(`${nameOf(deployment)} goes on.`);
         return told(session, done, Refused);
       }
+      const api = await session.api();
       const followed: Followed[] = [];
-      for (const { deployment, answer } of done) {
-        const { CertName, DeploymentId } = deployment;
-        followed.push({
-          deployment: await api.deployment(CertName, DeploymentId, true),
-          awaited: answer.RolloutNumber === undefined ? {} : { rolloutNumber: answer.RolloutNumber },
-        });
-      }
+      for (const { answer } of done) followed.push(await followedOf(api, answer));
       const exit = await waitFor(session, followed, timeout, shown(Refused));
       return worstOf([exit, ...exitsOf(Refused)]);
     },
@@ -146,17 +133,19 @@ function addFilters(command: Command): void {
   addYes(command);
 }
 
+type Verb = 'pause' | 'resume';
+
 /** What is named, or what fits the filters; of the latter a person is asked. @throws Stop */
 async function selected(
   session: Session,
   api: Api,
   names: string[],
   { tag, account, yes }: Filters,
-  verb: 'Pause' | 'Resume',
+  verb: Verb,
 ): Promise<Deployment[]> {
   const isFiltered = tag !== undefined || account !== undefined;
   if (isFiltered === names.length > 0) {
-    throw new Stop('usage', `${verb.toLowerCase()} takes either names, or --tag and --account.`);
+    throw new Stop('usage', `${verb} takes either names, or --tag and --account.`);
   }
   if (!isFiltered) return chosenAll(api, names);
   const target = tag === undefined ? undefined : tagFrom(tag);
@@ -171,17 +160,22 @@ async function selected(
   for (const { CertName, DeploymentId } of fitting) {
     // Lists are some time behind.
     const current = await api.find(CertName, DeploymentId);
-    if (current && (current.PausedAt === undefined) === (verb === 'Pause')) found.push(current);
+    if (current && (current.PausedAt === undefined) === (verb === 'pause')) found.push(current);
   }
   found.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
   if (found.length === 0) {
-    session.out.line(`There is nothing to do: ${verb === 'Pause' ? 'all are paused' : 'none is paused'}.`);
+    session.out.line(`There is nothing to do: ${verb === 'pause' ? 'all are paused' : 'none is paused'}.`);
     return [];
   }
   for (const one of found) session.out.line(`  ${nameOf(one)} in ${one.TargetAccount} ${one.TargetRegion}`);
   const count = found.length === 1 ? 'this deployment' : `these ${found.length} deployments`;
-  await confirm(session, `${verb} ${count}?`, yes);
+  await confirm(session, `${verb === 'pause' ? 'Pause' : 'Resume'} ${count}?`, yes);
   return found;
+}
+
+interface Done {
+  deployment: Deployment;
+  answer: Started;
 }
 
 interface Refusal {
@@ -192,19 +186,23 @@ interface Refusal {
 }
 
 /** One after the other: the API has a limit of requests a second. One that is refused does not hold up the others. */
-async function each<Answer>(
-  { out, world }: Session,
-  all: Deployment[],
-  act: (one: Deployment) => Promise<Answer>,
-): Promise<{ done: { deployment: Deployment; answer: Answer }[]; Refused: Refusal[] }> {
-  const done: { deployment: Deployment; answer: Answer }[] = [];
+async function actOnAll(
+  session: Session,
+  names: string[],
+  filters: Filters,
+  verb: Verb,
+): Promise<{ done: Done[]; Refused: Refusal[] }> {
+  const { out, world } = session;
+  const api = await session.api();
+  const all = await selected(session, api, names, filters, verb);
+  const done: Done[] = [];
   const Refused: Refusal[] = [];
   for (const deployment of all) {
     if (world.interrupted.aborted) {
       throw new Stop('interrupted', 'Interrupted. Repeat the command to do the rest.');
     }
     try {
-      done.push({ deployment, answer: await act(deployment) });
+      done.push({ deployment, answer: await api.act(deployment.CertName, deployment.DeploymentId, verb) });
     } catch (error) {
       // A single one ends the command as any refusal does.
       if (!(error instanceof Stop) || all.length === 1) throw error;
@@ -222,7 +220,7 @@ const shown = (refused: Refusal[]) =>
 const exitsOf = (refused: Refusal[]): ExitName[] =>
   refused.map(({ exit }) => (exit === 'usage' ? 'failed' : exit));
 
-function told({ out }: Session, done: { answer: object }[], Refused: Refusal[]): ExitName {
+function told({ out }: Session, done: Done[], Refused: Refusal[]): ExitName {
   const worst = worstOf(exitsOf(Refused));
   if (out.isJson) {
     out.json({ Outcome: worst, Deployments: done.map(({ answer }) => answer), ...shown(Refused) });

@@ -52,9 +52,8 @@ test('what a tag or an account has is paused and resumed together, once a person
 test('one that is refused holds up no other, and is named', async () => {
   await registered('kept', 'kept');
   await registered('lost', 'lost');
-  const isOfLost = async (url: Parameters<typeof fetch>[0]) => String(url).includes('/certificates/lost/');
   const refuseLost: typeof fetch = async (url, init) =>
-    init?.method === 'POST' && (await isOfLost(url))
+    init?.method === 'POST' && String(url).includes('/certificates/lost/')
       ? Response.json({ Message: 'It is being deleted.', CorrelationId: 'x' }, { status: 409 })
       : fetch(url, init);
   const ran = await cli(['pause', 'lost', 'kept', '--output', 'json'], { fetch: refuseLost });

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect } from '@jest/globals';
@@ -58,7 +58,6 @@ export const number = ({ RolloutNumber }: Answer): number | undefined => Rollout
 export const status: components['schemas']['Status'] = 'INSTALLED';
 `,
     );
-    await copyFile(path.join(ROOT, 'tsconfig.json'), path.join(folder, 'tsconfig.json'));
     const words = [
       '--noEmit',
       '--strict',

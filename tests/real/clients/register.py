@@ -10,9 +10,7 @@ import sys
 import time
 
 import httpx
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from signing import signed_headers
 
 folder, cert_name, tag_value, verify_port = sys.argv[1:]
 sys.path.insert(0, folder)
@@ -36,11 +34,8 @@ class Signed(httpx.Auth):
     requires_request_body = True
 
     def auth_flow(self, request):
-        kept = {name: request.headers[name] for name in ("content-type",) if name in request.headers}
-        asked = AWSRequest(method=request.method, url=str(request.url), data=request.content, headers=kept)
-        credentials = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
-        SigV4Auth(credentials, "execute-api", os.environ["AWS_REGION"]).add_auth(asked)
-        request.headers.update(dict(asked.headers))
+        signed = signed_headers(request.method, str(request.url), request.content, request.headers)
+        request.headers.update(signed)
         yield request
 
 

@@ -280,7 +280,7 @@ export function arnMatches(arn: string, pattern: string): boolean {
   return wanted.every((part, index) => matchesPattern(actual[index] ?? '', part));
 }
 
-const arns = new Map<string, string[] | undefined>();
+const arns = new Map<string, string[]>();
 
 function arnParts(arn: string): string[] | undefined {
   const known = arns.get(arn);
