@@ -133,6 +133,7 @@ const SETTINGS = [
   'TakeOver',
   'MaxConcurrency',
   'MaxErrors',
+  'ExcludeNodeIds',
   'ReaderRoleArns',
 ] as const;
 

@@ -32,6 +32,7 @@ const FOREIGN = { Serial: '0f', NotAfter: '2030-01-01T00:00:00Z' };
 const NONE = { Serial: '-', NotAfter: '-' };
 
 /** Exit codes of the install script. */
+const LEFT_OUT = 15;
 const BUNDLE_DENIED = 20;
 const KEY_MISMATCH = 44;
 
@@ -145,7 +146,8 @@ export class ScriptedNode {
   async #install(parameters: Record<string, string>): Promise<AgentAnswer> {
     if (this.says) return this.says(parameters);
     const { CertName = '', VersionId = '', DeploymentId = '', RolloutNumber = '0', SecretArn } = parameters;
-    const { VerifyPort = '0', Heal } = parameters;
+    const { VerifyPort = '0', Heal, ExcludeNodeIds = '' } = parameters;
+    if (ExcludeNodeIds.split(' ').includes(this.NodeId.replace('i-', ''))) return this.#leftOut(parameters);
     const number = Number(RolloutNumber);
     const { account: _, region } = this.#node;
     const secrets = this.#cloud.client(SecretsManagerClient, {
@@ -201,6 +203,20 @@ export class ScriptedNode {
       stdout: Outcome === 'silent' ? '' : `${JSON.stringify(line)}\n`,
       exitCode: succeeded || (isOwn && (dryRun || parameters.AfterCanary === 'true')) ? 0 : ExitCode,
     };
+  }
+
+  /** One that the order leaves out changes nothing, and says so. */
+  #leftOut({ AfterCanary, DryRun, DeploymentId, RolloutNumber }: Record<string, string>): AgentAnswer {
+    const line = {
+      Outcome: 'failed',
+      ExitCode: LEFT_OUT,
+      DeploymentId,
+      RolloutNumber: Number(RolloutNumber),
+      Step: 'check-parameters',
+      Error: 'the deployment leaves this node out',
+    };
+    const isOwn = AfterCanary === 'true' || DryRun === 'true';
+    return { stdout: `${JSON.stringify(line)}\n`, exitCode: isOwn ? 0 : LEFT_OUT };
   }
 
   /** The look script in a few lines. */

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
 import * as z from 'zod';
-import { certName, INSTALL_OPTIONS } from '../functions/domain/order.ts';
+import { certName, INSTALL_OPTIONS, MOST_EXCLUDED } from '../functions/domain/order.ts';
 import { PATTERNS } from '../functions/domain/patterns.ts';
 
 /** What the API takes as an option, in JSON Schema. */
@@ -44,6 +44,15 @@ const OF_ROLLOUT: NodeParameter[] = [
   { name: 'DeploymentId', pattern: PATTERNS.DeploymentId },
   { name: 'RolloutNumber', pattern: PATTERNS.RolloutNumber },
   { name: 'CorrelationId', pattern: PATTERNS.CorrelationId },
+];
+
+/** What an order says of the nodes, not of what is installed there. */
+const OF_NODES: NodeParameter[] = [
+  {
+    name: 'ExcludeNodeIds',
+    pattern: optional(listForm(PATTERNS.NodeIdTail, MOST_EXCLUDED)),
+    default: '',
+  },
 ];
 
 /**
@@ -108,8 +117,7 @@ function formOf(
     return `(0|[1-9][0-9]{0,${String(maximum).length - 1}})`;
   }
   if (type === 'array' && items) {
-    const item = formOf(name, items);
-    return `${item}( ${item}){0,${maxItems - 1}}`;
+    return listForm(formOf(name, items), maxItems);
   }
   if (type === 'string' && pattern) {
     return unanchored(pattern);
@@ -117,7 +125,13 @@ function formOf(
   throw new Error(`${name}: no form of a parameter is known for ${type}`);
 }
 
-const optional = (pattern: string) => (/^\([^()]*\)$/.test(pattern) ? `${pattern}?` : `(${pattern})?`);
+function listForm(item: string, most: number): string {
+  return `${item}( ${item}){0,${most - 1}}`;
+}
+
+function optional(pattern: string): string {
+  return /^\([^()]*\)$/.test(pattern) ? `${pattern}?` : `(${pattern})?`;
+}
 
 function neverOf({ not }: OptionSchema): string | undefined {
   return not && unanchored(not.pattern);
@@ -133,6 +147,7 @@ export function nodeParameters(options: Record<string, z.ZodType> = INSTALL_OPTI
   return [
     ...OF_ROLLOUT,
     ...Object.entries(options).map(([name, option]) => parameterOf(name, schemaOf(option))),
+    ...OF_NODES,
     ...OF_RUN,
   ];
 }
@@ -164,7 +179,7 @@ export function scriptPart(parameters = nodeParameters(), codes = exitCodes): st
   const later = parameters
     .map(({ name }) => name)
     .filter((name) => name in INSTALL_OPTIONS && ![...OF_FIRST_EDITION, ...NOT_NOTED].includes(name));
-  return `# \`make render\` writes this part, from exit-codes.yaml and functions/domain/order.ts.
+  return `# ---- \`make render\` writes this part, from exit-codes.yaml and functions/domain/order.ts ----
 declare -rA EXIT_CODE=(
 ${codes.map(({ fault, code }) => `  [${fault}]=${code}`).join('\n')}
 )
@@ -179,7 +194,7 @@ take_parameters() {
 ${parameters.flatMap(linesOf).join('\n')}
 }
 
-# As the first edition noted them: what it installed stays unchanged. Later options follow where they are asked for.
+# As the first edition noted them: what it installed stays unchanged. Later options follow.
 note_options() {
   options="${OF_FIRST_EDITION.map((name) => `$${name}`).join('|')}${later.map((name) => `\${${name}:+|${name}=$${name}}`).join('')}"
 }

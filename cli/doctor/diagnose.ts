@@ -155,7 +155,7 @@ async function checkCentral(
 async function checkTarget(
   session: Session,
   checks: Checks,
-  { target, readers }: Subject,
+  { target, readers, deployment }: Subject,
   { targetProfile }: DoctorOptions,
   prefix: string,
 ): Promise<void> {
@@ -166,7 +166,7 @@ async function checkTarget(
     checkMember(checks, settings, place, prefix),
   );
   if (readers.length === 0) {
-    await checkNodes(checks, settings, target, prefix);
+    await checkNodes(checks, settings, target, prefix, deployment?.ExcludeNodeIds ?? []);
     return;
   }
   const iam = new IAMClient(settings);

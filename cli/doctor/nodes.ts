@@ -24,6 +24,7 @@ export async function checkNodes(
   settings: AwsSettings,
   target: Target,
   prefix: string,
+  leftOut: readonly string[],
 ): Promise<void> {
   const { TargetTagKey: key, TargetTagValue: value, TargetAccount: account, TargetRegion: region } = target;
   const where = `${key}=${value} in ${account} ${region}`;
@@ -54,6 +55,10 @@ export async function checkNodes(
   }
   for (const node of listed) {
     const id = node.InstanceId ?? '';
+    if (leftOut.includes(id)) {
+      checks.ok(id, 'The deployment leaves the server out (ExcludeNodeIds).');
+      continue;
+    }
     const obstacle = obstacleOf({
       NodeId: id,
       Online: node.PingStatus === 'Online',

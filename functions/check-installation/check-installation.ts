@@ -23,7 +23,7 @@ import {
   installationOf,
   LONGEST_POLL_SECONDS,
 } from '../domain/installation.ts';
-import { type ManagedNode, obstacleOf, ofListed } from '../domain/nodes.ts';
+import { type ManagedNode, obstacleOf, ofListed, targetedBy } from '../domain/nodes.ts';
 import { parseResultLine } from '../domain/result-line.ts';
 import { judge, type Report, resultsOf, resultsOfProbe } from '../domain/verdict.ts';
 import type { Inventory } from '../inventory/inventory.ts';
@@ -133,8 +133,9 @@ async function conclude(
     documentName: targetArns(deps, deployment).nodeDocumentName,
     isTrial: isProbe(Automations) || isDryRun(running),
   });
-  const reports = await reportsOf(ssm, commandIds);
-  const listed = await listNodes(ssm, deployment);
+  // Run Command asks all nodes with the tag, and those that the order leaves out answer that they do nothing.
+  const reports = targetedBy(running.Order, await reportsOf(ssm, commandIds));
+  const listed = targetedBy(running.Order, await listNodes(ssm, deployment));
   const nodes = NodeIds ? listed.filter(({ NodeId }) => NodeIds.includes(NodeId)) : listed;
   const { results: found, gone, HeldNumber } = resultsOf(nodes, reports, input, deps.now());
   const known = { isHeard: reports.length > 0, results: found, nodes };

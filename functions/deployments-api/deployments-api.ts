@@ -13,7 +13,7 @@ import {
 } from '../domain/deployment.ts';
 import { CertificateNotDeployable, isDenial, isNamed, RequestRefused } from '../domain/errors.ts';
 import { followUpOf, isSameOrder, type Noticed, wantedAfterRequest } from '../domain/next.ts';
-import { obstacleOf } from '../domain/nodes.ts';
+import { type ManagedNode, obstacleOf, targetedBy } from '../domain/nodes.ts';
 import { type FlatOrder, flatOf, type Order } from '../domain/order.ts';
 import { ROUNDS } from '../inventory/inventory.ts';
 import { kindOf } from '../inventory/looks.ts';
@@ -374,10 +374,14 @@ async function lookAtTarget(deploymentId: string, order: Order, deps: Deployment
   const { ssm } = await connect([
     { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
   ]);
-  const nodes = await inTarget(order, () => listNodes(ssm, order));
+  const tagged = await inTarget(order, () => listNodes(ssm, order));
+  const leftOut = await warnOfLeftOut(deploymentId, order, tagged, deps);
+  const nodes = targetedBy(order, tagged);
   if (nodes.length === 0) {
+    const other = tagged.length > 0 ? 'other ' : '';
     return [
-      `No managed node in account ${order.TargetAccount}, Region ${order.TargetRegion} carries the tag ` +
+      ...leftOut,
+      `No ${other}managed node in account ${order.TargetAccount}, Region ${order.TargetRegion} carries the tag ` +
         `${order.TargetTagKey}=${order.TargetTagValue} yet: the certificate is installed when one does.`,
     ];
   }
@@ -387,7 +391,31 @@ async function lookAtTarget(deploymentId: string, order: Order, deps: Deployment
   });
   // The inventory has them all, once the rollout has ended.
   const more = unready.length - MOST_WARNINGS;
-  return more > 0 ? [...unready.slice(0, MOST_WARNINGS), `And ${more} more nodes.`] : unready;
+  return [
+    ...leftOut,
+    ...(more > 0 ? [...unready.slice(0, MOST_WARNINGS), `And ${more} more nodes.`] : unready),
+  ];
+}
+
+/** Nodes that the order leaves out: a mistyped id leaves out nobody, and what one serves is watched no more. */
+async function warnOfLeftOut(
+  deploymentId: string,
+  { ExcludeNodeIds = [], TargetTagKey, TargetTagValue }: Order,
+  tagged: readonly ManagedNode[],
+  { inventory }: DeploymentsApiDeps,
+): Promise<string[]> {
+  if (ExcludeNodeIds.length === 0) {
+    return [];
+  }
+  const records = await inventory.nodes.all(deploymentId);
+  return ExcludeNodeIds.flatMap((id) => {
+    const serves = records.find(({ NodeId }) => NodeId === id)?.Serves;
+    if (serves) {
+      return `${id} is left out: it keeps the certificate that ends at ${serves.NotAfter}, and nobody is told of that end.`;
+    }
+    const isTagged = tagged.some(({ NodeId }) => NodeId === id);
+    return isTagged ? [] : `${id} is in ExcludeNodeIds and does not carry the tag ${TargetTagKey}=${TargetTagValue} now.`;
+  });
 }
 
 /** More warnings than this nobody reads, and thousands of nodes may be offline. */

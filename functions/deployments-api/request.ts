@@ -293,7 +293,7 @@ export function orderFrom(
   if (faults.length > 0) {
     throw notValid(faults);
   }
-  const { CertificateArn, Delivery, ReaderRoleArns, MaxConcurrency, MaxErrors } = parsed;
+  const { CertificateArn, Delivery, ReaderRoleArns, MaxConcurrency, MaxErrors, ExcludeNodeIds } = parsed;
   return {
     CertName: certName,
     CertificateArn,
@@ -303,6 +303,7 @@ export function orderFrom(
     Options,
     MaxConcurrency,
     MaxErrors,
+    ExcludeNodeIds,
   };
 }
 

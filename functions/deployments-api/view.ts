@@ -80,7 +80,7 @@ function trialOf({ DeploymentId, Running: running, LastTrial: last }: Deployment
 function rolloutOf(deploymentId: string, running: Running, stateMachineArn: string) {
   const { Order, BeganAt: ClaimedAt, Serial, Cause, CorrelationId, StartDelaySeconds } = running;
   const { StartedAt, AutomationExecutionId } = running;
-  const { CertificateArn, Options, MaxConcurrency, MaxErrors } = Order;
+  const { CertificateArn, Options, MaxConcurrency, MaxErrors, ExcludeNodeIds = [] } = Order;
   return {
     CertificateArn,
     Serial,
@@ -90,7 +90,9 @@ function rolloutOf(deploymentId: string, running: Running, stateMachineArn: stri
     StartedAt,
     ...(StartDelaySeconds > 0 ? { StartDelaySeconds } : {}),
     AutomationExecutionId,
-    ...(isDryRun(running) ? { Trial: { Options: withDefaults(Options), MaxConcurrency, MaxErrors } } : {}),
+    ...(isDryRun(running)
+      ? { Trial: { Options: withDefaults(Options), MaxConcurrency, MaxErrors, ExcludeNodeIds } }
+      : {}),
     ExecutionArn: executionArnOf(stateMachineArn, deploymentId, running),
   };
 }

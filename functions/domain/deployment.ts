@@ -304,7 +304,7 @@ export function isServed(record: NodeRecord | undefined, last: Observed | undefi
 /** The order of a deployment, without what became of it. */
 export function orderOf(deployment: Order): Order {
   const { CertName, CertificateArn, TargetAccount, TargetRegion, TargetTagKey, TargetTagValue } = deployment;
-  const { Delivery, ReaderRoleArns, Options, MaxConcurrency, MaxErrors } = deployment;
+  const { Delivery, ReaderRoleArns, Options, MaxConcurrency, MaxErrors, ExcludeNodeIds } = deployment;
   return {
     CertName,
     CertificateArn,
@@ -315,6 +315,7 @@ export function orderOf(deployment: Order): Order {
     Options,
     MaxConcurrency,
     MaxErrors,
+    ExcludeNodeIds: ExcludeNodeIds ?? [],
     Delivery: Delivery ?? 'nodes',
     ...(ReaderRoleArns ? { ReaderRoleArns } : {}),
   };

@@ -6,6 +6,7 @@ export const OWN_FAULTS: Readonly<Record<number, string>> = {
   12: 'missing-tool',
   13: 'busy',
   14: 'dry-run-impossible',
+  15: 'left-out',
   20: 'bundle-denied',
   22: 'bundle-network',
   25: 'bundle-unreadable',

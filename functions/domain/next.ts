@@ -44,7 +44,7 @@ export const REASONS = {
   unbundled: 'Its bundle does not exist any more: a rollout writes it anew.',
   withdrawn:
     'Its bundle is scheduled for deletion, and not by this system: POST the deployment again to restore it, or DELETE the deployment.',
-  empty: 'No node carries the tag: the first one that does is served.',
+  empty: 'No node carries the tag, or all that do are left out: the first other one is served.',
   unreachable: 'Some nodes cannot be served now, or serve nothing: they are served when they can be.',
   done: 'Nothing is to be done until the certificate is renewed or a node appears.',
 } as const;

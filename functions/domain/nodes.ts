@@ -1,4 +1,5 @@
 import type { NodeResult } from './deployment.ts';
+import type { Order } from './order.ts';
 
 /** A managed node that carries the tag, as Systems Manager knows it. */
 export interface ManagedNode {
@@ -47,6 +48,14 @@ function compareVersions(left: string, right: string): number {
     }
   }
   return 0;
+}
+
+/** The nodes that an order is for: those with its tag, but for those that it leaves out. */
+export function targetedBy<T extends { NodeId: string }>(
+  { ExcludeNodeIds = [] }: Pick<Order, 'ExcludeNodeIds'>,
+  nodes: readonly T[],
+): T[] {
+  return nodes.filter(({ NodeId }) => !ExcludeNodeIds.includes(NodeId));
 }
 
 /** Those of them whose node is listed. */

@@ -127,6 +127,9 @@ export const INSTALL_OPTIONS = {
 export const InstallOptions = z.strictObject(INSTALL_OPTIONS);
 export type InstallOptions = z.output<typeof InstallOptions>;
 
+/** They reach the install script as one parameter, which has 512 characters. */
+export const MOST_EXCLUDED = 25;
+
 /** The fields of a request, but for the name of the certificate, which is in the path. */
 const ORDER = {
   CertificateArn: said(
@@ -168,6 +171,13 @@ const ORDER = {
     text(PATTERNS.AmountOrNone, 'a number or a percentage').default('10%'),
     '1',
     'Failed nodes after which no further node is started: a number or a percentage. Nodes that are refused for a reason of their own do not count.',
+  ),
+  ExcludeNodeIds: said(
+    listOf(text(PATTERNS.NodeId, 'not the id of a managed node'), MOST_EXCLUDED, 'each node once').default(
+      [],
+    ),
+    ['i-0123456789abcdef0'],
+    'Nodes that this deployment leaves out, at most 25: they are treated as if they did not carry the tag. What is installed there stays, gets no newer version, and is not watched.',
   ),
   DryRun: said(
     z.boolean().default(false),
@@ -275,8 +285,8 @@ const DEFAULT_OPTIONS = InstallOptions.parse({});
 export const withDefaults = (options: InstallOptions): InstallOptions => ({ ...DEFAULT_OPTIONS, ...options });
 
 /** An order with every option at the top level. */
-export function flatOf({ Options, Delivery = 'nodes', ...order }: Order): FlatOrder {
-  return { ...order, ...withDefaults(Options), Delivery };
+export function flatOf({ Options, Delivery = 'nodes', ExcludeNodeIds = [], ...order }: Order): FlatOrder {
+  return { ...order, ...withDefaults(Options), Delivery, ExcludeNodeIds };
 }
 
 /** Field names on the wire and in DynamoDB alike. */
@@ -293,5 +303,7 @@ export interface Order
   CertName: string;
   /** Absent in what the first edition wrote: nodes. */
   Delivery?: DeploymentRequest['Delivery'];
+  /** Absent in what an older edition wrote: none. */
+  ExcludeNodeIds?: DeploymentRequest['ExcludeNodeIds'];
   Options: InstallOptions;
 }

@@ -19,6 +19,8 @@ export const PATTERNS = {
   DeploymentId: '[0-9a-f]{24}',
   DnsName: '[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?',
   NodeId: '(i-([0-9a-f]{8}|[0-9a-f]{17})|mi-[0-9a-f]{17})',
+  // A node id without its i-: with it, 25 of hybrid nodes would not fit into the 512 characters of a parameter.
+  NodeIdTail: 'm?[0-9a-f]{8,17}',
   // Partitions of their own have Regions of their own: eusc-de-east-1.
   Region: '[a-z]{2,4}(-[a-z]{1,10}){1,3}-[0-9]{1,2}',
   RoleArn:

@@ -6,7 +6,7 @@ import {
   timestamp,
 } from '../domain/deployment.ts';
 import { earliestOf } from '../domain/expiry.ts';
-import { type ManagedNode, obstacleOf, ofListed, summaryOf } from '../domain/nodes.ts';
+import { type ManagedNode, obstacleOf, ofListed, summaryOf, targetedBy } from '../domain/nodes.ts';
 import type { RefusedNode } from '../domain/refusal.ts';
 import { decide } from '../rollouts/advance.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
@@ -81,7 +81,7 @@ async function sweepPlace(
       const nodes = await inTarget(first, () => listNodes(ssm, first, limit));
       for (const deployment of sharing) {
         const done = await guarded(pass, deployment.DeploymentId, () =>
-          sweepNodesOf(deployment, nodes, round, gathered, pass, deps),
+          sweepNodesOf(deployment, targetedBy(deployment, nodes), round, gathered, pass, deps),
         );
         isWhole &&= done;
       }

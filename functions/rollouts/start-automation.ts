@@ -162,7 +162,7 @@ function documentParameters(
   { Kind, CanaryNodeId }: AutomationStart,
   { ready, records }: AutomationPlan,
 ): Record<string, string[]> {
-  const { Options: options, MaxConcurrency, MaxErrors } = running.Order;
+  const { Options: options, MaxConcurrency, MaxErrors, ExcludeNodeIds = [] } = running.Order;
   const isProbe = Kind === 'probe';
   const isTrial = isProbe || isDryRun(running);
   // Of a node where a look found something else, files that are unchanged prove nothing: it asks the port.
@@ -181,6 +181,7 @@ function documentParameters(
     RolloutNumber: String(running.RolloutNumber),
     CorrelationId: running.CorrelationId,
     ...Object.fromEntries(Object.entries(options).map(([name, value]) => [name, parameterOf(value)])),
+    ExcludeNodeIds: ExcludeNodeIds.map((id) => id.replace('i-', '')).join(' '),
     DryRun: String(isTrial),
     ...(heals ? { Heal: 'true' } : {}),
   };

@@ -8,7 +8,7 @@ import {
   installationOf,
   type StartInstallationInput,
 } from '../domain/installation.ts';
-import { type ManagedNode, obstacleOf, summaryOf } from '../domain/nodes.ts';
+import { type ManagedNode, obstacleOf, summaryOf, targetedBy } from '../domain/nodes.ts';
 import type { Inventory } from '../inventory/inventory.ts';
 import { type OpenRollout, openRollout } from '../rollouts/open-rollout.ts';
 import { startAutomation, startStatements } from '../rollouts/start-automation.ts';
@@ -58,7 +58,7 @@ export async function startInstallation(
   const { ssm } = await deps.connectTarget(deployment, sessionStatements(open, deps));
   return inTarget(deployment, async () => {
     await endUnfinished(open, ssm);
-    const listed = await listNodes(ssm, deployment);
+    const listed = targetedBy(running.Order, await listNodes(ssm, deployment));
     const { NodeIds } = running;
     const nodes = NodeIds ? listed.filter(({ NodeId }) => NodeIds.includes(NodeId)) : listed;
     const ready = nodes.filter((node) => !obstacleOf(node));

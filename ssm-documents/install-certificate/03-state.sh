@@ -9,8 +9,7 @@ ulimit -c 0 # a core file would hold the key
 export LC_ALL=C HOME="${HOME:-/root}"
 unset BUNDLE FIELD PASSPHRASE ENCRYPTED_KEY PRIVATE_KEY # names stay exported
 
-# Seconds of each phase. The agent kills the script after 1,800 (install-on-node.yaml): the first three leave the way
-# back its share. A test adds them up.
+# Seconds of each phase. The agent kills the script after 1,800 (install-on-node.yaml): a test adds them up.
 declare -rA BUDGET=([lock]=300 [prepare]=300 [use]=600 [way-back]=420)
 
 # Seconds of one program, or what its phase has left.

@@ -1,4 +1,4 @@
-# `make render` writes this part, from exit-codes.yaml and functions/domain/order.ts.
+# ---- `make render` writes this part, from exit-codes.yaml and functions/domain/order.ts ----
 declare -rA EXIT_CODE=(
   [unexpected]=1
   [agent-too-old]=10
@@ -6,6 +6,7 @@ declare -rA EXIT_CODE=(
   [missing-tool]=12
   [busy]=13
   [dry-run-impossible]=14
+  [left-out]=15
   [bundle-denied]=20
   [bundle-throttled]=21
   [bundle-network]=22
@@ -35,9 +36,9 @@ declare -rA EXIT_CODE=(
   [interrupted]=71
 )
 # Whose cause lies in this node alone, with nothing changed.
-declare -r OWN_FAULTS=' 10 12 13 14 20 22 25 30 31 32 34 37 50 '
+declare -r OWN_FAULTS=' 10 12 13 14 15 20 22 25 30 31 32 34 37 50 '
 
-declare SecretArn ReloadServices RestartServices VerifyPort VerifyName VerifyProtocol KeyFormat ExtraFormats KeyMode KeyGroup TakeOver Heal
+declare SecretArn ReloadServices RestartServices VerifyPort VerifyName VerifyProtocol KeyFormat ExtraFormats KeyMode KeyGroup TakeOver ExcludeNodeIds Heal
 take_parameters() {
   take SecretArn 'arn:aws[a-z-]{0,20}:secretsmanager:[a-z0-9-]{1,30}:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,120}'
   take VersionId '[0-9a-f]{64}'
@@ -59,12 +60,13 @@ take_parameters() {
   take KeyGroup '([A-Za-z0-9_.][A-Za-z0-9_.-]{0,30}[A-Za-z0-9_.$-]?)?' ''
   never KeyGroup '([0-9]+|[.][.]?)'
   take TakeOver '(true|false)?' ''
+  take ExcludeNodeIds '(m?[0-9a-f]{8,17}( m?[0-9a-f]{8,17}){0,24})?' ''
   take DryRun '(true|false)' 'false'
   take Heal '(true|false)' 'false'
   take AfterCanary '(true|false)' 'false'
 }
 
-# As the first edition noted them: what it installed stays unchanged. Later options follow where they are asked for.
+# As the first edition noted them: what it installed stays unchanged. Later options follow.
 note_options() {
   options="$ReloadServices|$VerifyPort|$KeyFormat|$ExtraFormats|$KeyMode|$KeyGroup${RestartServices:+|RestartServices=$RestartServices}${VerifyName:+|VerifyName=$VerifyName}${VerifyProtocol:+|VerifyProtocol=$VerifyProtocol}"
 }

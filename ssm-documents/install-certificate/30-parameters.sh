@@ -22,6 +22,8 @@ most() { # name, highest number
 
 read_parameters() {
   take_parameters
+  [[ -z $ExcludeNodeIds || " $ExcludeNodeIds " != *" ${AWS_SSM_INSTANCE_ID/i-/} "* ]] ||
+    fail left-out 'the deployment leaves this node out'
   check_secret
   check_units_once
   note_options

@@ -121,7 +121,7 @@ choose_previous() {
   fi
 }
 
-# Nothing proved the version of a run that was cut off: a run that fails early must not leave it.
+# Nothing proved the version of a run that was cut off.
 leave_what_was_cut_off() {
   [[ -n $cut_off && -n $previous && $current != "$previous" && -z $mounts_refused ]] || return 0
   ! was_used "$current" || return 0 # damaged: it may be served, and an older one may have expired
@@ -160,8 +160,7 @@ check_owner() {
   recorded_number=0 # counts for the rollouts of that one
 }
 
-# A number is at least the second at which its rollout began. One far ahead would keep out all that follow. Counted from
-# the last number, each could go a day further.
+# A number is the second at which its rollout began, or little more. One far ahead would keep out all that follow.
 refuse_rollout() {
   ((RolloutNumber >= recorded_number)) || fail rollout-superseded \
     "this node has seen rollout $recorded_number, later than $RolloutNumber"
@@ -178,7 +177,7 @@ is_unchanged() {
   local i mode group
   [[ $DryRun == false && -n $current && -n $whole && -z $cut_off && -e $base/current/.completed ]] || return 1
   [[ -e $base/current/.options && $(<"$base/current/.options") == "$options" ]] || return 1
-  # Its passphrase is that of one bundle: after a move to another prefix that is another one.
+  # Its passphrase is that of one bundle.
   case "$KeyFormat $ExtraFormats" in *encrypted* | *pkcs12*) names_this_bundle || return 1 ;; esac
   [[ ! -e $base/current/.private ]] || authority=private
   for i in "${!links[@]}"; do

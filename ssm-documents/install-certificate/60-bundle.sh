@@ -1,7 +1,7 @@
 # ---- reading the bundle ----
 
-# As the node's own role, whose tag opens the bundle: not as root's configuration says, nor as the role of Default Host
-# Management. Only a hybrid node has its role in a file. In a subshell.
+# As the node's own role: not as root's configuration says, nor as that of Default Host Management. Only a hybrid node
+# has its role in a file.
 exec_aws() {
   local region=${SecretArn#arn:*:secretsmanager:}
   export AWS_CONFIG_FILE=/dev/null AWS_PAGER=''

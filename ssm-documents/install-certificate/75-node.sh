@@ -44,8 +44,8 @@ check_paths() {
   done
 }
 
-# Plain files of an administrator, or of another tool. If all three are there, root's, and key and certificate match,
-# they become the first version: what is served stays, and a way leads back to it.
+# Plain files of another tool. If all three are root's, and key and certificate match, they become the first version:
+# what is served stays, and a way leads back to it.
 adopt_files() {
   local first=$versions/$ADOPTED link i
   [[ -z $current || $current == "$ADOPTED" ]] || return 0
@@ -85,8 +85,8 @@ is_copy_of_a_version() { # index of a link
   return 1
 }
 
-# Executable files, in byte order, without those whose name ends in ~, as certbot has them. Each name has a folder; the
-# node's owner may choose hooks for all names, which are told the name.
+# In byte order, without names that end in ~, as certbot has them. Each name has a folder; the node's owner may choose
+# hooks for all names.
 check_hooks() {
   local of_all they='still run'
   take_hooks "$HOOKS_FOR_ALL"
@@ -110,8 +110,7 @@ take_hooks() { # folder
   done
 }
 
-# A dead service is not ours to start. The first certificate is put in place all the same: the service may be dead for
-# want of it.
+# A dead service is not ours to start. It may be dead for want of its first certificate, which is put in place.
 check_services() {
   local unit
   for unit in $ReloadServices; do

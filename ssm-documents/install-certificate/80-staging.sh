@@ -64,7 +64,7 @@ give_key_access() {
   done
 }
 
-# A process with no right but the group opens the key, at the path that servers should use.
+# A process with no right but the group opens the key.
 prove_key_access() {
   local group
   [[ -n $KeyGroup && $EUID == 0 ]] || return 0
@@ -111,7 +111,7 @@ place_link() { # target, link
   must "make $2" put_link "$@"
 }
 
-# The links lead through current, so they are made once, and the one rename of current switches them all.
+# They lead through current, whose one rename switches them all.
 make_links() {
   local i link folder mode
   for i in "${!links[@]}"; do

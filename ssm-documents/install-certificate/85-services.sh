@@ -26,7 +26,7 @@ configuration_is_good() { # systemd unit: sets complaint to the most telling lin
   return 1
 }
 
-# A unit may give its server other files than the usual ones. The arguments of the running process count.
+# The arguments of the running process count: a unit may name other files than the usual ones.
 add_arguments() { # systemd unit, letters of options for such files: adds them to tester
   local process line word taken=''
   ask_systemd show -p MainPID "$1" || return 0

@@ -47,7 +47,7 @@ note_what_is_served() {
   served_before=$served
 }
 
-# Unchanged files prove nothing of a server that has not loaded them, or is configured otherwise. Slow answers are waited for.
+# Unchanged files prove nothing of a server that has not loaded them, or is configured otherwise.
 is_to_heal() {
   [[ $Heal == true && $VerifyPort != 0 ]] || return 1
   split_certificates "$(<"$base/current/cert.pem")"

@@ -30,7 +30,7 @@ way_back() {
   done
   # Without a certificate there may be nothing to reload: running is all that counts then.
   for unit in $ReloadServices $RestartServices; do
-    use_in_service "$unit" || [[ -z $previous ]] || undone+=", $failure"
+    [[ $was_dead == *" $unit "* ]] || use_in_service "$unit" || [[ -z $previous ]] || undone+=", $failure"
   done
   way_back_error=${undone#, } # each is tried, even if another failed
   [[ -z $undone ]]
@@ -57,8 +57,8 @@ conclude() { # marker for the version that is switched on
   quick rm -f "$base/.unfinished" || true
 }
 
-# Keeps three versions, none that is half-made, and no link to a format that is no longer asked for. Folders that are no
-# versions belong to the administrator.
+# Keeps three versions, none half-made, and no link to a format that is no longer asked for. Other folders belong to
+# the administrator.
 remove_old_versions() {
   local name number newest='' newest_number=-1
   [[ -n $staged ]] || return 0 # nothing new came

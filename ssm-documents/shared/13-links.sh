@@ -11,8 +11,7 @@ list_links() { # sets links, and files: links[i] leads to current/files[i]
   [[ $ExtraFormats != *pkcs12* ]] || { links+=("$SSL/private/$CertName.p12") files+=(bundle.p12); }
 }
 
-# SLES keeps /etc/ssl/certs elsewhere, Arch fills it from /etc/ca-certificates/extracted. Each update of the authorities
-# makes it anew, and removes other files.
+# On SLES and Arch each update of the authorities makes the folder anew, and removes other files.
 trust_folder_is_generated() {
   [[ -d $ROOT/etc/ca-certificates/extracted ]] || [[ -d $ROOT/var/lib/ca-certificates/pem && -L $SSL/certs ]]
 }

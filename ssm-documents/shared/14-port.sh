@@ -2,8 +2,7 @@
 
 addresses=(127.0.0.1 '[::1]')
 
-# One name is enough: the server decides which ones get this certificate. A wildcard stands for names that only the
-# server knows: www is the likeliest. VerifyName, if given, is the only one.
+# One name is enough. A wildcard stands for names that only the server knows: www is the likeliest.
 choose_names() { # sets asked
   asked=("${names[@]/#\*./www.}")
   [[ -z $VerifyName ]] || asked=("$VerifyName")

@@ -84,6 +84,10 @@ const LIMITS: Record<keyof typeof PATTERNS, [takes: string[], refuses: string[]]
       'i-0123456789abcdef00',
     ],
   ],
+  NodeIdTail: [
+    ['00000000', '0123456789abcdef0', 'm0123456789abcdef0'],
+    ['', '0000000', '0123456789abcdef00', 'i-00000000', 'm', 'mm00000000', '0000000g', '0000000A', '*'],
+  ],
   Region: [
     ['eu-central-1', 'us-gov-west-1', 'eusc-de-east-1', 'ap-southeast-10'],
     [

@@ -245,6 +245,21 @@ describe('after a run that was cut off', () => {
     expect(result).toMatchObject({ Outcome: 'rolled-back', ExitCode: 60 });
   });
 
+  test('a service that is dead is not started by the way back of the run after one that was cut off', async () => {
+    const options = { SSM_RestartServices: 'app' };
+    await node.addHook('a', ':');
+    await node.runUntil('run-hooks', { ...(await node.offer(first)), ...options });
+    await node.tell('dead-app', '');
+    await node.tell('config-fault', 'nginx: [emerg] no');
+    const { result } = await node.run({
+      ...(await node.offer(second, 2)),
+      ...options,
+      SSM_ReloadServices: 'nginx',
+    });
+    expect(result).toMatchObject({ Outcome: 'rolled-back', ExitCode: 60 });
+    expect((await node.told('systemctl')).filter((line) => line.startsWith('restart app'))).toEqual([]);
+  });
+
   test('a hook or reload that fails in the way back does not keep the others from the old certificate', async () => {
     const options = { SSM_ReloadServices: 'nginx app', SSM_RestartServices: 'db' };
     await node.install(first, 1, options);

@@ -113,6 +113,7 @@ test('no fault after the switch is one of the node itself, nor one that the orde
     'missing-tool',
     'busy',
     'dry-run-impossible',
+    'left-out',
     'bundle-denied',
     'bundle-network',
     'bundle-unreadable',

@@ -400,6 +400,40 @@ describe('what the agent hands over', () => {
   });
 });
 
+describe('a node that the order leaves out', () => {
+  // As the test's agent says, without its i-.
+  const ID = '0123456789abcdef0';
+  const run = async (list: string, environment: Environment = {}) =>
+    node.run({ ...(await node.offer(first)), SSM_ExcludeNodeIds: list, ...environment });
+
+  test.each([ID, `m${ID} ${ID}`, `${ID} 01234567`])(
+    'changes nothing and reads no secret: %s',
+    async (list) => {
+      const before = await node.files();
+      const { result } = await run(list, { SSM_AfterCanary: 'true' });
+      expect(result).toMatchObject({ Outcome: 'failed', ExitCode: 15 });
+      expect(await node.files()).toEqual(before);
+      expect(await node.told('aws')).toEqual([]);
+    },
+  );
+
+  test.each([`m${ID}`, '0123456789abcdef1', '01234567', ''])('is no other one: %j', async (list) => {
+    expect((await run(list)).result).toMatchObject({ Outcome: 'installed' });
+  });
+
+  test('is a hybrid one by its whole id', async () => {
+    const hybrid = { AWS_SSM_INSTANCE_ID: `mi-${ID}` };
+    expect((await run(`m${ID}`, hybrid)).result).toMatchObject({ ExitCode: 15 });
+    expect((await run(ID, hybrid)).result).toMatchObject({ Outcome: 'installed' });
+  });
+
+  test('a node that does not know its own id installs nothing where some are left out', async () => {
+    const nameless = { AWS_SSM_INSTANCE_ID: undefined };
+    expect((await run(ID, nameless)).result).toMatchObject({ Outcome: 'failed', ExitCode: 1 });
+    expect((await run('', nameless)).result).toMatchObject({ Outcome: 'installed' });
+  });
+});
+
 describe("the server's own list of names", () => {
   const list = () => node.path('etc/acm-export/allowed-names');
   const write = async (text: string) => {
