@@ -2,12 +2,11 @@ import type { Exercise } from './exercise.ts';
 
 const INTRODUCTION = `# Systems on which the install script was run
 
-\`make test-all\` writes this page. It makes each system with debootstrap and installs the servers from its packages. Their
-configuration is Debian's own, but for the lines that name certificate and key. Every server gets a first certificate and
-renewals, a dry run, and renewals that must go back. After each, a client (\`openssl s_client\`) verifies what is served.
+\`make test-all\` writes this page. It makes each system with debootstrap and installs the servers from the system's packages. It changes only the lines of their configuration that name certificate and key.
 
-Small scripts stand in for systemd (they follow the unit files of the packages) and for the AWS CLI:
-[tests/real/debian/](../tests/real/debian/). Kernel, SELinux, AppArmor and the SSM Agent are not tested there.
+Every server gets a first certificate, renewals, a dry run, and renewals that must go back. After each of these, a client (\`openssl s_client\`) verifies what the server serves.
+
+Small scripts replace systemd and the AWS CLI: [tests/real/debian/](../tests/real/debian/). Those for systemd follow the unit files of the packages. The kernel, SELinux, AppArmor and the SSM Agent are not tested there.
 
 | System | bash | OpenSSL | coreutils | Servers | Result, as clients saw it |
 | --- | --- | --- | --- | --- | --- |
