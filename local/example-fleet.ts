@@ -70,6 +70,8 @@ export async function deployFleet(
       ...options.central?.parameters,
     },
   });
+  // The operator has opened the link in the mail.
+  cloud.services.sns.confirm(central.output('NotificationTopicArn'));
   const members = await Promise.all(
     [CENTRAL, MEMBER].map((place) =>
       deployMember(cloud, {

@@ -237,6 +237,14 @@ async function applied(
   const followed: Followed[] = [];
   const exits: ExitName[] = [];
   const refusals: { Place: string; Message: string }[] = [];
+  // What holds for the whole stack is said once.
+  const warned = new Set<string>();
+  const warn = (step: Step, warnings: string[]) => {
+    for (const warning of warnings.filter((one) => !warned.has(one))) {
+      warned.add(warning);
+      out.note(`Warning: ${labelOf(step)}: ${warning}`, 'yellow');
+    }
+  };
   for (const step of steps) {
     if (world.interrupted.aborted)
       throw new Stop('interrupted', 'Interrupted. Repeat the command to do the rest.');
@@ -244,11 +252,11 @@ async function applied(
     try {
       if (action === 'create' || action === 'update') {
         const started = await api.register(order.CertName, requestOf(order));
-        for (const warning of started.Warnings) out.note(`Warning: ${labelOf(step)}: ${warning}`, 'yellow');
+        warn(step, started.Warnings);
         followed.push(await followedOf(api, started));
       } else if (action === 'remove') {
         const { Warnings } = await api.remove(order.CertName, deploymentId, false);
-        for (const warning of Warnings) out.note(`Warning: ${labelOf(step)}: ${warning}`, 'yellow');
+        warn(step, Warnings);
         out.line(`${labelOf(step)} is removed.`);
       } else if (action === 'none' && current && (current.Status === 'ROLLING_OUT' || current.Pending)) {
         followed.push({ deployment: current, awaited: {} });

@@ -1,4 +1,5 @@
 import { type ACMClient, RenewCertificateCommand } from '@aws-sdk/client-acm';
+import type { SNSClient } from '@aws-sdk/client-sns';
 import type * as z from 'zod';
 import { describeDeployable, ownerAllows } from '../certificates/describe-certificate.ts';
 import type { Certificate } from '../domain/certificate.ts';
@@ -11,7 +12,7 @@ import {
   type Running,
   timestamp,
 } from '../domain/deployment.ts';
-import { CertificateNotDeployable, isDenial, isNamed, RequestRefused } from '../domain/errors.ts';
+import { CertificateNotDeployable, isNamed, RequestRefused } from '../domain/errors.ts';
 import { followUpOf, isSameOrder, type Noticed, wantedAfterRequest } from '../domain/next.ts';
 import { type ManagedNode, obstacleOf, targetedBy } from '../domain/nodes.ts';
 import { type FlatOrder, flatOf, type Order } from '../domain/order.ts';
@@ -21,10 +22,11 @@ import { InvalidToken } from '../inventory/pages.ts';
 import { type AdvanceDeps, advance, beginDryRun, standstillOf } from '../rollouts/advance.ts';
 import { type RemovalDeps, removeDeployment } from '../rollouts/removal.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { count, logger } from '../runtime/observability.ts';
+import { logger } from '../runtime/observability.ts';
 import { listNodes } from '../target-account/nodes.ts';
 import { findReaders } from '../target-account/readers.ts';
 import { type ConnectTarget, inTarget, type SessionStatement } from '../target-account/session.ts';
+import { countDenial } from './denials.ts';
 import {
   type EndpointQuery,
   type FleetQuery,
@@ -35,10 +37,14 @@ import {
   type RenewalBody,
   targetFrom,
 } from './request.ts';
+import { warnOfNoSubscriber } from './subscribers.ts';
 import { nodeViewOf, viewOf } from './view.ts';
 
 export interface DeploymentsApiDeps extends AdvanceDeps, RemovalDeps {
   acm: ACMClient;
+  sns: SNSClient;
+  /** To which people subscribe for messages. */
+  topicArn: string;
   connectTarget: ConnectTarget<'iam' | 'ssm' | 'secretsManager'>;
   sleep: Clock['sleep'];
   account: string;
@@ -105,7 +111,11 @@ export async function createDeployment(
   if (trial && !isRepeatOf(trial, order, certificate)) {
     throw isRunning();
   }
-  const warnings = [...unseen(order), ...(await lookAtTarget(deploymentId, order, deps))];
+  const [ofTarget, ofTopic] = await Promise.all([
+    lookAtTarget(deploymentId, order, deps),
+    warnOfNoSubscriber(deps.sns, deps.topicArn),
+  ]);
+  const warnings = [...unseen(order), ...ofTarget, ...ofTopic];
   // The last refusal, because it counts what it lets through.
   if (!existing && !(await deps.inventory.fleet.admit(deps.maxDeployments))) {
     throw isFull(deps);
@@ -259,13 +269,6 @@ async function started(
   };
 }
 
-/** Of what a target account refuses, the caller is told. */
-export function countDenial(error: unknown): void {
-  if (isDenial(error)) {
-    count('CallDenied');
-  }
-}
-
 /** What begins a rollout is refused, and not noted for later: a person would not expect it by then. */
 async function refuseStandstill(deps: DeploymentsApiDeps): Promise<void> {
   const standstill = await standstillOf(deps);
@@ -414,7 +417,9 @@ async function warnOfLeftOut(
       return `${id} is left out: it keeps the certificate that ends at ${serves.NotAfter}, and nobody is told of that end.`;
     }
     const isTagged = tagged.some(({ NodeId }) => NodeId === id);
-    return isTagged ? [] : `${id} is in ExcludeNodeIds and does not carry the tag ${TargetTagKey}=${TargetTagValue} now.`;
+    return isTagged
+      ? []
+      : `${id} is in ExcludeNodeIds and does not carry the tag ${TargetTagKey}=${TargetTagValue} now.`;
   });
 }
 

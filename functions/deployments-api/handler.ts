@@ -1,6 +1,6 @@
 import type { APIGatewayProxyEvent, APIGatewayProxyResult, Context } from 'aws-lambda';
 import { ADVANCE_VARIABLES, advanceDepsFrom } from '../rollouts/advance.ts';
-import { acm, type Clients, documents, iam, secretsManager, sfn, ssm, sts } from '../runtime/clients.ts';
+import { acm, type Clients, documents, iam, secretsManager, sfn, sns, ssm, sts } from '../runtime/clients.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { type Environment, listOf, readEnvironment } from '../runtime/environment.ts';
 import { inLambda } from '../runtime/in-lambda.ts';
@@ -8,7 +8,10 @@ import { count } from '../runtime/observability.ts';
 import { connectTargetFrom, TARGET_VARIABLES } from '../target-account/session.ts';
 import { route } from './route.ts';
 
-type OwnClients = Pick<Clients, 'acm' | 'documents' | 'iam' | 'secretsManager' | 'sfn' | 'ssm' | 'sts'>;
+type OwnClients = Pick<
+  Clients,
+  'acm' | 'documents' | 'iam' | 'secretsManager' | 'sfn' | 'sns' | 'ssm' | 'sts'
+>;
 
 /** Answers requests of people, and counts how many are refused. */
 export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
@@ -24,12 +27,15 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
       'REQUIRE_CERTIFICATE_TAG',
       'ALLOW_PRIVATE_CERTIFICATES',
       'MAX_DEPLOYMENTS',
+      'NOTIFICATION_TOPIC_ARN',
     ],
     environment,
   );
   const deps = {
     ...advanceDepsFrom(env, clients, clock),
     acm: clients.acm(),
+    sns: clients.sns(),
+    topicArn: env.NOTIFICATION_TOPIC_ARN,
     sleep: clock.sleep,
     connectTarget: connectTargetFrom(env, clients, { functionName: 'deployments-api' }, (session) => ({
       iam: clients.iam(session),
@@ -54,4 +60,4 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
   };
 }
 
-export const handler = inLambda(compose, { acm, documents, iam, secretsManager, sfn, ssm, sts });
+export const handler = inLambda(compose, { acm, documents, iam, secretsManager, sfn, sns, ssm, sts });

@@ -3,8 +3,8 @@ import type * as z from 'zod';
 import { isNamed, RequestRefused } from '../domain/errors.ts';
 import { PATTERNS, whole } from '../domain/patterns.ts';
 import { LOGGED, logFields, logger } from '../runtime/observability.ts';
+import { countDenial } from './denials.ts';
 import {
-  countDenial,
   createDeployment,
   type DeploymentsApiDeps,
   deleteDeployment,

@@ -58,6 +58,9 @@ const before = (arn: string, tag: string) => [
 const topic = () => fleet().central.output('NotificationTopicArn');
 
 test('without a confirmed subscription the doctor says that messages reach no one', async () => {
+  const { sns } = fleet().cloud.services;
+  sns.unsubscribe(topic());
+  sns.subscribe(topic(), 'email', 'operator@example.com');
   const arn = await requestCertificate(fleet(), 'told', ['told.example.com']);
   await quickNode(fleet().cloud, 'told');
   fleet().cloud.settle();
@@ -66,7 +69,7 @@ test('without a confirmed subscription the doctor says that messages reach no on
   expect(wrong).toEqual([
     expect.objectContaining({ What: expect.stringContaining('Nobody has confirmed'), Where: topic() }),
   ]);
-  fleet().cloud.services.sns.confirm(topic());
+  sns.confirm(topic());
 });
 
 test('where all is fine it says what it saw and exits with 0, before and after something is registered, and changes nothing', async () => {

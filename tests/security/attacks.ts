@@ -773,6 +773,10 @@ const neighbours: Record<string, [operation: string, Input]> = {
   ],
   'states:DescribeExecution': ['AWSStepFunctions.DescribeExecution', { executionArn: PAYMENTS_EXECUTION }],
   'states:StopExecution': ['AWSStepFunctions.StopExecution', { executionArn: PAYMENTS_EXECUTION }],
+  'sns:ListSubscriptionsByTopic': [
+    'sns.ListSubscriptionsByTopic',
+    { TopicArn: `arn:aws:sns:${here}:payments` },
+  ],
   'sns:Publish': ['sns.Publish', { TopicArn: `arn:aws:sns:${here}:payments`, Message: 'paid' }],
   'sqs:SendMessage': [
     'AmazonSQS.SendMessage',
@@ -794,6 +798,7 @@ const granted: Record<Holder, (keyof typeof neighbours)[]> = {
     'dynamodb:Query',
     'states:StartExecution',
     'states:StopExecution',
+    'sns:ListSubscriptionsByTopic',
   ],
   'export-certificate': ['dynamodb:GetItem'],
   'start-installation': ['dynamodb:GetItem', 'dynamodb:UpdateItem', 'dynamodb:Query'],

@@ -1,1 +1,1 @@
-export { PublishCommand, SNSClient } from '@aws-sdk/client-sns';
+export { paginateListSubscriptionsByTopic, PublishCommand, SNSClient } from '@aws-sdk/client-sns';

@@ -267,7 +267,10 @@ export class System {
   }
 
   /** The central stack, and member stacks in the central and in another account. */
-  static async create({ delays }: Pick<WorldOptions, 'delays'> = {}): Promise<System> {
+  static async create({
+    delays,
+    subscribers = ['operators@example.com'],
+  }: Pick<WorldOptions, 'delays'> & { subscribers?: string[] } = {}): Promise<System> {
     const clock = new VirtualClock(START);
     const cloud = await createCloud({
       clock,
@@ -278,6 +281,8 @@ export class System {
     });
     await cloud.deploy(stack);
     const system = new System(cloud, clock);
+    for (const address of subscribers) system.subscribe(address);
+    cloud.services.sns.confirm(system.topicArn);
     await system.addMember(CENTRAL);
     await system.addMember(MEMBER);
     // No schedule runs, no event arrives (they are best effort) and no certificate is renewed but by the test.
@@ -285,6 +290,15 @@ export class System {
     cloud.services.events.lose(() => true, Number.POSITIVE_INFINITY);
     cloud.services.acm.automaticRenewal = false;
     return system;
+  }
+
+  get topicArn(): string {
+    return this.#resource('NotificationTopic').physicalId;
+  }
+
+  /** Who is subscribed to the messages: nobody gets one before it is confirmed. */
+  subscribe(address: string): void {
+    this.cloud.services.sns.subscribe(this.topicArn, 'email', address);
   }
 
   /** Deploys the member stack in an account and Region. */

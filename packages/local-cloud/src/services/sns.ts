@@ -45,6 +45,11 @@ export class Sns {
     this.#subscriptions.set(topicArn, [...all, { protocol, endpoint, isConfirmed: false }]);
   }
 
+  /** Nobody is subscribed any more. */
+  unsubscribe(topicArn: string): void {
+    this.#subscriptions.delete(topicArn);
+  }
+
   /** Everybody who is subscribed opens the link of the mail. */
   confirm(topicArn: string): void {
     for (const subscription of this.#subscriptions.get(topicArn) ?? []) subscription.isConfirmed = true;
