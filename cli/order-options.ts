@@ -20,6 +20,15 @@ const { properties } = z.toJSONSchema(DeploymentBody, { io: 'input' }) as unknow
 };
 const FIELDS = Object.entries(properties).filter(([name]) => !NOT_AS_OPTIONS.includes(name));
 
+/** Text for people: they say server where code and API say node. What stands in backticks is code. */
+export const inServers = (text: string): string =>
+  text
+    .split(/(`[^`]*`)/)
+    .map((part) =>
+      part.startsWith('`') ? part : part.replace(/\bnode/g, 'server').replace(/\bNode/g, 'Server'),
+    )
+    .join('');
+
 /** VerifyPort → verify-port */
 const kebabOf = (name: string) => name.replace(/(?<!^)([A-Z])/g, '-$1').toLowerCase();
 
@@ -28,7 +37,9 @@ export function addOrderOptions(command: Command): void {
   for (const [name, schema] of FIELDS) {
     const { type, description = '', default: standard, without } = schema;
     const value = Array.isArray(standard) && standard.length === 0 ? 'none' : (standard ?? without);
-    const text = `${description.replaceAll('`', '').replace(/, for example .*?\]/, '')}${value === undefined || type === 'boolean' ? '' : ` Default: ${value}.`}`;
+    const said = inServers(description.replace(/, for example `\[.*?\]`/, ''));
+    const otherwise = value === undefined || type === 'boolean' ? '' : ` Default: ${value}.`;
+    const text = `${said}${otherwise}`.replaceAll('`', '');
     const option = new Option(`--${kebabOf(name)}${PLACE[type ?? ''] ?? ' <value>'}`, text);
     if (schema.enum) option.choices(schema.enum);
     else if (type === 'array') option.argParser((given: string) => given.split(',').filter(Boolean));

@@ -54,8 +54,8 @@ function servedBy({ Delivery, Seen, EarliestNotAfter }: Deployment): string {
   const until = `until ${EarliestNotAfter}`;
   if (Delivery === 'secret') return `The bundle is ready for its readers, ${until}.`;
   return Seen === 'port'
-    ? `Every server serves it, ${until}: its port was asked.`
-    : `Every server has the files, ${until}. No port was asked: the order has no VerifyPort.`;
+    ? `Every server serves it at its port, ${until}.`
+    : `Every server has the files, ${until}. No port was checked, because the deployment has no VerifyPort.`;
 }
 
 function trialOf({ LastTrial: trial }: Deployment, number = 0): Outcome | undefined {

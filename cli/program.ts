@@ -15,7 +15,9 @@ const HELP_WIDTH = 100;
 /** The whole command line. @param ended told how an action ended */
 export function programOf(world: World, ended: (exit: ExitName) => void): Command {
   const program = new Command('acm-export')
-    .description('Delivers ACM certificates to tagged servers, and knows where each one is served.')
+    .description(
+      'Delivers ACM certificates to tagged servers, and shows where each one is served. A deployment is one certificate, under one name, for all servers with one tag.',
+    )
     .usage('<command> [options]')
     .helpOption('-h, --help', 'help for a command')
     .helpCommand(false)

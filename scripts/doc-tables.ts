@@ -1,18 +1,8 @@
 // Tables of the documentation that are written from lists of the code.
 import type * as z from 'zod';
+import { inServers } from '../cli/order-options.ts';
 import { DeploymentBody } from '../functions/domain/order.ts';
 import { type ExitCode, type OptionSchema, schemaOf } from './parameters.ts';
-
-/** The field's name in the words of the docs: those for people say server where code and API say node. */
-function inWordsOf(text: string, word: 'node' | 'server'): string {
-  const isCode = (part: string) => part.startsWith('`');
-  return text
-    .split(/(`[^`]*`)/)
-    .map((part) =>
-      isCode(part) || word === 'node' ? part : part.replace(/\bnode/g, 'server').replace(/\bNode/g, 'Server'),
-    )
-    .join('');
-}
 
 const row = (...cells: (string | number)[]) => `| ${cells.join(' | ')} |`;
 
@@ -26,7 +16,7 @@ export function fieldTable(body: z.ZodType = DeploymentBody): string {
     row(
       `\`${name}\``,
       required.includes(name) ? '–' : standardOf(schema),
-      inWordsOf(`${schema.description}${valuesOf(schema)}`, 'server'),
+      inServers(`${schema.description}${valuesOf(schema)}`),
     ),
   );
   return [row('Field', 'Default', 'What it means'), row('---', '---', '---'), ...rows].join('\n');
@@ -59,7 +49,11 @@ export function exitCodeTable(
     row('Code', 'Fault', ...columns.map((column) => HEADINGS[column])),
     row('---', '---', ...columns.map(() => '---')),
     ...codes.map((exit) =>
-      row(exit.code, `\`${exit.fault}\``, ...columns.map((column) => inWordsOf(cellOf(exit, column), word))),
+      row(
+        exit.code,
+        `\`${exit.fault}\``,
+        ...columns.map((column) => (word === 'server' ? inServers : String)(cellOf(exit, column))),
+      ),
     ),
   ].join('\n');
 }

@@ -18,19 +18,20 @@ export function addActCommands(register: Register): void {
     {
       usage: 'register <cert-name>',
       group: 'Act',
-      summary: 'delivers a certificate to every server with a tag, now and from now on',
+      summary: 'delivers a certificate to all servers with a tag, now and at each renewal; or changes that',
       description:
-        'Registers a deployment, or changes one, and waits for its rollout. A deployment that is registered keeps what is not named here.',
+        'Registers a deployment, or changes one, and waits for its rollout. Name and tag say which one. A deployment that is registered keeps each setting that you leave out. To move it to another certificate, name the new ARN.',
       examples: [
         'acm-export register www --certificate-arn "$CERTIFICATE_ARN" --tag acm-export=web --reload-services nginx --verify-port 443',
         'acm-export register www --tag acm-export=web --verify-port 8443 --reset KeyGroup',
-        'acm-export register www --certificate-arn "$CERTIFICATE_ARN" --tag acm-export=web --dry-run',
+        'acm-export register www --certificate-arn "$CERTIFICATE_ARN" --tag acm-export=web',
+        'acm-export register www --tag acm-export=web --dry-run',
       ],
     },
     (command) => {
       command.requiredOption('--tag <key=value>', 'tag of the servers');
       addOrderOptions(command);
-      command.option('--reset <fields>', 'fields that get their default again, separated by commas');
+      command.option('--reset <fields>', 'names of fields to set back to their default, separated by commas');
       addWaiting(command, TIMEOUT);
     },
     async (session, options, [certName = '']) => {
@@ -47,8 +48,8 @@ export function addActCommands(register: Register): void {
     {
       usage: 'rollout <name>',
       group: 'Act',
-      summary: 'installs the current version again on every server, now',
-      description: `Starts a rollout and waits for it. While one of this version runs, that one is waited for. ${NAMING}`,
+      summary: 'starts a rollout of the current version now',
+      description: `Starts a rollout and waits for it. If a rollout of this version runs already, waits for that one. A server that has the version unchanged does nothing: no hook, no reload. ${NAMING}`,
       examples: ['acm-export rollout www', 'acm-export rollout www/acm-export=web --no-wait'],
     },
     (command) => addWaiting(command, TIMEOUT),
@@ -64,7 +65,7 @@ export function addActCommands(register: Register): void {
     {
       usage: 'renew <name>',
       group: 'Act',
-      summary: 'asks ACM to renew the certificate now, which costs money',
+      summary: 'asks ACM to renew the certificate now; AWS charges for it',
       description: `Asks ACM for a new version, and waits until the servers have it. AWS charges for it as for a new certificate. ${NAMING}`,
       examples: ['acm-export renew www', 'acm-export renew www --yes --no-wait'],
     },
@@ -78,9 +79,10 @@ export function addActCommands(register: Register): void {
       const api = await session.api();
       const deployment = await chosen(api, name);
       const { CertName, CertificateArn } = deployment;
+      const same = (await api.deployments(CertName)).filter((one) => one.CertificateArn === CertificateArn);
       await confirm(
         session,
-        `ACM renews ${CertificateArn}. AWS charges for that as for a new certificate. Renew it?`,
+        `ACM renews ${CertificateArn}, and each deployment of it gets the new version (${same.map(nameOf).join(', ')}). AWS charges for that as for a new certificate. Renew it?`,
         options.yes,
       );
       const { Serial, Warnings } = await api.renew(CertName, CertificateArn);
@@ -92,7 +94,6 @@ export function addActCommands(register: Register): void {
         if (out.isJson) out.json({ Outcome: 'served', CertificateArn, Serial, Warnings });
         return 'served';
       }
-      const same = (await api.deployments(CertName)).filter((one) => one.CertificateArn === CertificateArn);
       return waitFor(
         session,
         same.map((one) => ({
@@ -108,13 +109,13 @@ export function addActCommands(register: Register): void {
     {
       usage: 'remove <name>',
       group: 'Act',
-      summary: 'ends a deployment: no renewal reaches its servers any more',
+      summary: 'ends a deployment: its servers keep their files and get no renewal',
       description: `Stops managing a deployment. Files on servers stay. ${NAMING}`,
       examples: ['acm-export remove www/acm-export=web', 'acm-export remove www --yes'],
     },
     (command) => {
       addYes(command);
-      command.option('--force', 'also where the account of the servers is closed or refuses the calls');
+      command.option('--force', 'even if the account of the servers is closed or refuses the calls');
     },
     async (session, { yes, force }, [name = '']) => {
       const { out } = session;
@@ -127,8 +128,11 @@ export function addActCommands(register: Register): void {
       out.line(
         '  - its bundle in Secrets Manager is deleted in seven days; until then, registering again restores it',
       );
+      const isOne = Nodes.length === 1 && !NextToken;
       out.line(
-        `  - the files on ${Nodes.length}${NextToken ? ' and more' : ''} servers stay, and are served until ${deployment.EarliestNotAfter}`,
+        Nodes.length === 0
+          ? '  - no server has files of it'
+          : `  - the files on ${Nodes.length}${NextToken ? ' and more' : ''} ${isOne ? 'server' : 'servers'} stay, and are valid until ${deployment.EarliestNotAfter}`,
       );
       out.line('  - nothing brings the next version there, and nobody is told when it expires');
       await confirm(session, `Remove ${nameOf(deployment)}?`, yes);

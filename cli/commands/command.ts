@@ -51,7 +51,7 @@ export interface WaitOptions {
 
 /** `--no-wait` and `--timeout` of a command that starts something. */
 export function addWaiting(command: Command, timeout: string): void {
-  command.option('--no-wait', 'end as soon as it is started');
+  command.option('--no-wait', 'end as soon as it has started');
   addTimeout(command, timeout);
 }
 

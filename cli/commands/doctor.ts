@@ -8,8 +8,8 @@ export function addDoctor(register: Register): void {
     {
       usage: 'doctor [names...]',
       group: 'Diagnose',
-      summary: 'looks at what goes wrong most, and says what to do; changes nothing',
-      description: `Looks at certificate, member stack, servers and their roles, with your own credentials. Without a name it looks at every deployment; with --certificate-arn and --tag, before anything is registered. ${NAMING}`,
+      summary: 'checks what most often goes wrong, and says what to do; changes nothing',
+      description: `Checks the certificate, the member stack, the servers and their roles, with your own credentials. Without a name it checks every deployment. With --certificate-arn and --tag it checks before you register. ${NAMING}`,
       examples: [
         'acm-export doctor www',
         'acm-export doctor www --target-profile web-account',

@@ -15,9 +15,9 @@ interface FileOptions {
 }
 
 const PRUNE =
-  'remove deployments that the file does not have; only those of a CertName that the file has, each is listed first';
+  'also remove deployments that the file does not have, but only of a CertName that it has; the plan lists each one';
 const SHAPE =
-  'The file has a list named Deployments; each entry has CertName and the fields of a request. What an entry leaves out has its default, whatever was registered before.';
+  'The file has a list named Deployments, as acm-export export writes it. Each entry has CertName, TargetTagKey, TargetTagValue, CertificateArn and further fields of a request. A field that an entry leaves out gets its default, even if another value is registered. docs/examples/certificates.yaml is an example.';
 
 /** Commands that work on a file of deployments in version control. */
 export function addFileCommands(register: Register): void {
@@ -51,8 +51,8 @@ export function addFileCommands(register: Register): void {
     {
       usage: 'apply',
       group: 'Files',
-      summary: 'makes what is registered as a file says, and waits for all rollouts',
-      description: `Shows the plan, asks, and does it. ${SHAPE} A second apply changes nothing.`,
+      summary: 'registers and changes deployments as a file says, and waits for all rollouts',
+      description: `Shows the plan, asks, and carries it out. ${SHAPE} A second apply changes nothing.`,
       examples: [
         'acm-export apply -f certificates.yaml',
         'acm-export apply -f certificates.yaml --yes --timeout 1h',
@@ -85,9 +85,9 @@ export function addFileCommands(register: Register): void {
     {
       usage: 'export',
       group: 'Files',
-      summary: 'writes the file for plan and apply from what is registered',
+      summary: 'prints all deployments as a file for plan and apply',
       description:
-        'Prints what is registered as a file of deployments, with the defaults left out. plan then shows no change.',
+        'Prints all deployments as a file. It leaves out defaults. plan of this file shows no change.',
       examples: [
         'acm-export export > certificates.yaml',
         'acm-export export --cert-name www --schema ./deployments.schema.json',

@@ -11,10 +11,13 @@ import { waitFor } from '../wait.ts';
 import { addCommand, addTimeout, type Register, timeoutOf } from './command.ts';
 
 const DAY_MS = 86_400_000;
+/** No status: a deployment that is paused has one besides. */
+const PAUSED = 'PAUSED';
 
 interface Filters {
   status?: string;
   certName?: string;
+  certificateArn?: string;
   account?: string;
   expiresWithin?: string;
 }
@@ -26,20 +29,30 @@ export function addLookCommands(register: Register): void {
     {
       usage: 'list',
       group: 'Look',
-      summary: 'every deployment, with its status and until when it is served',
-      description: 'Lists deployments. Filters are combined.',
+      summary: 'all deployments: where, in which status, and until when they are served',
+      description:
+        'Lists deployments: a certificate, under one name, for all servers with one tag. Filters are combined.',
       examples: [
         'acm-export list',
         'acm-export list --status FAILED --expires-within 30d',
+        'acm-export list --certificate-arn "$CERTIFICATE_ARN"',
         'acm-export list --cert-name www --output json',
       ],
     },
     (command) => {
       command
-        .addOption(new Option('--status <status>', 'only those in this status').choices(STATUSES))
+        .addOption(
+          new Option('--status <status>', 'only those in this status; PAUSED: those that are paused').choices(
+            [...STATUSES, PAUSED],
+          ),
+        )
         .option('--cert-name <name>', 'only those of this name; the permission for this name is enough')
+        .option('--certificate-arn <arn>', 'only those of this certificate')
         .option('--account <id>', 'only those whose servers are in this account')
-        .option('--expires-within <time>', 'only what is served no longer than this, for example 30d');
+        .option(
+          '--expires-within <time>',
+          'only those whose certificate expires within this time, for example 30d',
+        );
     },
     async (session, filters) => {
       const found = await listed(session, filters, '--expires-within');
@@ -48,7 +61,7 @@ export function addLookCommands(register: Register): void {
         { Deployments: found },
         listColumns(session.world.now()),
         found,
-        'There is no such deployment.',
+        'No deployment is listed: none is registered, or none fits.',
       );
       return 'served';
     },
@@ -58,7 +71,7 @@ export function addLookCommands(register: Register): void {
     {
       usage: 'get <name>',
       group: 'Look',
-      summary: 'one deployment: what it is, why, and what each server serves',
+      summary: 'one deployment: settings, status, errors, and what each server serves',
       description: `Shows one deployment with its servers. ${NAMING}`,
       examples: [
         'acm-export get www',
@@ -81,8 +94,8 @@ export function addLookCommands(register: Register): void {
     {
       usage: 'watch <names...>',
       group: 'Look',
-      summary: 'waits until rollouts have ended, and says how',
-      description: `Follows deployments until nothing is under way for them. Changes nothing. ${NAMING}`,
+      summary: 'waits until rollouts have ended, and prints the result',
+      description: `Waits until no rollout of these deployments is under way. Changes nothing. ${NAMING}`,
       examples: ['acm-export watch www', 'acm-export watch www api --timeout 10m'],
     },
     (command) => addTimeout(command, '30m'),
@@ -101,15 +114,15 @@ export function addLookCommands(register: Register): void {
     {
       usage: 'expiring',
       group: 'Look',
-      summary: 'what is not served much longer, the first to expire in front',
+      summary: 'certificates that expire soon, the first to expire in front',
       description:
-        'Lists deployments whose certificate expires soon on some server, and why no newer one is there.',
+        'Lists deployments whose certificate expires soon on a server, and why no newer one is there.',
       examples: ['acm-export expiring', 'acm-export expiring --within 14d --exit-code'],
     },
     (command) => {
       command
         .option('--within <time>', 'how soon', '30d')
-        .option('--exit-code', 'exit with 10 where something is listed');
+        .option('--exit-code', 'exit with 10 if something is listed');
     },
     async (session, { within, exitCode }): Promise<ExitName> => {
       const found = await listed(session, { expiresWithin: within }, '--within');
@@ -131,11 +144,11 @@ export function addLookCommands(register: Register): void {
       group: 'Look',
       summary: 'TLS ports of your servers whose certificate nobody registered',
       description:
-        'Lists TLS ports that the hourly look found, the first to expire in front. Only those with certificates that nobody registered are kept.',
+        'Lists TLS ports that the hourly look found on your servers. Their certificates are not registered. The first to expire is in front.',
       examples: ['acm-export endpoints', 'acm-export endpoints --unregistered --output json'],
     },
     (command) => {
-      command.option('--unregistered', 'as without it: the others are not listed');
+      command.option('--unregistered', 'changes nothing: only these are listed');
     },
     async (session) => {
       const Endpoints = await (await session.api()).endpoints();
@@ -158,7 +171,7 @@ const byExpiry = (a: Deployment, b: Deployment) => (a.EarliestNotAfter < b.Earli
 
 async function listed(
   session: Session,
-  { status, certName, account, expiresWithin }: Filters,
+  { status, certName, certificateArn, account, expiresWithin }: Filters,
   option: string,
 ): Promise<Deployment[]> {
   const within = expiresWithin === undefined ? undefined : durationOf(expiresWithin, option);
@@ -170,12 +183,14 @@ async function listed(
     certName === undefined
       ? await api.deployments(undefined, {
           ...(status === undefined ? {} : { Status: status }),
+          ...(certificateArn === undefined ? {} : { CertificateArn: certificateArn }),
           ...(account === undefined ? {} : { TargetAccount: account }),
           ...(days === undefined ? {} : { ExpiresWithinDays: String(days) }),
         })
       : await api.deployments(certName);
   return found
-    .filter((one) => status === undefined || one.Status === status)
+    .filter((one) => status === undefined || (status === PAUSED ? one.PausedAt : one.Status === status))
+    .filter((one) => certificateArn === undefined || one.CertificateArn === certificateArn)
     .filter((one) => account === undefined || one.TargetAccount === account)
     .filter((one) => within === undefined || one.EarliestNotAfter <= latest)
     .sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));

@@ -24,8 +24,8 @@ export function addStopCommands(register: Register): void {
     {
       usage: 'pause [names...]',
       group: 'Stop',
-      summary: 'starts nothing for deployments until they are resumed',
-      description: `A rollout that runs goes on to its end. People are still told when the certificate expires. ${NAMING}`,
+      summary: 'stops new rollouts of some deployments until they are resumed',
+      description: `Stops new rollouts of some deployments. A rollout that runs goes on to its end. People are still told when the certificate expires. ${NAMING}`,
       examples: [
         'acm-export pause www',
         'acm-export pause --tag acm-export=web',
@@ -46,7 +46,7 @@ export function addStopCommands(register: Register): void {
     {
       usage: 'resume [names...]',
       group: 'Stop',
-      summary: 'lets paused deployments go on, and brings them to the current version',
+      summary: 'ends a pause, and brings the deployments to the current version',
       description: `Ends a pause, and waits for the rollout that follows. ${NAMING}`,
       examples: ['acm-export resume www', 'acm-export resume --tag acm-export=web --no-wait'],
     },
@@ -76,13 +76,16 @@ export function addStopCommands(register: Register): void {
     {
       usage: 'freeze',
       group: 'Stop',
-      summary: 'begins no rollout of any deployment until a thaw',
+      summary: 'stops new rollouts of all deployments until a thaw',
       description:
-        'Freezes all rollouts of the stack, whatever is deployed meanwhile. Rollouts that run go on to their end, renewals are noted. --show only says how it is, with exit code 5 while a freeze lasts.',
+        'Stops new rollouts of all deployments of the stack. A sam deploy does not end the freeze. Rollouts that run go on to their end. Renewals wait for the thaw. --show only says whether a freeze lasts, with exit code 5 if one does.',
       examples: ['acm-export freeze --reason "Change freeze until Monday"', 'acm-export freeze --show'],
     },
     (command) => {
-      command.option('--reason <text>', 'why, for those who find all frozen: one line of 200 characters');
+      command.option(
+        '--reason <text>',
+        'why, for people who meet the freeze: one line, up to 200 characters',
+      );
       command.option('--show', 'freeze nothing: say whether a freeze lasts');
     },
     async (session, { reason, show }) => {
@@ -104,8 +107,8 @@ export function addStopCommands(register: Register): void {
     {
       usage: 'thaw',
       group: 'Stop',
-      summary: 'ends the freeze, also that of another person',
-      description: 'Lets rollouts begin again. What waited begins by itself within five minutes.',
+      summary: 'ends the freeze, even one that another person began',
+      description: 'Ends the freeze. Rollouts that waited start by themselves within five minutes.',
       examples: ['acm-export thaw', 'acm-export thaw --yes'],
     },
     addYes,

@@ -198,7 +198,7 @@ async function checkInventory(
 ): Promise<void> {
   const one: DeploymentWithNodes = await (await session.api()).deployment(CertName, DeploymentId);
   const where = nameOf(one);
-  const todo = 'acm-export get shows the servers; docs/operations.md explains each exit code.';
+  const todo = `See each server: acm-export get '${where}'. docs/operations.md says what to do for each exit code.`;
   if (one.Status === 'FAILED') {
     checks.wrong(where, `Rollouts fail: ${one.LastError ?? one.Reason}`, todo, one.FailingSince);
   } else if (one.Status === 'DEGRADED') {

@@ -70,34 +70,34 @@ export const INSTALL_OPTIONS = {
   ReloadServices: said(
     units,
     ['haproxy', 'nginx'],
-    'systemd units that are reloaded, in this order, for example `["nginx"]`.',
+    'systemd units to reload, in this order, for example `["nginx"]`.',
   ),
   RestartServices: said(
     units,
     ['slapd'],
-    'systemd units that are restarted after the reloads, in this order. For units that cannot reload, for example `["slapd"]`. None of them may be in ReloadServices.',
+    'systemd units to restart after the reloads, in this order, for example `["slapd"]`. Name units here that cannot reload. A unit may be in one of the two lists only.',
   ),
   VerifyPort: said(
     z.int().min(0).max(65535).default(0),
     8443,
-    'Port of the node that must serve the new certificate afterwards, at 127.0.0.1 or [::1]. 0 does not look.',
+    'Port on the node that must serve the new certificate after the installation. The node asks the port at 127.0.0.1 or [::1]. 0 checks no port.',
   ),
   VerifyName: said(
     text(PATTERNS.DnsName, 'not a DNS name', NO_TWO_DOTS).optional(),
     'www.example.com',
-    'Name by which the certificate is asked for at the port (SNI).',
+    'DNS name to ask for at the port (SNI).',
     "one of the certificate's own names",
   ),
   VerifyProtocol: said(
     z.enum(['imap', 'pop3', 'smtp', 'ftp', 'ldap', 'postgres', 'mysql']).optional(),
     'imap',
-    'Protocol by which TLS is asked for at the port (STARTTLS).',
+    'Protocol that the port speaks before TLS (STARTTLS).',
     'TLS at once',
   ),
   KeyFormat: said(
     z.enum(['decrypted', 'encrypted']).default('decrypted'),
     'decrypted',
-    'Whether the key lies there with or without its passphrase.',
+    'Form of the private key on the node: `decrypted`, or `encrypted` with the passphrase that is in the bundle.',
   ),
   ExtraFormats: said(
     listOf(z.enum(['combined-pem', 'pkcs12']), 2, 'each format once').default([]),
@@ -107,20 +107,20 @@ export const INSTALL_OPTIONS = {
   KeyMode: said(
     z.enum(['0400', '0440', '0600', '0640']).optional(),
     '0640',
-    'Mode of the file with the key.',
-    'as found, else `0600`',
+    'File mode of the private key.',
+    'that of the existing file, else `0600`',
   ),
   KeyGroup: said(
     text(PATTERNS.UnixGroup, 'not the name of a Unix group', NO_NUMBER_AND_NO_DOTS).optional(),
     'ssl-cert',
-    'Unix group of the file with the key: any name that useradd takes.',
-    'as found, else `root`',
+    'Unix group of the private key: any name that useradd takes.',
+    'that of the existing file, else `root`',
   ),
   TakeOver: said(
     z.boolean().optional(),
     true,
-    'Takes the name over on nodes where it belongs to another deployment, for example one that is gone.',
-    'refused there',
+    'Takes the name over from another deployment that owns it on a node, for example one that no longer exists. Without this option such a node refuses.',
+    '`false`',
   ),
 };
 
@@ -135,7 +135,7 @@ const ORDER = {
   CertificateArn: said(
     certificateArn,
     'arn:aws:acm:eu-central-1:111122223333:certificate/11112222-3333-4444-5555-666677778888',
-    "An exportable certificate of ACM, of the stack's own account and Region. A deployment that is registered keeps its own without it.",
+    "ARN of an exportable ACM certificate in the stack's own account and Region. A deployment that is registered keeps its certificate if you leave this out.",
   ),
   TargetTagKey: said(
     text(
@@ -145,7 +145,7 @@ const ORDER = {
       NO_KEY_OF_AWS,
     ),
     'acm-export',
-    'Key of the tag that the nodes carry: one of the keys that the stack may use.',
+    'Key of the tag that the nodes have: one of the TargetTagKeys of the stack.',
   ),
   TargetTagValue: said(
     text(PATTERNS.TagValue, 'up to 256 letters, digits, spaces and _ . : / = + - @', NO_SPACE_AT_AN_END),
@@ -165,40 +165,40 @@ const ORDER = {
   MaxConcurrency: said(
     text(PATTERNS.Amount, 'a number or a percentage from 1').default('10'),
     '25%',
-    'Nodes at once, after the first one: a number or a percentage.',
+    'How many nodes install at once, after the first one: a number or a percentage.',
   ),
   MaxErrors: said(
     text(PATTERNS.AmountOrNone, 'a number or a percentage').default('10%'),
     '1',
-    'Failed nodes after which no further node is started: a number or a percentage. Nodes that are refused for a reason of their own do not count.',
+    'How many nodes may fail: a number or a percentage. After one more failure the rollout starts no further node. Nodes that are refused for a reason of their own do not count.',
   ),
   ExcludeNodeIds: said(
     listOf(text(PATTERNS.NodeId, 'not the id of a managed node'), MOST_EXCLUDED, 'each node once').default(
       [],
     ),
     ['i-0123456789abcdef0'],
-    'Nodes that this deployment leaves out, at most 25: they are treated as if they did not carry the tag. What is installed there stays, gets no newer version, and is not watched.',
+    'Nodes that this deployment leaves out, at most 25, as if they did not have the tag. What is installed there stays, gets no newer version, and is not watched.',
   ),
   DryRun: said(
     z.boolean().default(false),
     false,
-    'Runs all checks on the nodes and changes nothing there. What is registered already stays as it is; the result stands in LastTrial and beside each node.',
+    'Runs all checks on the nodes and changes nothing, neither there nor in what is registered. LastTrial has the result, and each node has its own.',
   ),
   Delivery: said(
     z.enum(['nodes', 'secret']).default('nodes'),
     'nodes',
-    '`nodes` installs on managed nodes. `secret` only stores and renews the bundle, for the roles in ReaderRoleArns, and announces each version by an event in the target account.',
+    '`nodes` installs on managed nodes. `secret` only stores and renews the bundle for the roles in ReaderRoleArns, and announces each version by an event in the target account.',
   ),
   // A resource policy holds 20,480 characters; ten ARNs of the longest names fit many times.
   ReaderRoleArns: said(
     listOf(text(PATTERNS.RoleArn, 'not the ARN of a role'), 10, 'each role once').min(1).optional(),
     ['arn:aws:iam::444455556666:role/ecs-execution'],
-    'Roles of the target account that may read the bundle. With Delivery `secret` only. One that does not exist is named in Warnings; the others read all the same.',
+    'Roles of the target account that may read the bundle. Only with Delivery `secret`. Warnings name a role that does not exist; the others can read all the same.',
   ),
 };
 
 const OrderFields = z.strictObject({
-  CertName: said(z.string().optional(), 'web-prod', 'If given, the same as in the path.'),
+  CertName: said(z.string().optional(), 'web-prod', 'The same name as in the path, if you give it.'),
   ...ORDER,
 });
 
