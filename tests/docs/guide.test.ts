@@ -1,4 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
+import { programOf } from '../../cli/program.ts';
+import type { World } from '../../cli/world.ts';
 import { ROUTES } from '../../functions/deployments-api/route.ts';
 import { STATUSES } from '../../functions/domain/deployment.ts';
 import { writtenTemplate } from '../templates/stacks.ts';
@@ -39,4 +41,29 @@ test('every status of a deployment is explained', () => {
       .flatMap(([status]) => codes(status))
       .sort(),
   ).toEqual([...STATUSES].sort());
+});
+
+describe('common tasks', () => {
+  const tasks = rowsOf(section(GUIDE, 'Common tasks'))
+    .slice(1)
+    .map(([task = '', cell]) => ({
+      task,
+      commands: codes(cell).filter((code = '') => code.startsWith('npx acm-export ')) as string[],
+    }));
+  const commands = tasks.flatMap((one) => one.commands);
+
+  test('have a command each, but for the hook, which is a file on the server', () => {
+    const without = tasks.filter((one) => one.commands.length === 0).map(({ task }) => task);
+    expect(without).toEqual(['run a script of mine at each installation']);
+  });
+
+  test.each(commands)('%s is one that acm-export takes', async (line) => {
+    const silent = { env: {}, stdout: { write() {} }, stderr: { write() {} } } as unknown as World;
+    const program = programOf(silent, () => {});
+    for (const command of program.commands) command.action(() => {});
+    const words = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare ?? '');
+    const parsed = program.parseAsync(words.slice(2), { from: 'user' });
+    // commander throws for what it does not take.
+    await expect(parsed.catch(({ message }) => message)).resolves.toBe(program);
+  });
 });
