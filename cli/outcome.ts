@@ -34,7 +34,7 @@ export function outcomeOf(deployment: Deployment, awaited: Awaited = {}): Outcom
     (awaited.otherThan !== undefined && (!last || awaited.otherThan.includes(last.Serial)));
   if (Pending || isBefore) {
     if (PausedAt)
-      return { exit: 'paused', text: `It is paused since ${PausedAt}: acm-export resume lets it go on.` };
+      return { exit: 'paused', text: `It is paused since ${PausedAt}. acm-export resume ends the pause.` };
     return isStandstill(Reason) ? { exit: 'paused', text: Reason } : undefined;
   }
   const next = deployment.NextAttemptAt ? ` The next attempt is at ${deployment.NextAttemptAt}.` : '';

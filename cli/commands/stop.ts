@@ -36,7 +36,9 @@ export function addStopCommands(register: Register): void {
     async (session, filters, names) => {
       const { done, Refused } = await actOnAll(session, names, filters, 'pause');
       for (const { deployment } of done) {
-        session.out.line(`${nameOf(deployment)} is paused. acm-export resume lets it go on.`);
+        session.out.line(
+          `${nameOf(deployment)} is paused. To end the pause: acm-export resume '${nameOf(deployment)}'`,
+        );
       }
       return told(session, done, Refused);
     },
