@@ -170,6 +170,7 @@ test.each(TAGS)('a GET of the deployment %s answers what it answered before', as
   expect(answer).toEqual({
     ...before,
     // What this edition shows beside that: options at the top level, and a status for what was only tried.
+    ExcludeNodeIds: [],
     RestartServices: [],
     ...answer.Options,
     ...(before.NotAfter ? { EarliestNotAfter: before.NotAfter } : {}),
