@@ -90,7 +90,7 @@ export async function createDeployment(
   if (body.DryRun && existing?.Delivery === 'secret') {
     throw new RequestRefused(
       409,
-      'The deployment is delivered as a secret: on nodes there is nothing to try.',
+      'The deployment is delivered as a secret. There is nothing to try on nodes.',
     );
   }
   const orderOver = (known: Deployment | undefined) => orderFrom(certName, body, known, deps);
@@ -159,8 +159,8 @@ function unseen({ Delivery, Options }: Order): string[] {
   return Delivery === 'secret' || isSeen
     ? []
     : [
-        'Neither VerifyPort nor ReloadServices (or RestartServices) is set: the files are put in place, and nobody looks ' +
-          'whether they are served.',
+        'Neither VerifyPort nor ReloadServices (or RestartServices) is set. The files are put in place, but nothing ' +
+          'checks that a program serves them.',
       ];
 }
 
@@ -214,7 +214,7 @@ async function want(
 const FOLLOWS = 'Another rollout of this deployment is running: this one starts when it has ended.';
 
 const isChanged = () =>
-  new RequestRefused(409, 'The deployment was changed in this moment: repeat the request.');
+  new RequestRefused(409, 'The deployment changed during this request. Repeat the request.');
 const isDeleting = () =>
   new RequestRefused(409, 'The deployment is being deleted: repeat the DELETE, then POST again.');
 const isPaused = () => new RequestRefused(409, 'The deployment is paused: resume it first.');
@@ -222,8 +222,8 @@ const isPaused = () => new RequestRefused(409, 'The deployment is paused: resume
 const isFull = ({ maxDeployments }: DeploymentsApiDeps) =>
   new RequestRefused(
     409,
-    `This stack has as many deployments as its parameter MaxDeployments allows: ${maxDeployments}. DELETE some that are ` +
-      'not needed and repeat the request after the next sweep, within 10 minutes; or deploy the stack with a higher value.',
+    `This stack has as many deployments as its parameter MaxDeployments allows: ${maxDeployments}. DELETE some that ` +
+      'nobody needs, and repeat the request after the next sweep, within 10 minutes. Or deploy the stack with a higher value.',
   );
 const isRunning = () =>
   new RequestRefused(409, 'A rollout of this deployment is running: repeat the dry run when it has ended.');
@@ -247,12 +247,12 @@ async function started(
     // Only where it came while the request was under way.
     const standstill = deployment?.Running?.StartedAt ? undefined : await standstillOf(deps);
     if (standstill) {
-      warnings.push(`${standstill.words} What was asked for begins by itself afterwards.`);
+      warnings.push(`${standstill.words} The requested rollout begins by itself afterwards.`);
     }
   } catch (error) {
     logger.error('The rollout could not be started', error as Error);
     countDenial(error);
-    warnings.push('The rollout could not be started yet: it starts by itself within the hour.');
+    warnings.push('The rollout could not be started yet. It starts by itself within the hour.');
   }
   const running = deployment?.Running;
   if (running && deployment && followUpOf(deployment)) {
@@ -369,8 +369,8 @@ async function lookAtTarget(deploymentId: string, order: Order, deps: Deployment
     const { missing } = await findReaders(connect, readers);
     return missing.map(
       (arn) =>
-        `The role ${arn} does not exist. It can read the bundle as soon as a role of exactly this ARN exists; ` +
-        'the other readers do not wait for it.',
+        `The role ${arn} does not exist. It can read the bundle as soon as a role with exactly this ARN exists. ` +
+        'The other readers do not wait for it.',
     );
   }
   // DescribeInstanceInformation has no resource level.
@@ -385,7 +385,7 @@ async function lookAtTarget(deploymentId: string, order: Order, deps: Deployment
     return [
       ...leftOut,
       `No ${other}managed node in account ${order.TargetAccount}, Region ${order.TargetRegion} carries the tag ` +
-        `${order.TargetTagKey}=${order.TargetTagValue} yet: the certificate is installed when one does.`,
+        `${order.TargetTagKey}=${order.TargetTagValue} yet. The certificate is installed as soon as one does.`,
     ];
   }
   const unready = nodes.flatMap((node) => {
@@ -458,7 +458,7 @@ async function getInstallable(certName: string, deploymentId: string, deps: Depl
     throw isPaused();
   }
   if (deployment.DryRunOnly) {
-    throw new RequestRefused(409, 'Only dry runs were requested: POST the deployment without DryRun first.');
+    throw new RequestRefused(409, 'Only dry runs were requested. POST the deployment without DryRun first.');
   }
   return deployment;
 }
@@ -640,7 +640,7 @@ export async function renewCertificate(
   if (!request) {
     return {
       ...answer,
-      Warnings: ['The renewal was asked for within the last hour: ACM was not asked again.'],
+      Warnings: ['A renewal was requested within the last hour. ACM was not asked again.'],
     };
   }
   try {

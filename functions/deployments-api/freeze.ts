@@ -77,4 +77,4 @@ async function end(caller: string, { inventory: { freezes } }: FreezeDeps): Prom
 }
 
 const isChanged = () =>
-  new RequestRefused(409, 'The freeze was changed in this moment: look at GET /freeze.');
+  new RequestRefused(409, 'The freeze changed during this request. Look at GET /freeze.');

@@ -87,7 +87,7 @@ export const FreezeBody = z.strictObject({
     .string()
     .min(1)
     .max(LONGEST_REASON)
-    .refine(isPlainLine, 'not one line of text, without control and format characters'),
+    .refine(isPlainLine, 'not one line of text without control and format characters'),
 });
 
 /** The body of a route that takes none. */
@@ -307,7 +307,7 @@ export function orderFrom(
   };
 }
 
-const KEPT = '. The request does not name it, so that it stays as it is registered: null sets its default';
+const KEPT = '. The request does not name it, so the registered value stays. null sets its default';
 
 const withoutNulls = (fields: object) =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));

@@ -1,6 +1,6 @@
 import { type BundleFinding, type Deployment, secretNameOf, timestamp } from './deployment.ts';
 import type { Decision } from './next.ts';
-import { type Notification, placesOf, SUBJECTS, wasTold } from './notification.ts';
+import { DAILY, type Notification, pathOf, placesOf, SUBJECTS, wasTold } from './notification.ts';
 
 /** Days in which a deleted bundle can be restored: the least that Secrets Manager gives. */
 export const RECOVERY_DAYS = 7;
@@ -69,13 +69,13 @@ export function isBundleTold(deployment: Deployment, { at }: Decision, now: Date
 const TEXTS: Record<BundleFinding['Kind'], [what: string, means: string, advice: string]> = {
   deletion: [
     'is scheduled for deletion',
-    'These bundles are scheduled for deletion, and not by this system. Until they are restored nobody can read them: new nodes and renewals fail.',
-    'POST the deployment again (its name and tag are enough) to restore the bundle, or DELETE the deployment if the deletion is meant.',
+    'A person or a program has scheduled these bundles for deletion. Nobody can read them until they are restored. New servers and renewals fail.',
+    'To restore the bundle, POST the deployment again (its name and tag are enough). If the deletion is meant, DELETE the deployment.',
   ],
   missing: [
     'is missing',
-    'These bundles do not exist any more. A rollout writes each anew, under its name and another ARN, unless the deployment is paused or all rollouts are frozen.',
-    'Give readers that name the bundle by its ARN the new one. POST …/resume for a paused deployment.',
+    'These bundles do not exist any more. A rollout writes each of them anew, under the same name and another ARN. It does not begin while the deployment is paused or all rollouts are frozen.',
+    'Give the new ARN to readers that name the bundle by its ARN. Resume a paused deployment: POST {path}/resume.',
   ],
 };
 
@@ -91,9 +91,9 @@ export function bundleAlert(found: readonly Deployment[], prefix: string): Notif
   });
   return {
     Subject: SUBJECTS.bundle(first, what, found.length - 1),
-    What: `${means} Nodes go on serving what they serve. ${named.join('; ')}.`,
+    What: `${means} Servers still serve what they have. Bundles: ${named.join('; ')}.`,
     Where: placesOf(found),
     Since,
-    WhatToDo: `Find out who deleted it (CloudTrail, DeleteSecret). ${advice} You are told again once a day while it lasts.`,
+    WhatToDo: `Find out who deleted it (CloudTrail, DeleteSecret). ${advice.replace('{path}', pathOf(found))} ${DAILY}`,
   };
 }

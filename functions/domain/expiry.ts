@@ -1,7 +1,15 @@
 import type { Certificate } from './certificate.ts';
 import { type Deployment, type NodeRecord, timestamp } from './deployment.ts';
 import { type ManagedNode, ofListed } from './nodes.ts';
-import { executionLink, type Notification, placesOf, SUBJECTS } from './notification.ts';
+import {
+  asSentence,
+  DAILY,
+  executionLink,
+  type Notification,
+  pathOf,
+  placesOf,
+  SUBJECTS,
+} from './notification.ts';
 
 /**
  * Days to expiry at which people are told; 0: it has expired. They are those of a lifetime of 198 days, of which ACM renews
@@ -13,7 +21,7 @@ const LIFETIME_DAYS = 198;
 const DAY_MS = 86_400_000;
 
 const REQUEST_OR_VALIDATE =
-  'Open the certificate in ACM: complete its validation, or request a new one and POST the deployments with its ARN.';
+  'Open the certificate in ACM and complete its validation. If that is not possible, request a new certificate and POST the deployments with its ARN (docs/operations.md, "Another certificate").';
 
 const earliest = (deployments: readonly Deployment[]) =>
   deployments.toSorted((a, b) => (a.NotAfter < b.NotAfter ? -1 : 1))[0] as Deployment;
@@ -95,20 +103,27 @@ export function expiryAlert(
   const days = Math.floor((Date.parse(first.NotAfter) - now.getTime()) / DAY_MS);
   const when = days < 0 ? 'has expired' : days < 1 ? 'expires within a day' : `expires in ${days} days`;
   const node = first.EarliestNodeId;
-  const who = node ? `What node ${node} serves` : 'What these nodes serve';
-  const where = node ? 'is not there' : 'is not installed';
+  const what = node ? `The certificate on server ${node}` : 'The delivered certificate';
+  const behind = node ? 'that server does not have' : 'the system has not delivered';
   const reason = renewed
-    ? `ACM has renewed it, but the new version ${where} yet.`
-    : (problem ?? 'ACM has not renewed it yet.');
-  const stopped = standstill ? ` ${standstill}` : '';
+    ? `ACM has renewed it, but ${behind} the new version yet.`
+    : asSentence(problem ?? 'ACM has not renewed it yet.');
+  const path = pathOf(deployments);
+  const said = [
+    `${what} ${when}, at ${first.NotAfter}.`,
+    reason,
+    ...(standstill ? [standstill] : []),
+    ...(first.LastError ? [`Last error: ${asSentence(first.LastError)}`] : []),
+    `Certificate: ${arn}`,
+  ];
   return {
     Subject: SUBJECTS.expiry(first, when, deployments.length - 1),
-    What: `${who} ${when}, at ${first.NotAfter}. ${reason}${stopped} ${first.LastError ?? ''} Certificate: ${arn}`,
+    What: said.join(' '),
     Where: placesOf(deployments),
     Since: first.Observed?.At ?? first.UpdatedAt,
     WhatToDo: `${standstill ? 'Let rollouts begin again: POST /thaw, or deploy with RolloutsEnabled=true. ' : ''}${
       renewed
-        ? 'Read the last error above and the node errors (GET the deployment), correct the cause, then POST …/rollouts.'
+        ? `Read the error of each server: GET ${path}. Repair the cause. To try at once: POST ${path}/rollouts.`
         : REQUEST_OR_VALIDATE
     }`,
     ...(renewed && first.Observed ? { Link: executionLink(first.Observed.ExecutionArn) } : {}),
@@ -124,10 +139,10 @@ export function renewalAlert(
 ): Notification {
   return {
     Subject: SUBJECTS.renewal(deployments[0] as Deployment),
-    What: `${problem} It expires at ${earliest(deployments).NotAfter}. Certificate: ${arn}`,
+    What: `${asSentence(problem)} The delivered certificate expires at ${earliest(deployments).NotAfter}. Certificate: ${arn}`,
     Where: placesOf(deployments),
     Since: timestamp(now),
-    WhatToDo: REQUEST_OR_VALIDATE,
+    WhatToDo: `${REQUEST_OR_VALIDATE} ${DAILY}`,
   };
 }
 
@@ -142,13 +157,15 @@ export function renewalProblem(
   }
   const { RenewalEligibility, RenewalSummary } = certificate;
   if (RenewalSummary?.RenewalStatus === 'FAILED') {
-    return `ACM failed to renew it: ${RenewalSummary.RenewalStatusReason ?? 'no reason given'}.`;
+    return `ACM failed to renew the certificate: ${RenewalSummary.RenewalStatusReason ?? 'no reason given'}.`;
   }
   if (RenewalSummary?.RenewalStatus === 'PENDING_VALIDATION') {
-    return 'ACM waits for its validation before it can renew it.';
+    return 'ACM cannot renew the certificate before its validation is complete.';
   }
   // A certificate becomes eligible by its first export, so one that is new here is not judged yet.
   const yesterday = timestamp(new Date(now.getTime() - DAY_MS));
   const isExported = deployments.some(({ Observed: last }) => last !== undefined && last.At <= yesterday);
-  return RenewalEligibility === 'INELIGIBLE' && isExported ? 'ACM does not plan to renew it.' : undefined;
+  return RenewalEligibility === 'INELIGIBLE' && isExported
+    ? 'ACM does not plan to renew the certificate.'
+    : undefined;
 }

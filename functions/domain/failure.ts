@@ -1,5 +1,13 @@
 import type { Deployment } from './deployment.ts';
-import { executionLink, type Notification, ownOf, placeOf, SUBJECTS } from './notification.ts';
+import {
+  asSentence,
+  executionLink,
+  type Notification,
+  ownOf,
+  pathOf,
+  placeOf,
+  SUBJECTS,
+} from './notification.ts';
 
 /** A rollout that failed. */
 export interface Failure {
@@ -30,14 +38,15 @@ export function textOf({ status, error, cause }: ExecutionEnd): string {
   const texts: Record<string, string> = {
     SUCCEEDED: lostText(status),
     TIMED_OUT: 'TIMED_OUT: The execution reached its time limit.',
-    ABORTED: 'ABORTED: The execution was stopped by hand.',
+    ABORTED: 'ABORTED: A person stopped the execution.',
   };
   const text = ownOf(texts, status) ?? [error, message].filter((part) => part).join(': ');
   return text.slice(0, 2000);
 }
 
 /** What is recorded of a rollout whose execution ended and recorded nothing. */
-export const lostText = (status: string) => `Lost: The execution ended as ${status} and nothing recorded it.`;
+export const lostText = (status: string) =>
+  `Lost: The execution ended as ${status}, but no function recorded its result.`;
 
 /** The error that a failure is recorded with. */
 const errorOf = (text: string) => /^([A-Za-z][A-Za-z0-9_.]{2,60}): /.exec(text)?.[1] ?? 'InstallationFailed';
@@ -65,8 +74,8 @@ export function causeOf(text: string): string {
 export function failureMessage(deployment: Deployment, failure: Failure): Notification {
   const { CertName, CertificateArn, Observed: last } = deployment;
   const error = errorOf(failure.text);
-  const advice =
-    ownOf(ADVICE, error) ?? 'Open the execution, read the failed step, then POST …/rollouts to try again.';
+  const path = pathOf([deployment]);
+  const advice = ownOf(ADVICE, error) ?? 'Open the execution and read the error of the failed step.';
   // Events may come late: what has happened since may let a person go back to sleep.
   const later =
     last && last.RolloutNumber > failure.rolloutNumber
@@ -74,10 +83,10 @@ export function failureMessage(deployment: Deployment, failure: Failure): Notifi
       : '';
   return {
     Subject: SUBJECTS.rollout(deployment, ownOf(ENDS, error) ?? 'FAILED'),
-    What: `The rollout of certificate ${CertName} (${CertificateArn}) failed. ${failure.text} The nodes that were not changed go on serving what they served.${later}`,
+    What: `The rollout of certificate ${CertName} (${CertificateArn}) ${error === 'Lost' ? 'was lost' : 'failed'}. ${asSentence(failure.text)} Servers that were not changed still serve their previous certificate.${later}`,
     Where: placeOf(deployment),
     Since: last?.FailingSince ?? failure.at,
-    WhatToDo: `${advice} It is tried again by itself; you are told again only when it fails for another cause.`,
+    WhatToDo: `${advice} The system tries again by itself. To see each server: GET ${path}. To try at once: POST ${path}/rollouts. You get another message only if it fails for another cause.`,
     Link: executionLink(failure.executionArn),
   };
 }
@@ -87,16 +96,17 @@ const ENDS: Record<string, string> = { TIMED_OUT: 'TIMED_OUT', ABORTED: 'ABORTED
 
 /** What a person is advised to do, by the error of a rollout. */
 export const ADVICE: Record<string, string> = {
-  TargetAccessDenied: 'Correct the role, policy or stack that the message names.',
+  TargetAccessDenied: 'Correct the role, policy or stack that "What" names.',
   TargetNotPrepared: 'Deploy or update member-account.yaml in that account and Region.',
   NotAllowedByOwner:
-    'Ask the owner of that account whether this is to be delivered there. The parameters AllowedCertNames and AllowedServices of its member stack say what is; where that stack comes by a StackSet, an administrator of the StackSet sets them. Or POST the deployment without the service, or DELETE it.',
+    'Ask the owner of that account to allow the delivery. The parameters AllowedCertNames and AllowedServices of the member stack there say what is allowed. If a StackSet deploys that stack, an administrator of the StackSet sets them. If the owner refuses, POST the deployment without the service, or DELETE it.',
   CertificateNotDeployable:
-    'Ask the owner of the certificate: its tag CertName or its state in ACM no longer allows the delivery.',
+    'Ask the owner of the certificate. Its tag CertName or its state in ACM no longer allows the delivery.',
   BundleScheduledForDeletion:
-    'Find out who deleted the bundle. POST the deployment again to restore it, or DELETE the deployment.',
+    'Find out who deleted the bundle (CloudTrail, DeleteSecret). To restore it, POST the deployment again. If the deletion is meant, DELETE the deployment.',
   InstallationFailed:
-    'Read the node errors (GET the deployment), correct the node, then POST …/rollouts. A node that was rolled back serves its previous certificate.',
-  TIMED_OUT: 'Look for nodes that answer slowly; POST …/rollouts to try again.',
-  ABORTED: 'If the stop was not meant, POST …/rollouts.',
+    'Read the error of each server, and repair those servers. A server that was rolled back serves its previous certificate.',
+  TIMED_OUT: 'Check in Service Quotas whether a quota of Systems Manager or ACM is exhausted.',
+  ABORTED: 'Find out who stopped it (CloudTrail, StopExecution).',
+  Lost: 'Nothing, if this happens once. If it happens again, look at the alarms on failed and undelivered events.',
 };

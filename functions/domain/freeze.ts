@@ -1,5 +1,5 @@
 import { type Deployment, timestamp } from './deployment.ts';
-import { type Notification, placeOf, SUBJECTS } from './notification.ts';
+import { DAILY, type Notification, pathOf, placeOf, SUBJECTS } from './notification.ts';
 
 /** The last freeze of all rollouts. Times are ISO 8601. */
 export interface Freeze {
@@ -36,16 +36,17 @@ const EVERYWHERE = 'every deployment of this stack';
 /** The message that all rollouts were frozen. */
 export const freezeAlert = (freeze: Freeze): Notification => ({
   Subject: SUBJECTS.frozen(),
-  What: `${frozenText(freeze)} No rollout begins until they are thawed; those that have begun go on to their end. Renewals are noted.`,
+  What: `${frozenText(freeze)} No rollout begins until a person thaws them. Rollouts that have begun go on to their end. Renewals are noted, and delivered after the thaw.`,
   Where: EVERYWHERE,
   Since: freeze.FrozenAt,
-  WhatToDo: 'Nothing, if it is meant. POST /thaw ends it. Meanwhile certificates come nearer to their end.',
+  WhatToDo:
+    'Nothing, if the freeze is meant. Certificates come nearer to their expiry meanwhile. POST /thaw ends the freeze.',
 });
 
 /** The message that all rollouts were thawed. */
 export const thawAlert = (freeze: Freeze): Notification => ({
   Subject: SUBJECTS.thawed(),
-  What: `${freeze.ThawedBy} has thawed all rollouts. They had been frozen since ${freeze.FrozenAt} by ${freeze.FrozenBy}: ${JSON.stringify(freeze.Reason)}. What waited begins within five minutes; a fleet begins in slots.`,
+  What: `${freeze.ThawedBy} has thawed all rollouts. ${freeze.FrozenBy} had frozen them at ${freeze.FrozenAt}: ${JSON.stringify(freeze.Reason)}. Rollouts that waited begin within five minutes. Where many wait, they begin one after another.`,
   Where: EVERYWHERE,
   Since: freeze.ThawedAt ?? freeze.FrozenAt,
   WhatToDo: 'Nothing.',
@@ -91,7 +92,7 @@ const MOST_NAMED = 10;
 export function stopsReminder({ offSince, freeze, paused }: Stops): Notification | undefined {
   const all = [
     ...(offSince
-      ? [`This stack starts no rollouts: its parameter RolloutsEnabled is false, since ${offSince} at least.`]
+      ? [`This stack starts no rollouts: its parameter RolloutsEnabled is false, at least since ${offSince}.`]
       : []),
     ...(freeze ? [frozenText(freeze)] : []),
   ];
@@ -111,22 +112,26 @@ export function stopsReminder({ offSince, freeze, paused }: Stops): Notification
     What: [
       ...all,
       ...(paused.length > 0
-        ? [`Paused, so that nothing is installed and no renewal arrives: ${count}.`]
+        ? [
+            `${count} ${paused.length === 1 ? 'is' : 'are'} paused: nothing is installed there, and no renewal arrives.`,
+          ]
         : []),
     ].join(' '),
     Where: [
       ...(all.length > 0 ? [EVERYWHERE] : []),
       ...named,
-      ...(more > 0 ? [`and ${more} more: GET /deployments?Status=PAUSED has them all`] : []),
+      ...(more > 0 ? [`and ${more} more: GET /deployments?Status=PAUSED lists all of them`] : []),
     ].join('; '),
     Since: first,
     WhatToDo: [
       ...(offSince ? ['Deploy with RolloutsEnabled=true.'] : []),
-      ...(freeze ? ['POST /thaw, when the reason has gone.'] : []),
+      ...(freeze ? ['POST /thaw when the reason has gone.'] : []),
       ...(paused.length > 0
-        ? ['POST …/resume for each deployment that is to go on, DELETE what is not needed.']
+        ? [
+            `Resume each deployment that is to go on: POST ${pathOf(paused)}/resume. DELETE those that nobody needs.`,
+          ]
         : []),
-      'You are told again once a day while it lasts.',
+      DAILY,
     ].join(' '),
   };
 }

@@ -41,7 +41,7 @@ export interface Look {
 }
 
 const NOT_SERVED = {
-  closed: 'nobody listens on it',
+  closed: 'no program listens on it',
   silent: 'it accepts connections and says nothing',
   'no-tls': 'it does not answer in TLS',
 } as const;
@@ -195,20 +195,20 @@ function findingFrom(
   look: Look | undefined,
 ): Found {
   if (!look) {
-    return { Kind: 'unseen', Text: 'The look got no answer that could be read.' };
+    return { Kind: 'unseen', Text: 'The look got no readable answer.' };
   }
   if (!seen || seen.Files === 'missing') {
-    return { Kind: 'missing', Text: 'The files of the certificate are not there any more.' };
+    return { Kind: 'missing', Text: 'The files of the certificate are gone.' };
   }
   if (!own) {
     const owner = seen.DeploymentId === '-' ? 'a record that is damaged' : `deployment ${seen.DeploymentId}`;
-    return { Kind: 'taken', Text: `There the name belongs to ${owner}.` };
+    return { Kind: 'taken', Text: `The name belongs to ${owner} there.` };
   }
   if (own.Files !== 'ok') {
     return { Kind: 'damaged', Text: `The files are not as they were installed (${own.Files.slice(8)}).` };
   }
   if (own.Serial === undefined) {
-    return { Kind: 'unseen', Text: 'The certificate could not be read there.' };
+    return { Kind: 'unseen', Text: 'The look could not read the certificate there.' };
   }
   if (own.Serial !== Serial) {
     return { Kind: 'older', Text: `The files are those of serial ${own.Serial}, not of ${Serial}.` };

@@ -1,4 +1,4 @@
-import { type Notification, SUBJECTS } from './notification.ts';
+import { DAILY, type Notification, SUBJECTS } from './notification.ts';
 
 /** Names at most ten, as all messages do. */
 const MOST_NAMED = 10;
@@ -16,12 +16,12 @@ export function oldMemberStacks(places: readonly string[], reason: string, since
   return {
     Subject: SUBJECTS.behind(first, places.length - 1),
     What:
-      'In these accounts and Regions the member stack is of an edition before this stack: there is no role that only ' +
-      `writes bundles, so the one that starts installations writes them. AWS says: ${reason}`,
+      'In these accounts and Regions the member stack is older than this stack. It has no role that only writes bundles, ' +
+      `so the role that starts installations writes them. Certificates are still delivered there. AWS says: ${reason}`,
     Where: `${places.slice(0, MOST_NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`,
     Since: since,
     WhatToDo:
-      'Update member-account.yaml there. If it is new, a service control policy denies iam:GetRole. Certificates are ' +
-      'delivered all the same. You are told again in a day.',
+      'Update member-account.yaml there. If the stack is up to date, a service control policy denies iam:GetRole. ' +
+      DAILY,
   };
 }

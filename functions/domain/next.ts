@@ -20,33 +20,34 @@ import type { Order } from './order.ts';
  */
 export const REASONS = {
   deleting: 'It is being deleted.',
-  unstarted: 'A rollout has begun, and its start was not heard yet.',
+  unstarted: 'A rollout has begun, but Step Functions has not confirmed its start yet.',
   slot: 'A rollout has begun and waits for its slot.',
   running: 'A rollout is running.',
-  lost: 'A rollout has ended and nothing recorded how.',
+  lost: 'A rollout has ended, but no function recorded its result.',
   off: 'This stack starts no rollouts now: its parameter RolloutsEnabled is false.',
   frozen: 'All rollouts are frozen.',
   paused: 'It is paused.',
-  tried: 'Only dry runs were asked for.',
+  tried: 'Only dry runs were requested.',
   asked: 'A person asked for a rollout.',
   renewed: 'ACM has renewed the certificate.',
   failed:
-    'The last rollout failed on a node: it is tried again, first after 15 minutes, then each time twice as late.',
-  untouched: 'The last rollout failed before it touched a node: it is tried again every 15 minutes.',
+    'The last rollout failed on a node. It is tried again, first after 15 minutes, then each time after twice as long.',
+  untouched: 'The last rollout failed before it touched a node. It is tried again every 15 minutes.',
   disallowed:
-    'The owner of the target account does not allow it, as LastError says: it is tried again every 15 minutes, in case that changes.',
-  appeared: 'A node that lacks the current version can be reached.',
+    'The owner of the target account does not allow the delivery: see LastError. It is tried again every 15 minutes, in case that changes.',
+  appeared: 'A node can be reached and does not have the current version.',
   drifted:
-    'A look found a node that does not serve what was installed: it is installed there again, first at once, then each time twice as late.',
+    'A look found a node that does not serve what was installed. It is installed there again, first at once, then each time after twice as long.',
   refused:
-    'A node could not be served for a reason of its own, and others were: it is tried again, first after 15 minutes, then each time twice as late, at most a day apart.',
-  missed: 'A node that can be reached was not reached: it is tried again after an hour.',
-  unbundled: 'Its bundle does not exist any more: a rollout writes it anew.',
+    'A node could not be served for a reason of its own. Other nodes were served. It is tried again, first after 15 minutes, then each time after twice as long, at most after a day.',
+  missed: 'The last rollout did not come to a node that can be reached. It is tried again after an hour.',
+  unbundled: 'Its bundle does not exist any more. A rollout writes it anew.',
   withdrawn:
-    'Its bundle is scheduled for deletion, and not by this system: POST the deployment again to restore it, or DELETE the deployment.',
-  empty: 'No node carries the tag, or all that do are left out: the first other one is served.',
-  unreachable: 'Some nodes cannot be served now, or serve nothing: they are served when they can be.',
-  done: 'Nothing is to be done until the certificate is renewed or a node appears.',
+    'Its bundle is scheduled for deletion, but not by this system. POST the deployment again to restore it, or DELETE the deployment.',
+  empty: 'No node carries the tag, or the order leaves out all that do. The first other one is served.',
+  unreachable:
+    'Some nodes cannot be served now, or serve nothing. They are served as soon as that is possible.',
+  done: 'There is nothing to do until ACM renews the certificate or a node appears.',
 } as const;
 
 export type Reason = keyof typeof REASONS;

@@ -60,17 +60,35 @@ export const wasTold = (toldAt: string | undefined, now: Date): boolean =>
 export const ownOf = <T>(table: Record<string, T>, name: string): T | undefined =>
   Object.hasOwn(table, name) ? table[name] : undefined;
 
+/** A text of AWS or of a node as a sentence, so that the next sentence does not run into it. */
+export const asSentence = (text: string) => text.trimEnd().replace(/[^.!?]$/, '$&.');
+
+/** Where the API has a deployment; of more than one, the form of all such paths. */
+export function pathOf(deployments: Iterable<Pick<Deployment, 'CertName' | 'DeploymentId'>>): string {
+  const paths = new Set(
+    [...deployments].map(
+      ({ CertName, DeploymentId }) => `/certificates/${CertName}/deployments/${DeploymentId}`,
+    ),
+  );
+  const [path = ''] = paths;
+  return paths.size === 1 ? path : '/certificates/{CertName}/deployments/{DeploymentId}';
+}
+
+/** How often people hear of what lasts. */
+export const DAILY = 'You get this message once a day until it is over.';
+
 /** A deployment as a person finds it. */
 export const placeOf = (deployment: Deployment) =>
-  `account ${deployment.TargetAccount}, Region ${deployment.TargetRegion}, nodes tagged ` +
+  `account ${deployment.TargetAccount}, Region ${deployment.TargetRegion}, servers tagged ` +
   `${deployment.TargetTagKey}=${deployment.TargetTagValue}, deployment ${deployment.DeploymentId}`;
 
 /** Names at most ten deployments: a certificate may have thousands, and an SMS or e-mail is for people. */
 export function placesOf(deployments: readonly Deployment[]): string {
   const named = deployments.slice(0, 10).map(placeOf);
-  return [...named, ...(deployments.length > 10 ? ['and more: GET /deployments has them all'] : [])].join(
-    '; ',
-  );
+  return [
+    ...named,
+    ...(deployments.length > 10 ? ['and more: GET /deployments lists all of them'] : []),
+  ].join('; ');
 }
 
 /** Console address of an execution, in the partition's own console. */

@@ -1,6 +1,6 @@
 import type { Deployment, NodeRecord } from './deployment.ts';
 import { OWN_FAULTS } from './exit-codes.ts';
-import { type Notification, placesOf, SUBJECTS, wasTold } from './notification.ts';
+import { asSentence, DAILY, type Notification, pathOf, placesOf, SUBJECTS, wasTold } from './notification.ts';
 
 /** A node that cannot be served for a reason of its own. */
 export interface RefusedNode {
@@ -41,19 +41,20 @@ export function refusalAlert(refused: readonly RefusedNode[], prefix: string): N
   const since = refused.map(({ record: { Refusal } }) => Refusal?.Since ?? '').sort();
   const named = refused
     .slice(0, MOST_NAMED)
-    .map(({ record: of }) => `${of.NodeId}: ${(of.Error ?? '').replace(/[.]?$/, '.')}`);
+    .map(({ record: of }) => `${of.NodeId}: ${asSentence(of.Error ?? '')}`);
   const more = refused.length - named.length;
   const places = new Map(refused.map((node) => [node.deployment.DeploymentId, node.deployment]));
   const advice =
     faultOf({ deployment, record }) === 'bundle-denied'
-      ? `Their roles have no tag ${TargetTagKey}=${TargetTagValue}, or lack the policy ${prefix}-read-bundle-${TargetRegion}: ` +
-        `give them both. Nodes that are not to have the certificate: take the tag off them, and find out who gave it.`
-      : `docs/operations.md says what to do for exit code ${code}, ${faultOf({ deployment, record })}.`;
+      ? `The roles of these servers lack the tag ${TargetTagKey}=${TargetTagValue} or the policy ` +
+        `${prefix}-read-bundle-${TargetRegion}. Give them both. If a server is not to have the certificate, take the tag ` +
+        'off the server and find out who gave it.'
+      : `Look up exit code ${code} (${faultOf({ deployment, record })}) in docs/operations.md.`;
   return {
     Subject: SUBJECTS.refusal(deployment, record.NodeId, refused.length - 1),
-    What: `These nodes carry the tag and cannot be served, for a reason of their own. They go on serving what they served, if anything; the others are served. ${named.join(' ')}${more > 0 ? ` And ${more} more nodes.` : ''}`,
+    What: `These servers carry the tag, but the system cannot install the certificate there. The reason lies in each server itself. They still serve what they served before, if anything. The other servers get the certificate. ${named.join(' ')}${more > 0 ? ` And ${more} more servers.` : ''}`,
     Where: placesOf([...places.values()]),
     Since: since[0] ?? '',
-    WhatToDo: `${advice} They are tried again by themselves, first after 15 minutes, then each time twice as late, at most a day apart; POST …/rollouts does so at once. You are told again once a day while it lasts.`,
+    WhatToDo: `${advice} The system tries again by itself, first after 15 minutes, then each time after twice as long, at most after a day. To try at once: POST ${pathOf(places.values())}/rollouts. ${DAILY}`,
   };
 }

@@ -66,21 +66,21 @@ function resultOf(
     return {
       NodeId,
       Outcome: 'not-reached',
-      Error: 'Not started: the installation had failed on as many nodes as MaxErrors allows.',
+      Error: 'Not started, because the installation had already failed as often as MaxErrors allows.',
     };
   }
   if (!line) {
     return {
       NodeId,
       Outcome: 'failed',
-      Error: `The install script reported nothing; Run Command says ${status}.`,
+      Error: `The install script reported nothing. Run Command says ${status}.`,
     };
   }
   if (line.RolloutNumber !== expected.RolloutNumber || line.DeploymentId !== expected.DeploymentId) {
-    return { NodeId, Outcome: 'failed', Error: 'The node reported on another rollout.' };
+    return { NodeId, Outcome: 'failed', Error: 'The report is about another rollout.' };
   }
   if (holdsVersion(line.Outcome) && line.VersionId !== expected.Bundle.VersionId) {
-    return { NodeId, Outcome: 'failed', Error: 'The node reported on another version.' };
+    return { NodeId, Outcome: 'failed', Error: 'The report is about another version.' };
   }
   const { RolloutNumber: _, DeploymentId: __, ...result } = line;
   const Outcome = isOwnFault(line) ? 'refused' : line.Outcome;
@@ -105,7 +105,7 @@ export function resultsOfProbe(results: readonly NodeResult[]): NodeResult[] {
 const notReached = (NodeId: string): NodeResult => ({
   NodeId,
   Outcome: 'not-reached',
-  Error: 'The installation ended before this node, or the node appeared during it.',
+  Error: 'The installation ended before its turn, or it appeared only during the installation.',
 });
 
 /** Every node that carries the tag now, and every node that reported. */
@@ -170,7 +170,8 @@ function outcomeOf(
   if (timedOut) {
     return {
       Outcome: 'FAILED',
-      Error: `The installation was stopped at its deadline. ${summaryOf([...failed, ...refused])}`.trim(),
+      Error:
+        `The system stopped the installation at its deadline. ${summaryOf([...failed, ...refused])}`.trim(),
     };
   }
   if (failed.length > 0 || (refused.length > 0 && !results.some(hasWorked))) {

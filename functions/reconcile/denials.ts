@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { timestamp } from '../domain/deployment.ts';
-import { SUBJECTS, wasTold } from '../domain/notification.ts';
+import { DAILY, SUBJECTS, wasTold } from '../domain/notification.ts';
 import type { Denial } from '../inventory/denials.ts';
 import type { Pass, ReconcileDeps } from './pass.ts';
 
@@ -31,12 +31,12 @@ export async function tellOfDenials(sweep: string, pass: Pass, deps: ReconcileDe
   if (first) {
     await deps.notify(`denied#${sweep}#${first.Since}#${first.Why}`, {
       Subject: SUBJECTS.denied(actionOf(first.Why), untold.length - 1),
-      What: `Reconcile may not do what it has to. ${untold.map(({ Why }) => Why).join('\n')}`,
+      What: `AWS denies the function reconcile a call that it needs. Lost events and new servers are not noticed in the places named below. AWS says: ${untold.map(({ Why }) => Why).join('\n')}`,
       Where: untold.flatMap(({ What }) => What).join('; '),
       Since: first.Since,
       WhatToDo:
-        'Correct the role or policy that AWS names. In a target account, check that member-account.yaml is there, and as new ' +
-        'as this stack. The sweeps go on, and make up for what they missed. You are told again in a day.',
+        'Correct the role or policy that AWS names. In a target account, check that member-account.yaml is deployed and as ' +
+        `new as this stack. Reconcile makes up for what it missed once the call is allowed. ${DAILY}`,
     });
     for (const denial of untold) {
       denial.ToldAt = now;

@@ -33,13 +33,14 @@ async function lookAt(deployment: Deployment, pass: Pass, deps: ReconcileDeps): 
     await deps.notify(`readers#${DeploymentId}#${untold.join()}`, {
       Subject: SUBJECTS.readers(deployment),
       What:
-        `The bundle of certificate ${CertName} (${CertificateArn}) is for roles that do not exist: ${untold.join(', ')}. ` +
-        'The other readers get each version.',
+        `These roles are to read the bundle of certificate ${CertName} (${CertificateArn}), but they do not exist: ` +
+        `${untold.join(', ')}. The other readers get every version.`,
       Where: placeOf(deployment),
       Since: timestamp(deps.now()),
       WhatToDo:
-        'Create the role with exactly this ARN, its path included: it can read at once. Or POST the deployment with ' +
-        'ReaderRoleArns without it. You are told again only of another role, or when this one was there meanwhile.',
+        'Create the role with exactly this ARN, including its path. It can read at once. If nobody needs it, POST the ' +
+        'deployment with ReaderRoleArns without it. You get another message only about another role, or if this role ' +
+        'was created and deleted again.',
     });
     pass.Notified += 1;
   }

@@ -120,13 +120,13 @@ export async function finishDeletion(deployment: Deployment, pass: Pass, deps: R
     await removeDeployment(deployment, deps);
   } catch (error) {
     await tell(
-      `It cannot be finished: ${(error as Error).message}`,
-      'Correct the role, policy or stack that the message names; the next attempt follows within the hour. For an account that is closed, DELETE with Force=true.',
+      `The system cannot finish it: ${(error as Error).message}`,
+      'Correct the role, policy or stack that "What" names. The system tries again within the hour. If the account is closed for good, DELETE the deployment with ?Force=true.',
     );
     pass.Notified += 1;
     return;
   }
-  await tell('It is finished now: the bundle is scheduled for deletion.', 'Nothing.');
+  await tell('The system has finished it now: the bundle is scheduled for deletion.', 'Nothing.');
   pass.Repaired += 1;
   pass.Notified += 1;
 }

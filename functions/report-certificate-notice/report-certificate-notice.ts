@@ -31,12 +31,13 @@ const NOTICES: Record<string, { what: string; whatToDo: string }> = {
     whatToDo: 'Request a new certificate and POST the deployments with its ARN.',
   },
   'ACM Certificate Revoked': {
-    what: 'The certificate was revoked: clients may refuse it now.',
+    what: 'The certificate was revoked. Clients may refuse it now.',
     whatToDo: 'Request a new certificate and POST the deployments with its ARN.',
   },
   'ACM Certificate Approaching Expiration': {
-    what: 'The certificate expires soon and was not renewed yet.',
-    whatToDo: 'Look at its renewal status in ACM; if the validation is pending, complete it.',
+    what: 'The certificate expires soon, and ACM has not renewed it yet.',
+    whatToDo:
+      'Look at the renewal status of the certificate in ACM. If its validation is pending, complete it.',
   },
 };
 

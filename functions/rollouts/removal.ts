@@ -45,7 +45,7 @@ export async function removeDeployment(
     if (!force || !isNamed(error, 'TargetAccessDenied', 'TargetNotPrepared', 'NotAllowedByOwner')) {
       throw error;
     }
-    warnings.push(`The bundle and a running installation were left as they are. ${error.message}`);
+    warnings.push(`The bundle stays as it is, and an installation that runs goes on. ${error.message}`);
   }
   await deps.inventory.remove(deployment);
   return warnings;

@@ -143,10 +143,10 @@ function refusedParameters(
   const { CertName, ReloadServices = [], RestartServices = [] } = parameters;
   const services = [...ReloadServices, ...RestartServices].join(' ').split(' ').join(', ');
   return new NotAllowedByOwner(
-    `The member stack of ${place} may allow only other certificate names than ${CertName} (its parameter ` +
-      `AllowedCertNames)${services ? `, or only other services than ${services} (AllowedServices)` : ''}. ` +
+    `The member stack of ${place} does not seem to allow the certificate name ${CertName} (its parameter ` +
+      `AllowedCertNames)${services ? `, or not the services ${services} (AllowedServices)` : ''}. ` +
       `If it allows them, it is older than this stack, and its SSM documents do not take every option of this ` +
-      `deployment: then update member-account.yaml there. AWS says: ${error.message}`,
+      `deployment. Then update member-account.yaml there. AWS says: ${error.message}`,
     { cause: error },
   );
 }

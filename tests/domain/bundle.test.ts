@@ -137,7 +137,9 @@ describe('people', () => {
       Subject: 'Bundle of web is scheduled for deletion: acm-export=web and 11 more',
       Where: expect.stringMatching(/^account 444455556666, Region eu-central-1.*and more/),
       Since: deletion.Since,
-      WhatToDo: expect.stringMatching(/POST the deployment again .* to restore .* or DELETE the deployment/),
+      WhatToDo: expect.stringMatching(
+        /To restore the bundle, POST the deployment again .* DELETE the deployment/,
+      ),
     });
     const named = message.What.match(/acm-export\/web\/\d{24} may be deleted for good from \S+ on/g);
     expect(named).toHaveLength(10);

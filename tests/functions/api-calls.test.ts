@@ -304,12 +304,14 @@ describe('deleting', () => {
       expect(await system.reconcile('certificates')).toMatchObject({ Errors: 0, Notified: 1 });
     }
     expect(system.messages()).toEqual([
-      expect.objectContaining({ Message: expect.stringContaining('It cannot be finished: Cannot assume') }),
+      expect.objectContaining({
+        Message: expect.stringContaining('The system cannot finish it: Cannot assume'),
+      }),
     ]);
     accept();
     system.advance({ days: 1 });
     expect(await system.reconcile('certificates')).toMatchObject({ Errors: 0, Repaired: 1, Notified: 1 });
-    expect(system.messages().at(-1)?.Message).toContain('It is finished now');
+    expect(system.messages().at(-1)?.Message).toContain('The system has finished it now');
     expect(await system.inventory.get(id)).toBeUndefined();
     expect(bundle()?.deletionDate).toBeDefined();
   });
@@ -326,7 +328,7 @@ describe('deleting', () => {
     const forced = await system.remove(id, {}, { Force: 'true' });
     expect(forced).toMatchObject({
       status: 200,
-      body: { Warnings: [expect.stringContaining('left as they are')] },
+      body: { Warnings: [expect.stringContaining('The bundle stays as it is')] },
     });
     expect(await system.inventory.get(id)).toBeUndefined();
   });

@@ -320,7 +320,7 @@ describe('a deployment that was only tried', () => {
     expect(await get(older)).toMatchObject({
       Status: 'TRIED',
       DryRunOnly: true,
-      Reason: 'Only dry runs were asked for.',
+      Reason: 'Only dry runs were requested.',
     });
     for (const more of [{}, { CertificateArn: arn }, { TargetAccount: MEMBER }] as Record<string, string>[]) {
       expect(await list({ ...more, Status: 'TRIED' })).toEqual(both);
@@ -388,7 +388,7 @@ describe('what is seen', () => {
       return [body.Warnings, Status, Seen];
     };
     const warned = [
-      expect.stringMatching(/VerifyPort.*ReloadServices.*nobody looks whether they are served/),
+      expect.stringMatching(/VerifyPort.*ReloadServices.*nothing checks that a program serves them/),
     ];
     expect(await seen({})).toEqual([warned, 'INSTALLED', 'files']);
     expect(await seen({ ReloadServices: ['nginx'] })).toEqual([[], 'INSTALLED', 'files']);

@@ -124,14 +124,14 @@ describe('an installation that ended', () => {
         canary.says = () => silent;
       },
       Status: 'FAILED',
-      Error: 'i-00000001: The install script reported nothing; Run Command says Success.',
+      Error: 'i-00000001: The install script reported nothing. Run Command says Success.',
       nodes: { 'i-00000001': 'failed' },
       served: false,
     },
     'as Success without any command': {
       after: () => Object.assign(automation(), { status: 'Success', steps: [] }),
       Status: 'DEGRADED',
-      Error: /^i-00000001: The installation ended before this node/,
+      Error: /^i-00000001: The installation ended before its turn/,
       nodes: { 'i-00000001': 'not-reached' },
       served: false,
     },
@@ -199,7 +199,7 @@ describe('an installation that ended', () => {
     'with a node that appeared meanwhile': {
       after: () => addNode(),
       Status: 'DEGRADED',
-      Error: /^i-00000002: .*the node appeared during it/,
+      Error: /^i-00000002: .*it appeared only during the installation/,
       nodes: { ...both, 'i-00000002': 'not-reached' },
       served: true,
     },
@@ -248,21 +248,21 @@ describe('an installation that ended', () => {
     'with a line of another rollout': {
       before: () => saying('installed', { RolloutNumber: 7 }),
       Status: 'FAILED',
-      Error: 'i-00000001: The node reported on another rollout.',
+      Error: 'i-00000001: The report is about another rollout.',
       nodes: { 'i-00000001': 'failed' },
       served: false,
     },
     'with a line of another deployment': {
       before: () => saying('installed', { DeploymentId: '0'.repeat(24) }),
       Status: 'FAILED',
-      Error: 'i-00000001: The node reported on another rollout.',
+      Error: 'i-00000001: The report is about another rollout.',
       nodes: { 'i-00000001': 'failed' },
       served: false,
     },
     'with a line about another version': {
       before: () => saying('installed', { VersionId: 'ab' }),
       Status: 'FAILED',
-      Error: 'i-00000001: The node reported on another version.',
+      Error: 'i-00000001: The report is about another version.',
       nodes: { 'i-00000001': 'failed' },
       served: false,
     },
@@ -946,7 +946,7 @@ describe('an installation that runs', () => {
       system.advance({ hours: 3 });
       expect(await check()).toEqual({
         Status: 'FAILED',
-        Error: expect.stringMatching(/^The installation was stopped at its deadline\./),
+        Error: expect.stringMatching(/^The system stopped the installation at its deadline\./),
       });
       const { AutomationExecutionId } = input.Installation;
       expect(ssm.callsOf('StopAutomationExecution')).toEqual([{ AutomationExecutionId, Type: 'Cancel' }]);

@@ -76,7 +76,7 @@ test.each([
   const [{ Subject, Message } = { Subject: '', Message: '' }, ...others] = system.messages();
   expect(others).toEqual([]);
   expect(Subject).toBe('Unregistered certificate on i-00000001:9443 has expired');
-  expect(Message).toContain(`port 9443: ${JSON.stringify(subject)}, issued by "CN=Some CA", ends at `);
+  expect(Message).toContain(`port 9443: ${JSON.stringify(subject)}, issued by "CN=Some CA", expires at `);
   expect(Message).toMatch(/^[\n -~]*$/);
   expect(Message.match(/^What to do: /gm)).toHaveLength(1);
 });

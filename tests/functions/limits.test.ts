@@ -26,7 +26,7 @@ describe('the number of deployments', () => {
       expect([refused.status, refused.body.Message]).toEqual([
         409,
         expect.stringMatching(
-          /its parameter MaxDeployments allows: 2\. DELETE .* or deploy .* higher value\.$/,
+          /its parameter MaxDeployments allows: 2\. DELETE .* Or deploy .* higher value\.$/,
         ),
       ]);
     }

@@ -134,7 +134,7 @@ describe('a node that does not serve what was installed', () => {
       expect.objectContaining({
         Subject: `web-prod on ${node().NodeId} is not what the port serves: acm-export=web`,
         Message: expect.stringMatching(
-          /Installing it again was in vain: .* is broken\. What it was last seen to serve ends at 2030-01-01T00:00:00Z\./,
+          /Installing it again did not help: .* is broken\. The certificate that it served last expires at 2030-01-01T00:00:00Z\./,
         ),
       }),
     ]);
@@ -410,7 +410,7 @@ describe('TLS ports that serve what nobody registered', () => {
       expect.objectContaining({
         Subject: `Unregistered certificate on ${node().NodeId}:8444 expires soon`,
         Message: expect.stringContaining(
-          'port 8444: "CN=intranet.example.com", issued by "CN=Some CA", ends at 2026-12-20T00:00:00Z.',
+          'port 8444: "CN=intranet.example.com", issued by "CN=Some CA", expires at 2026-12-20T00:00:00Z.',
         ),
       }),
     ]);

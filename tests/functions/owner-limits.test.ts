@@ -46,7 +46,7 @@ describe('a name that the owner does not allow', () => {
       Status: 'FAILED',
       Failures: 1,
       Reason:
-        'The owner of the target account does not allow it, as LastError says: it is tried again every 15 minutes, in case that changes.',
+        'The owner of the target account does not allow the delivery: see LastError. It is tried again every 15 minutes, in case that changes.',
       NextAttemptAt: '2026-11-24T10:45:00Z',
     });
     expect(deployment.LastError).toMatch(
@@ -64,10 +64,10 @@ describe('a name that the owner does not allow', () => {
     expect(message?.Subject).toBe('Rollout of web-prod FAILED: acm-export=web');
     const [what, where, since, todo] = message?.Message.split('\n').filter(Boolean) ?? [];
     expect(what).toContain(`The member stack of ${PLACE} allows only the certificate names`);
-    expect(where).toContain(`account ${MEMBER}, Region ${REGION}, nodes tagged acm-export=web`);
+    expect(where).toContain(`account ${MEMBER}, Region ${REGION}, servers tagged acm-export=web`);
     expect(since).toContain('2026-11-24T10:30:00Z');
     expect(todo).toMatch(
-      /Ask the owner .* AllowedCertNames .* an administrator of the StackSet .*tried again by itself/,
+      /Ask the owner .* AllowedCertNames .* an administrator of the StackSet .*The system tries again by itself/,
     );
   });
 
@@ -151,14 +151,14 @@ describe('a service that the owner does not allow', () => {
     const deployment = await deliver(order);
     expect(deployment).toMatchObject({
       Status: 'FAILED',
-      Reason: expect.stringContaining('does not allow it'),
+      Reason: expect.stringContaining('does not allow the delivery'),
     });
     expect(deployment.LastError).toContain(
-      `NotAllowedByOwner: The member stack of ${PLACE} may allow only other certificate names than web-prod (its parameter AllowedCertNames), or only other services than ${services} (AllowedServices). If it allows them, it is older than this stack`,
+      `NotAllowedByOwner: The member stack of ${PLACE} does not seem to allow the certificate name web-prod (its parameter AllowedCertNames), or not the services ${services} (AllowedServices). If it allows them, it is older than this stack`,
     );
     expect(automations()).toEqual([]);
     expect(system.messages()).toMatchObject([
-      { Message: expect.stringMatching(/AllowedServices of its member stack say what is/) },
+      { Message: expect.stringMatching(/AllowedServices of the member stack there say what is allowed/) },
     ]);
   });
 
@@ -198,7 +198,7 @@ describe('whatever words AWS has for it', () => {
       VerifyName: 'a.example.com',
     });
     expect(LastError).toMatch(
-      /^NotAllowedByOwner: .*may allow only other certificate names than web-prod.*or only other services than nginx .*older than this stack/,
+      /^NotAllowedByOwner: .*does not seem to allow the certificate name web-prod.*or not the services nginx .*older than this stack/,
     );
     expect(LastError).toContain(`AWS says: ${words}`);
   });

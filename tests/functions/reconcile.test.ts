@@ -671,7 +671,7 @@ describe('a rollout', () => {
       expect(await system.reconcile('certificates')).toMatchObject({ Repaired: 1, Notified: 1 });
       expect(await system.deployment(body.DeploymentId)).toMatchObject({
         Status: 'FAILED',
-        LastError: `Lost: The execution ended as ${status} and nothing recorded it.`,
+        LastError: `Lost: The execution ended as ${status}, but no function recorded its result.`,
       });
       expect(system.messages()).toEqual([
         expect.objectContaining({ Message: expect.stringContaining(`details/${body.ExecutionArn}`) }),

@@ -31,12 +31,12 @@ describe("ACM's notices", () => {
     ['certificate-expired', 'The certificate has expired.', /Request a new certificate/],
     [
       'certificate-revoked',
-      'The certificate was revoked: clients may refuse it now.',
+      'The certificate was revoked. Clients may refuse it now.',
       /Request a new certificate/,
     ],
     [
       'certificate-approaching-expiration',
-      'The certificate expires soon and was not renewed yet.',
+      'The certificate expires soon, and ACM has not renewed it yet.',
       /renewal status/,
     ],
   ])('%s becomes one message a day', async (name, what, advice) => {
@@ -51,7 +51,7 @@ describe("ACM's notices", () => {
     expect(message?.Subject).toBe(`${event['detail-type']}: web-prod`);
     expect(message?.Message).toContain(what);
     expect(message?.Message).toMatch(advice);
-    expect(message?.Message.match(/nodes tagged acm-export=(web|mail)/g)).toHaveLength(2);
+    expect(message?.Message.match(/servers tagged acm-export=(web|mail)/g)).toHaveLength(2);
     await system.notice({ ...event, id: 'the-next-day', time: '2028-01-01T00:00:00Z' });
     expect(system.messages()).toHaveLength(2);
   });

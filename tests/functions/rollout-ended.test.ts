@@ -26,8 +26,13 @@ describe('an execution that ended outside its own states', () => {
       'States.Runtime: no path',
       /Open the execution/,
     ],
-    ['TIMED_OUT', undefined, 'TIMED_OUT: The execution reached its time limit.', /nodes that answer slowly/],
-    ['ABORTED', undefined, 'ABORTED: The execution was stopped by hand.', /If the stop was not meant/],
+    [
+      'TIMED_OUT',
+      undefined,
+      'TIMED_OUT: The execution reached its time limit.',
+      /a quota of Systems Manager or ACM/,
+    ],
+    ['ABORTED', undefined, 'ABORTED: A person stopped the execution.', /Find out who stopped it/],
   ] as const)(
     'as %s is recorded once and told once, with what, where, since when and what to do',
     async (status, error, reason, advice) => {
@@ -55,7 +60,7 @@ describe('an execution that ended outside its own states', () => {
       expect(lines[0]).toContain(`failed. ${reason}`);
       expect(lines[0]).toContain(arn);
       expect(lines[1]).toBe(
-        `Where: account ${MEMBER}, Region eu-central-1, nodes tagged acm-export=web, deployment ${id}`,
+        `Where: account ${MEMBER}, Region eu-central-1, servers tagged acm-export=web, deployment ${id}`,
       );
       expect(lines[2]).toBe(`Since: ${timestamp(system.clock.now())}`);
       expect(lines[3]).toMatch(advice);
@@ -164,8 +169,12 @@ describe('a failure that the state machine recorded itself', () => {
     await running();
     await system.runAll();
     const [message] = system.messages();
-    expect(message?.Message).toContain('InstallationFailed: i-00000001: i-00000001 is broken');
-    expect(message?.Message).toContain('What to do: Read the node errors (GET the deployment)');
+    expect(message?.Message).toContain(
+      'InstallationFailed: i-00000001: i-00000001 is broken. Servers that were not changed still serve',
+    );
+    expect(message?.Message).toContain(
+      'What to do: Read the error of each server, and repair those servers.',
+    );
     expect(system.messages()).toHaveLength(1);
   });
 
@@ -176,9 +185,7 @@ describe('a failure that the state machine recorded itself', () => {
     expect(system.sfn.executions.get(execution.arn)?.status).toBe('FAILED');
     const [message] = system.messages();
     expect(message?.Message).toContain('TargetAccessDenied: Cannot assume arn:aws:iam::444455556666:role/');
-    expect(message?.Message).toContain(
-      'What to do: Correct the role, policy or stack that the message names',
-    );
+    expect(message?.Message).toContain('What to do: Correct the role, policy or stack that "What" names');
   });
 
   test('because the owner of the certificate took the name away, says whom to ask', async () => {
@@ -206,9 +213,10 @@ describe('an execution that has succeeded', () => {
     expect(await system.report(event)).toEqual({ Reported: execution.arn });
     await system.report(event);
     expect(system.messages()).toHaveLength(1);
+    expect(system.messages()[0]?.Message).toContain('What to do: Nothing, if this happens once.');
     expect(await system.deployment(id)).toMatchObject({
       Status: 'FAILED',
-      LastError: 'Lost: The execution ended as SUCCEEDED and nothing recorded it.',
+      LastError: 'Lost: The execution ended as SUCCEEDED, but no function recorded its result.',
       NextAttemptAt: timestamp(new Date(system.clock.now().getTime() + 900_000)),
     });
     system.advance({ minutes: 15 });

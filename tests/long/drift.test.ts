@@ -120,6 +120,6 @@ test('the files of another tool in the places of links stay, and people are told
   );
   expect(told).toHaveLength(1);
   expect(told[0]?.message).toContain(
-    `(links). Installing it again was in vain: ${files.fullchain} is no link of this script: move it away`,
+    `(links). Installing it again did not help: ${files.fullchain} is no link of this script: move it away`,
   );
 });

@@ -561,7 +561,7 @@ function installFirstEdition(): () => void {
 describe('a member stack of that edition', () => {
   // AWS need not say why it does not take a parameter that the owner of the account may limit.
   const message =
-    /^NotAllowedByOwner: The member stack of account 444455556666, Region eu-central-1 may allow only .* other services than slapd .* If it allows them, it is older than this stack, .* update member-account\.yaml there\. AWS says: .*RestartServices/;
+    /^NotAllowedByOwner: The member stack of account 444455556666, Region eu-central-1 does not seem to allow .* or not the services slapd .* If it allows them, it is older than this stack, .* update member-account\.yaml there\. AWS says: .*RestartServices/;
 
   test('refuses an order with a unit to restart: the rollout says which stack is to be updated', async () => {
     const target = system.target();
@@ -573,7 +573,7 @@ describe('a member stack of that edition', () => {
     const failed = await system.deployment(body.DeploymentId);
     expect([failed.Status, failed.LastError]).toEqual(['FAILED', expect.stringMatching(message)]);
     const told = system.messages().find(({ Message }) => Message.includes(body.DeploymentId));
-    expect(told?.Message).toContain('then update member-account.yaml there');
+    expect(told?.Message).toContain('Then update member-account.yaml there');
 
     update();
     await system.rollouts(body.DeploymentId);

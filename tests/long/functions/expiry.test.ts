@@ -47,13 +47,13 @@ describe('a certificate that ACM does not renew', () => {
     const [first] = system.messages();
     expect(first?.Subject).toBe('web-prod expires in 29 days: acm-export=web');
     expect(first?.Message).toMatch(
-      /^What: What these nodes serve expires in 29 days, at 2027-06-\d\dT23:59:59Z\. ACM has not renewed it yet\./,
+      /^What: The delivered certificate expires in 29 days, at 2027-06-\d\dT23:59:59Z\. ACM has not renewed it yet\./,
     );
     expect(first?.Message).toContain(
-      'Where: account 444455556666, Region eu-central-1, nodes tagged acm-export=web, deployment ',
+      'Where: account 444455556666, Region eu-central-1, servers tagged acm-export=web, deployment ',
     );
     expect(first?.Message).toMatch(/Since: 2026-11-24T/);
-    expect(first?.Message).toContain('What to do: Open the certificate in ACM: complete its validation');
+    expect(first?.Message).toContain('What to do: Open the certificate in ACM and complete its validation');
     expect(system.messages().map(({ Subject }) => Subject.split(':')[0])).toEqual([
       'web-prod expires in 29 days',
       'web-prod expires in 13 days',
@@ -75,14 +75,18 @@ describe('a certificate that ACM does not renew', () => {
     ]);
     const { Message = '' } = system.messages()[0] ?? {};
     expect(Message.match(/, deployment [0-9a-f]{24}/g)).toHaveLength(10);
-    expect(Message).toContain('; and more: GET /deployments has them all');
+    expect(Message).toContain('; and more: GET /deployments lists all of them');
     await system.reconcile('certificates');
     expect(system.messages()).toHaveLength(1);
   });
 
   test.each([
-    ['FAILED', { status: 'FAILED', reason: 'CAA_ERROR' }, 'ACM failed to renew it: CAA_ERROR.'],
-    ['PENDING_VALIDATION', { status: 'PENDING_VALIDATION' }, 'ACM waits for its validation'],
+    ['FAILED', { status: 'FAILED', reason: 'CAA_ERROR' }, 'ACM failed to renew the certificate: CAA_ERROR.'],
+    [
+      'PENDING_VALIDATION',
+      { status: 'PENDING_VALIDATION' },
+      'ACM cannot renew the certificate before its validation is complete.',
+    ],
   ] as const)('and says why (%s), is told once a day, long before it expires', async (_, renewal, why) => {
     await installed();
     system.acm.held(arn).renewal = { ...renewal, at: system.clock.now() };
@@ -105,7 +109,7 @@ describe('a certificate that ACM does not renew', () => {
     expect(system.messages()).toEqual([]);
     system.advance({ hours: 2 });
     await system.reconcile('certificates');
-    expect(system.messages()[0]?.Message).toContain('ACM does not plan to renew it.');
+    expect(system.messages()[0]?.Message).toContain('ACM does not plan to renew the certificate.');
   });
 
   test('and was deleted or revoked in ACM, is told, and installed no more', async () => {
@@ -128,7 +132,7 @@ describe('a certificate that ACM does not renew', () => {
     system.advance({ days: 169 });
     await system.reconcile('certificates');
     expect(system.messages()).toHaveLength(1);
-    expect(system.messages()[0]?.Message).toContain('ACM failed to renew it: no reason given.');
+    expect(system.messages()[0]?.Message).toContain('ACM failed to renew the certificate: no reason given.');
   });
 });
 
@@ -157,9 +161,13 @@ describe('a certificate that was renewed', () => {
     system.advance({ days: 3 });
     await system.reconcile('certificates');
     const [message] = system.messages().slice(before);
-    expect(message?.Message).toContain('ACM has renewed it, but the new version is not installed yet.');
+    expect(message?.Message).toContain(
+      'ACM has renewed it, but the system has not delivered the new version yet.',
+    );
     expect(message?.Message).toContain('i-00000001 is broken');
-    expect(message?.Message).toContain('What to do: Read the last error above');
+    expect(message?.Message).toContain(
+      `What to do: Read the error of each server: GET /certificates/web-prod/deployments/${id}.`,
+    );
     expect(message?.Message).toMatch(new RegExp(`More: https://.*/${'.*'}:${id}-\\d+$`));
   });
 
@@ -225,8 +233,8 @@ describe('a node that misses a renewal', () => {
     }
     expect(told).toEqual([29, 13, 6, 0, -1]);
     const { Message = '' } = system.messages()[0] ?? {};
-    expect(Message).toContain(`What: What node ${dead.NodeId} serves expires in 29 days`);
-    expect(Message).toContain('ACM has renewed it, but the new version is not there yet.');
+    expect(Message).toContain(`What: The certificate on server ${dead.NodeId} expires in 29 days`);
+    expect(Message).toContain('ACM has renewed it, but that server does not have the new version yet.');
     expect(Message).not.toContain(stays.NodeId);
     const { body } = await system.api('GET', '/deployments', { query: { ExpiresWithinDays: '1' } });
     expect(body.Deployments).toMatchObject([
@@ -253,8 +261,12 @@ describe('a node that misses a renewal', () => {
     }
     await system.reconcile('certificates');
     const told = system.messages().find(({ Subject }) => Subject.includes('expired'));
-    expect(told?.Message).toContain('ACM has renewed it, but the new version is not installed yet.');
-    expect(told?.Message).toContain('then POST …/rollouts');
+    expect(told?.Message).toContain(
+      'ACM has renewed it, but the system has not delivered the new version yet.',
+    );
+    expect(told?.Message).toMatch(
+      /To try at once: POST \/certificates\/web-prod\/deployments\/[0-9a-f]{24}\/rollouts\./,
+    );
   });
 
   test('and goes away for good, wakes nobody', async () => {

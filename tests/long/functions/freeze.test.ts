@@ -239,7 +239,7 @@ describe('a freeze that comes while something is under way', () => {
     const { status, body } = await system.register({ CertificateArn: arn, VerifyPort: 443 });
     expect([look.met(), status, body.ExecutionArn]).toEqual([true, 202, undefined]);
     expect(body.Warnings.at(-1)).toMatch(
-      /^All rollouts are frozen .* What was asked for begins by itself afterwards\.$/,
+      /^All rollouts are frozen .* The requested rollout begins by itself afterwards\.$/,
     );
     await system.thaw();
     await system.reconcile('nodes');
@@ -490,10 +490,10 @@ describe('people', () => {
     expect(subjects()).toEqual(['All rollouts are frozen']);
     expect(system.messages()[0]?.Message).toBe(
       [
-        `What: ${frozenWords(FrozenAt)} No rollout begins until they are thawed; those that have begun go on to their end. Renewals are noted.`,
+        `What: ${frozenWords(FrozenAt)} No rollout begins until a person thaws them. Rollouts that have begun go on to their end. Renewals are noted, and delivered after the thaw.`,
         'Where: every deployment of this stack',
         `Since: ${FrozenAt}`,
-        'What to do: Nothing, if it is meant. POST /thaw ends it. Meanwhile certificates come nearer to their end.',
+        'What to do: Nothing, if the freeze is meant. Certificates come nearer to their expiry meanwhile. POST /thaw ends the freeze.',
       ].join('\n\n'),
     );
     const { ThawedAt } = (await system.thaw(BOB)).body;
@@ -503,7 +503,7 @@ describe('people', () => {
     }
     expect(subjects().slice(1)).toEqual(['All rollouts are thawed']);
     expect(system.messages()[1]?.Message).toContain(
-      `What: ${BOB} has thawed all rollouts. They had been frozen since ${FrozenAt} by ${OPERATOR}: "${WHY}".`,
+      `What: ${BOB} has thawed all rollouts. ${OPERATOR} had frozen them at ${FrozenAt}: "${WHY}".`,
     );
     expect(system.messages()[1]?.Message).toContain(`Since: ${ThawedAt}`);
   });
@@ -559,7 +559,7 @@ describe('people', () => {
     await system.reconcile('certificates');
     const expiry = system.messages().find(({ Subject }) => Subject.includes('expires in'));
     expect(expiry?.Message).toContain(
-      'ACM has renewed it, but the new version is not installed yet. All rollouts are frozen (since ',
+      'ACM has renewed it, but the system has not delivered the new version yet. All rollouts are frozen (since ',
     );
     expect(expiry?.Message).toContain('What to do: Let rollouts begin again: POST /thaw');
   });

@@ -125,7 +125,9 @@ describe('a bundle that is scheduled for deletion', () => {
     const text = system.messages()[0]?.Message;
     expect(text).toContain(`account ${MEMBER}, Region eu-central-1`);
     expect(text).toContain(`Since: ${since}`);
-    expect(text).toMatch(/What to do: .*POST the deployment again .* or DELETE the deployment/);
+    expect(text).toMatch(
+      /What to do: .*To restore the bundle, POST the deployment again .* DELETE the deployment/,
+    );
     expect(await system.deployment(id)).toMatchObject({
       Status: 'INSTALLED',
       Reason: expect.stringContaining('scheduled for deletion'),

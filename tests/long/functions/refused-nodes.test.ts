@@ -84,7 +84,7 @@ describe('three nodes whose roles are not tagged, beside a good one', () => {
     expect(Subject).toMatch(/^web-prod cannot be served on i-[0-9a-f]+: acm-export=web and 2 more$/);
     for (const { NodeId } of bad) expect(Message).toContain(`${NodeId}: the role of ${NodeId} may not read`);
     expect(Message).toContain(
-      'no tag acm-export=web, or lack the policy acm-export-read-bundle-eu-central-1',
+      'lack the tag acm-export=web or the policy acm-export-read-bundle-eu-central-1',
     );
     // More of them on the same day are no news.
     await addUntagged(2, 'more');
@@ -286,7 +286,7 @@ test('the messages of one day: one for each cause, however many deployments have
   const other = texts.find((text) => text !== denied);
   expect(denied?.match(/deployment [0-9a-f]{24}/g)).toHaveLength(2);
   expect(other).toContain(owned?.NodeId);
-  expect(other).toContain('exit code 31, owned-by-another');
+  expect(other).toContain('exit code 31 (owned-by-another)');
 });
 
 describe('documents of the edition before, whose script ends with its exit code on every node', () => {

@@ -54,14 +54,14 @@ describe('people are reminded', () => {
     const { Message = '' } = system.messages().at(-1) ?? {};
     const at = (await system.inventory.get(a))?.PausedAt;
     expect(Message.split('\n\n')).toEqual([
-      'What: Paused, so that nothing is installed and no renewal arrives: 2 deployments.',
+      'What: 2 deployments are paused: nothing is installed there, and no renewal arrives.',
       expect.stringMatching(
         new RegExp(
           `^Where: web-prod since ${at}: account .*, deployment ${a}; web-prod since .*, deployment ${b}$`,
         ),
       ),
       `Since: ${at}`,
-      'What to do: POST …/resume for each deployment that is to go on, DELETE what is not needed. You are told again once a day while it lasts.',
+      'What to do: Resume each deployment that is to go on: POST /certificates/{CertName}/deployments/{DeploymentId}/resume. DELETE those that nobody needs. You get this message once a day until it is over.',
     ]);
     await verb('resume', a);
     expect(await hours(24)).toEqual([[23, 'Still stopped: 1 deployment']]);
@@ -80,7 +80,7 @@ describe('people are reminded', () => {
     const { Message = '' } = system.messages().at(-1) ?? {};
     const named = [...Message.matchAll(/, deployment ([0-9a-f]{24})/g)].map(([, id]) => id);
     expect(named).toEqual(ids.slice(0, 10));
-    expect(Message).toContain('; and 3 more: GET /deployments?Status=PAUSED has them all');
+    expect(Message).toContain('; and 3 more: GET /deployments?Status=PAUSED lists all of them');
   });
 
   test('of a freeze and of pauses in one message, with who froze and why', async () => {
@@ -93,11 +93,11 @@ describe('people are reminded', () => {
     const { Message = '' } = system.messages().at(-1) ?? {};
     expect(Message).toMatch(
       new RegExp(
-        `^What: All rollouts are frozen \\(since .*, by ${OPERATOR}\\): "change freeze"\\. Paused, `,
+        `^What: All rollouts are frozen \\(since .*, by ${OPERATOR}\\): "change freeze"\\. 1 deployment is paused: `,
       ),
     );
     expect(Message).toContain('Where: every deployment of this stack; web-prod since ');
-    expect(Message).toContain('What to do: POST /thaw, when the reason has gone. POST …/resume');
+    expect(Message).toContain('What to do: POST /thaw when the reason has gone. Resume each deployment');
     await system.thaw();
     expect(await hours(24)).toEqual([[24, 'Still stopped: 1 deployment']]);
   });
@@ -111,7 +111,7 @@ describe('people are reminded', () => {
       [25, 'Still stopped: all rollouts'],
     ]);
     expect(system.messages().at(-1)?.Message).toMatch(
-      /^What: This stack starts no rollouts: its parameter RolloutsEnabled is false, since 2026-11-24T11:30:00Z at least\./,
+      /^What: This stack starts no rollouts: its parameter RolloutsEnabled is false, at least since 2026-11-24T11:30:00Z\./,
     );
     system.rolloutsEnabled = true;
     expect(await hours(24)).toEqual([]);
