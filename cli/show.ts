@@ -134,6 +134,7 @@ const SETTINGS = [
   'MaxConcurrency',
   'MaxErrors',
   'ReaderRoleArns',
+  'BundleFormats',
 ] as const;
 
 const bundleOf = ({ Kind, Since, DeletableFrom }: NonNullable<Deployment['BundleFinding']>) =>

@@ -293,13 +293,14 @@ export function orderFrom(
   if (faults.length > 0) {
     throw notValid(faults);
   }
-  const { CertificateArn, Delivery, ReaderRoleArns, MaxConcurrency, MaxErrors } = parsed;
+  const { CertificateArn, Delivery, ReaderRoleArns, BundleFormats, MaxConcurrency, MaxErrors } = parsed;
   return {
     CertName: certName,
     CertificateArn,
     ...target,
     Delivery,
     ...(ReaderRoleArns ? { ReaderRoleArns } : {}),
+    ...(BundleFormats ? { BundleFormats } : {}),
     Options,
     MaxConcurrency,
     MaxErrors,
