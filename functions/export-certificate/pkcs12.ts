@@ -69,7 +69,7 @@ function blocksOf(pem: string, label: string): Buffer[] {
   );
 }
 
-/** HMAC-SHA-256: what reads ACM's PBES2 reads this too. */
+/** HMAC-SHA-256, as OpenSSL 3 makes it too. Java reads it since 7u311, 8u301 and 11.0.12 (JDK-8267701). */
 function macOf(safe: Buffer, passphrase: string): Buffer {
   const salt = randomBytes(SALT_BYTES);
   const digest = createHmac('sha256', macKeyOf(passphrase, salt)).update(safe).digest();
