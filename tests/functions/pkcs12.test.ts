@@ -74,6 +74,16 @@ describe('a PKCS#12 file', () => {
     ]);
   });
 
+  test.each(['w', 'w'.repeat(64)])('named %s has the two attributes in the order of DER', (name) => {
+    const file = pkcs12Of(exported, name);
+    // 1.2.840.113549.1.9.20 and 21. The shorter one comes first.
+    const [friendlyName, localKeyId] = ['14', '15'].map((end) =>
+      file.indexOf(`06092a864886f70d0109${end}`, 'hex'),
+    );
+    expect(friendlyName).not.toBe(-1);
+    expect((friendlyName as number) < (localKeyId as number)).toBe(name.length === 1);
+  });
+
   test('is another one each time, since its salt is', () => {
     expect(pkcs12Of(exported, 'web-prod')).not.toEqual(pkcs12Of(exported, 'web-prod'));
   });
