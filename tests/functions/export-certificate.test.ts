@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   DeleteSecretCommand,
   PutResourcePolicyCommand,
@@ -197,6 +198,13 @@ describe('a version that is stored already', () => {
     expect(versionOf(slower)?.stages).toContain('AWSCURRENT');
     expect(versionOf(slower)?.string).toBe(value);
   });
+});
+
+test('a version without formats has the id that the editions before gave it', async () => {
+  const id = createHash('sha256')
+    .update(`${arn}\0${system.acm.serialOf(arn)}`)
+    .digest('hex');
+  expect((await run()).VersionId).toBe(id);
 });
 
 describe('a bundle with PKCS#12', () => {
