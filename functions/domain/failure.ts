@@ -93,6 +93,7 @@ export const ADVICE: Record<string, string> = {
     'Ask the owner of that account whether this is to be delivered there. The parameters AllowedCertNames and AllowedServices of its member stack say what is; where that stack comes by a StackSet, an administrator of the StackSet sets them. Or POST the deployment without the service, or DELETE it.',
   CertificateNotDeployable:
     'Ask the owner of the certificate: its tag CertName or its state in ACM no longer allows the delivery.',
+  BundleNotStorable: 'Change the deployment or its certificate as the message says.',
   BundleScheduledForDeletion:
     'Find out who deleted the bundle. POST the deployment again to restore it, or DELETE the deployment.',
   InstallationFailed:

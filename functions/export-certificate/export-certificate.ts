@@ -50,7 +50,8 @@ const PASSPHRASE_LENGTH = 64;
  * Brings the certificate's current version into the bundle in the target account. When that version is there
  * already nothing is exported again.
  *
- * @throws RolloutSuperseded, CertificateNotDeployable, TargetAccessDenied, NotAllowedByOwner, BundleScheduledForDeletion
+ * @throws RolloutSuperseded, CertificateNotDeployable, TargetAccessDenied, NotAllowedByOwner, BundleNotStorable,
+ *   BundleScheduledForDeletion
  * @throws RetryLater while ACM shows an older version than the one that the rollout began for.
  */
 export async function exportCertificate(

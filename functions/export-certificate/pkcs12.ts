@@ -1,5 +1,5 @@
 import { createHash, createHmac, randomBytes, X509Certificate } from 'node:crypto';
-import { CertificateNotDeployable } from '../domain/errors.ts';
+import { BundleNotStorable } from '../domain/errors.ts';
 
 /**
  * Iterations of the MAC's key, as many as ACM gives the key's own encryption (ACM user guide, "Export a public
@@ -35,7 +35,7 @@ export interface Exported {
  * another, since go-pkcs12 up to 0.2 takes two parts and no other number.
  *
  * @param name by which readers show key and leaf.
- * @throws CertificateNotDeployable where the key is not encrypted PKCS#8.
+ * @throws BundleNotStorable where the key is not encrypted PKCS#8.
  */
 export function pkcs12Of(
   { Certificate, CertificateChain, PrivateKey, Passphrase }: Exported,
@@ -44,8 +44,8 @@ export function pkcs12Of(
   const { raw: leaf } = new X509Certificate(Certificate);
   const [key] = blocksOf(PrivateKey, 'ENCRYPTED PRIVATE KEY');
   if (!key) {
-    throw new CertificateNotDeployable(
-      'ACM exported a key that is not encrypted PKCS#8: no PKCS#12 can be made of it. Leave pkcs12 out of BundleFormats.',
+    throw new BundleNotStorable(
+      'ACM exported a key that is not encrypted PKCS#8: no PKCS#12 can be made of it. POST the deployment with BundleFormats null.',
     );
   }
   // The same on both: by it readers tell whose key it is. Any bytes will do.

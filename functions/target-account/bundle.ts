@@ -12,7 +12,7 @@ import {
 } from '@aws-sdk/client-secrets-manager';
 import { DEPLOYMENT_TAG, RECOVERY_DAYS } from '../domain/bundle.ts';
 import type { Deployment } from '../domain/deployment.ts';
-import { BundleScheduledForDeletion, CertificateNotDeployable, isNamed } from '../domain/errors.ts';
+import { BundleNotStorable, BundleScheduledForDeletion, isNamed } from '../domain/errors.ts';
 import type { Order } from '../domain/order.ts';
 
 /** The value of a bundle. The key is encrypted PKCS#8, as ACM gives it. */
@@ -179,7 +179,7 @@ const LARGEST_VALUE = 65_536;
  * Stores a version. Its id follows from what is in it, so a version that is there already is the same
  * certificate (with another salt): then only the label AWSCURRENT moves to it.
  *
- * @throws CertificateNotDeployable where the value is larger than a secret.
+ * @throws BundleNotStorable where the value is larger than a secret.
  */
 export async function storeVersion(
   client: SecretsManagerClient,
@@ -190,8 +190,8 @@ export async function storeVersion(
   const text = JSON.stringify(value);
   const size = Buffer.byteLength(text);
   if (size > LARGEST_VALUE) {
-    throw new CertificateNotDeployable(
-      `The bundle of ${value.CertificateArn} has ${size} bytes, and Secrets Manager stores ${LARGEST_VALUE}. Leave out BundleFormats, or request a certificate with fewer names.`,
+    throw new BundleNotStorable(
+      `The bundle of ${value.CertificateArn} has ${size} bytes, and Secrets Manager stores ${LARGEST_VALUE}. POST the deployment with BundleFormats null, or request a certificate with fewer names.`,
     );
   }
   try {

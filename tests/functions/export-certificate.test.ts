@@ -265,9 +265,9 @@ describe('a bundle with PKCS#12', () => {
     const rollout = await again({ ...asked, CertificateArn: large });
     store().forgetCalls();
     await expect(run(rollout)).rejects.toMatchObject({
-      name: 'CertificateNotDeployable',
+      name: 'BundleNotStorable',
       message: expect.stringMatching(
-        /^The bundle of arn:\S+\/large has \d{5} bytes, and Secrets Manager stores 65536\. Leave out BundleFormats/,
+        /^The bundle of arn:\S+\/large has \d{5} bytes, and Secrets Manager stores 65536\. POST the deployment with BundleFormats null/,
       ),
     });
     expect(store().callsOf('PutSecretValue')).toEqual([]);

@@ -140,8 +140,10 @@ describe('the key is never decrypted', () => {
       }
     })();
     expect(refused).toMatchObject({
-      name: 'CertificateNotDeployable',
-      message: expect.stringMatching(/^ACM exported a key that is not encrypted PKCS#8: .*BundleFormats\.$/),
+      name: 'BundleNotStorable',
+      message: expect.stringMatching(
+        /^ACM exported a key that is not encrypted PKCS#8: .*BundleFormats null\.$/,
+      ),
     });
   });
 
