@@ -135,6 +135,7 @@ const SETTINGS = [
   'MaxErrors',
   'ExcludeNodeIds',
   'ReaderRoleArns',
+  'BundleFormats',
 ] as const;
 
 const bundleOf = ({ Kind, Since, DeletableFrom }: NonNullable<Deployment['BundleFinding']>) =>

@@ -9,13 +9,13 @@ interface ObjectSchema {
   required?: string[];
 }
 
-/** Who reads the bundle is said of a delivery without nodes only. */
-const ONLY_WITHOUT_NODES = 'ReaderRoleArns';
+/** Who reads the bundle, and what is in it for them, is said of a delivery without nodes only. */
+export const ONLY_WITHOUT_NODES = ['ReaderRoleArns', 'BundleFormats'];
 
 /** A request for nodes that uses every field: that of the document and of the sample event. */
 export function exampleOfAll(): Record<string, unknown> {
   const { properties } = schemaOf(DeploymentBody) as unknown as ObjectSchema;
-  const fields = Object.entries(properties).filter(([name]) => name !== ONLY_WITHOUT_NODES);
+  const fields = Object.entries(properties).filter(([name]) => !ONLY_WITHOUT_NODES.includes(name));
   return Object.fromEntries(
     fields.map(([name, { examples = [] }]) => {
       if (examples.length === 0) {
@@ -101,7 +101,11 @@ const READERS = {
   else: {
     if: { properties: { Delivery: { const: 'nodes' } }, required: ['Delivery'] },
     // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
-    then: { properties: { ReaderRoleArns: { type: ['array', 'null'], maxItems: 0 } } },
+    then: {
+      properties: Object.fromEntries(
+        ONLY_WITHOUT_NODES.map((name) => [name, { type: ['array', 'null'], maxItems: 0 }]),
+      ),
+    },
   },
 };
 

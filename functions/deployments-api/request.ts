@@ -293,13 +293,22 @@ export function orderFrom(
   if (faults.length > 0) {
     throw notValid(faults);
   }
-  const { CertificateArn, Delivery, ReaderRoleArns, MaxConcurrency, MaxErrors, ExcludeNodeIds } = parsed;
+  const {
+    CertificateArn,
+    Delivery,
+    ReaderRoleArns,
+    BundleFormats,
+    MaxConcurrency,
+    MaxErrors,
+    ExcludeNodeIds,
+  } = parsed;
   return {
     CertName: certName,
     CertificateArn,
     ...target,
     Delivery,
     ...(ReaderRoleArns ? { ReaderRoleArns } : {}),
+    ...(BundleFormats ? { BundleFormats } : {}),
     Options,
     MaxConcurrency,
     MaxErrors,

@@ -259,11 +259,17 @@ export function deploymentIdOf(target: Target, certName: string): string {
 }
 
 /**
- * Version id of a bundle (its ClientRequestToken, 32–64 characters): from ARN and serial, so that
+ * Version id of a bundle (its ClientRequestToken, 32–64 characters): from ARN, serial and what else is in it, so that
  * DescribeSecret alone shows whether the version is stored and nothing needs to read it.
+ *
+ * @param formats of the order; without any, the id is that of the editions before.
  */
-export function versionIdOf(certificateArn: string, serial: string): string {
-  return sha256(certificateArn, serial);
+export function versionIdOf(
+  certificateArn: string,
+  serial: string,
+  formats: Order['BundleFormats'] = [],
+): string {
+  return sha256(certificateArn, serial, ...formats.toSorted());
 }
 
 /** Name of the one execution that a rollout may have (at most 80 characters). */
@@ -304,7 +310,8 @@ export function isServed(record: NodeRecord | undefined, last: Observed | undefi
 /** The order of a deployment, without what became of it. */
 export function orderOf(deployment: Order): Order {
   const { CertName, CertificateArn, TargetAccount, TargetRegion, TargetTagKey, TargetTagValue } = deployment;
-  const { Delivery, ReaderRoleArns, Options, MaxConcurrency, MaxErrors, ExcludeNodeIds } = deployment;
+  const { Delivery, ReaderRoleArns, BundleFormats, Options, MaxConcurrency, MaxErrors, ExcludeNodeIds } =
+    deployment;
   return {
     CertName,
     CertificateArn,
@@ -318,6 +325,7 @@ export function orderOf(deployment: Order): Order {
     ExcludeNodeIds: ExcludeNodeIds ?? [],
     Delivery: Delivery ?? 'nodes',
     ...(ReaderRoleArns ? { ReaderRoleArns } : {}),
+    ...(BundleFormats ? { BundleFormats } : {}),
   };
 }
 

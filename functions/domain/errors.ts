@@ -34,6 +34,11 @@ export class CertificateNotDeployable extends Error {
   override name = 'CertificateNotDeployable';
 }
 
+/** The bundle cannot be made or stored as it is ordered: the order, or the certificate, must change. */
+export class BundleNotStorable extends Error {
+  override name = 'BundleNotStorable';
+}
+
 /** The bundle is scheduled for deletion, and not by this system: only a new POST restores it. */
 export class BundleScheduledForDeletion extends Error {
   override name = 'BundleScheduledForDeletion';

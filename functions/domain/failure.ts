@@ -102,6 +102,7 @@ export const ADVICE: Record<string, string> = {
     'Ask the owner of that account to allow the delivery. The parameters AllowedCertNames and AllowedServices of the member stack there say what is allowed. If a StackSet deploys that stack, an administrator of the StackSet sets them. If the owner refuses, POST the deployment without the service, or DELETE it.',
   CertificateNotDeployable:
     'Ask the owner of the certificate. Its tag CertName or its state in ACM no longer allows the delivery.',
+  BundleNotStorable: 'Change the deployment or its certificate, as "What" says.',
   BundleScheduledForDeletion:
     'Find out who deleted the bundle (CloudTrail, DeleteSecret). To restore it, POST the deployment again. If the deletion is meant, DELETE the deployment.',
   InstallationFailed:

@@ -195,6 +195,13 @@ const ORDER = {
     ['arn:aws:iam::444455556666:role/ecs-execution'],
     'Roles of the target account that may read the bundle. Only with Delivery `secret`. Warnings name a role that does not exist; the others can read all the same.',
   ),
+  BundleFormats: said(
+    listOf(z.enum(['pkcs12']), 1, 'each format once')
+      .min(1)
+      .optional(),
+    ['pkcs12'],
+    'More parts of the bundle: `pkcs12` puts key, certificate and chain into `Pkcs12` too, in base64. With Delivery `secret` only.',
+  ),
 };
 
 const OrderFields = z.strictObject({
@@ -237,6 +244,11 @@ export const DeploymentBody = NEEDS_PORT.reduce(
   .refine(
     ({ Delivery, ReaderRoleArns }) => Delivery === 'secret' || ReaderRoleArns === undefined,
     rule('ReaderRoleArns', 'only with Delivery secret: nodes read by their tag'),
+  )
+  // A node tells versions apart by their ids alone: it would install the same certificate again, and reload for it.
+  .refine(
+    ({ Delivery, BundleFormats }) => Delivery === 'secret' || BundleFormats === undefined,
+    rule('BundleFormats', 'only with Delivery secret: on nodes ExtraFormats makes the file'),
   )
   .refine(
     ({ Delivery, DryRun }) => Delivery !== 'secret' || DryRun !== true,
@@ -299,7 +311,10 @@ export type Target = {
 /** The standing order: this certificate, under this name, on every node with this tag. */
 export interface Order
   extends Target,
-    Pick<DeploymentRequest, 'CertificateArn' | 'ReaderRoleArns' | 'MaxConcurrency' | 'MaxErrors'> {
+    Pick<
+      DeploymentRequest,
+      'CertificateArn' | 'ReaderRoleArns' | 'BundleFormats' | 'MaxConcurrency' | 'MaxErrors'
+    > {
   CertName: string;
   /** Absent in what the first edition wrote: nodes. */
   Delivery?: DeploymentRequest['Delivery'];

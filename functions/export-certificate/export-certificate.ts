@@ -12,6 +12,7 @@ import {
 } from '../domain/deployment.ts';
 import { CertificateNotDeployable, RetryLater, RolloutSuperseded } from '../domain/errors.ts';
 import type { StoredBundle } from '../domain/installation.ts';
+import type { Order } from '../domain/order.ts';
 import type { Inventory } from '../inventory/inventory.ts';
 import { openRollout } from '../rollouts/open-rollout.ts';
 import {
@@ -28,6 +29,7 @@ import {
   type SessionStatement,
   targetArns,
 } from '../target-account/session.ts';
+import { pkcs12Of } from './pkcs12.ts';
 
 export interface ExportCertificateDeps {
   inventory: Inventory;
@@ -48,7 +50,8 @@ const PASSPHRASE_LENGTH = 64;
  * Brings the certificate's current version into the bundle in the target account. When that version is there
  * already nothing is exported again.
  *
- * @throws RolloutSuperseded, CertificateNotDeployable, TargetAccessDenied, NotAllowedByOwner, BundleScheduledForDeletion
+ * @throws RolloutSuperseded, CertificateNotDeployable, TargetAccessDenied, NotAllowedByOwner, BundleNotStorable,
+ *   BundleScheduledForDeletion
  * @throws RetryLater while ACM shows an older version than the one that the rollout began for.
  */
 export async function exportCertificate(
@@ -60,7 +63,7 @@ export async function exportCertificate(
     throw new RolloutSuperseded(`Rollout ${rollout.RolloutNumber} has ended.`);
   }
   const { deployment, running } = open;
-  const { CertName, CertificateArn } = running.Order;
+  const { CertName, CertificateArn, BundleFormats } = running.Order;
   const certificate = await deployable(CertificateArn, CertName, deps);
   // ACM does not show a new version everywhere at once. Versions of one day cannot be told apart by this.
   if (certificate.NotBefore < running.NotBefore) {
@@ -72,7 +75,7 @@ export async function exportCertificate(
     const existing = await describeBundle(secretsManager, name);
     // Who may read it is said by the order as it is now: a reader that was taken out of it meanwhile gets nothing more.
     const SecretArn = await prepareBundle(secretsManager, name, deployment, existing);
-    const VersionId = versionIdOf(CertificateArn, certificate.Serial);
+    const VersionId = versionIdOf(CertificateArn, certificate.Serial, BundleFormats);
     const isStored = existing?.VersionIdsToStages?.[VersionId] !== undefined;
     if (isStored) {
       await makeCurrent(secretsManager, SecretArn, VersionId, existing);
@@ -80,7 +83,7 @@ export async function exportCertificate(
     const { Serial, NotBefore, NotAfter } = certificate;
     const bundle = isStored
       ? { SecretArn, VersionId, Serial, NotBefore, NotAfter }
-      : await exportInto(SecretArn, CertificateArn, secretsManager, deps.acm);
+      : await exportInto(SecretArn, running.Order, secretsManager, deps.acm);
     await withdrawIfDeleted(deployment, name, secretsManager, deps.inventory);
     return bundle;
   });
@@ -116,7 +119,7 @@ async function deployable(certificateArn: string, certName: string, deps: Export
 /** Serial and expiry come from the exported leaf itself: ACM may renew between describe and export. */
 async function exportInto(
   secretArn: string,
-  certificateArn: string,
+  { CertificateArn: certificateArn, CertName, BundleFormats = [] }: Order,
   secretsManager: SecretsManagerClient,
   acm: ACMClient,
 ): Promise<StoredBundle> {
@@ -131,16 +134,15 @@ async function exportInto(
   );
   const { Certificate = '', CertificateChain = '', PrivateKey = '' } = exported;
   const leaf = new X509Certificate(Certificate);
+  const parts = { Certificate, CertificateChain, PrivateKey, Passphrase: passphrase };
   const value: BundleValue = {
-    Certificate,
-    CertificateChain,
-    PrivateKey,
-    Passphrase: passphrase,
+    ...parts,
+    ...(BundleFormats.includes('pkcs12') ? { Pkcs12: pkcs12Of(parts, CertName).toString('base64') } : {}),
     Serial: normaliseSerial(leaf.serialNumber),
     CertificateArn: certificateArn,
     NotAfter: timestamp(leaf.validToDate),
   };
-  const versionId = versionIdOf(certificateArn, value.Serial);
+  const versionId = versionIdOf(certificateArn, value.Serial, BundleFormats);
   await storeVersion(secretsManager, secretArn, versionId, value);
   return {
     SecretArn: secretArn,

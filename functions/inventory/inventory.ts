@@ -121,7 +121,11 @@ export class Inventory {
         ...(deployment?.DryRunOnly ? {} : waiting),
       },
       // What the order before had and this one has not.
-      remove: ['DryRunOnly', ...(order.ReaderRoleArns ? [] : ['ReaderRoleArns', 'MissingReaderRoleArns'])],
+      remove: [
+        'DryRunOnly',
+        ...(order.ReaderRoleArns ? [] : ['ReaderRoleArns', 'MissingReaderRoleArns']),
+        ...(order.BundleFormats ? [] : ['BundleFormats']),
+      ],
       condition: `${notPaused} AND (attribute_not_exists(#Status) OR #Status <> :deleting) AND ${seen.condition}`,
       values: { ':deleting': 'DELETING', ...seen.values },
     });

@@ -12,7 +12,7 @@ import {
 } from '@aws-sdk/client-secrets-manager';
 import { DEPLOYMENT_TAG, RECOVERY_DAYS } from '../domain/bundle.ts';
 import type { Deployment } from '../domain/deployment.ts';
-import { BundleScheduledForDeletion, isNamed } from '../domain/errors.ts';
+import { BundleNotStorable, BundleScheduledForDeletion, isNamed } from '../domain/errors.ts';
 import type { Order } from '../domain/order.ts';
 
 /** The value of a bundle. The key is encrypted PKCS#8, as ACM gives it. */
@@ -21,6 +21,8 @@ export interface BundleValue {
   CertificateChain: string;
   PrivateKey: string;
   Passphrase: string;
+  /** With the bundle's format pkcs12: all of the above in one file, in base64, opened by the same passphrase. */
+  Pkcs12?: string;
   Serial: string;
   CertificateArn: string;
   NotAfter: string;
@@ -170,9 +172,14 @@ function readersPolicy(deployment: Guarded, readersAre: '*' | { AWS: string[] } 
   };
 }
 
+/** Bytes that a value may have (Secrets Manager user guide, "Quotas"). */
+const LARGEST_VALUE = 65_536;
+
 /**
- * Stores a version. Its id follows from ARN and serial, so a version that is there already is the same
+ * Stores a version. Its id follows from what is in it, so a version that is there already is the same
  * certificate (with another salt): then only the label AWSCURRENT moves to it.
+ *
+ * @throws BundleNotStorable where the value is larger than a secret.
  */
 export async function storeVersion(
   client: SecretsManagerClient,
@@ -180,12 +187,19 @@ export async function storeVersion(
   versionId: string,
   value: BundleValue,
 ): Promise<void> {
+  const text = JSON.stringify(value);
+  const size = Buffer.byteLength(text);
+  if (size > LARGEST_VALUE) {
+    throw new BundleNotStorable(
+      `The bundle of ${value.CertificateArn} has ${size} bytes, and Secrets Manager stores ${LARGEST_VALUE}. POST the deployment with BundleFormats null, or request a certificate with fewer names.`,
+    );
+  }
   try {
     await client.send(
       new PutSecretValueCommand({
         SecretId: arn,
         ClientRequestToken: versionId,
-        SecretString: JSON.stringify(value),
+        SecretString: text,
       }),
     );
   } catch (error) {

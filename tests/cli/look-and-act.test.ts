@@ -251,6 +251,21 @@ test.each([
   expect(ran.err).toMatch(says);
 });
 
+test('register sends the formats of a bundle as a list, and the API says of nodes that they have none', async () => {
+  const bodies: string[] = [];
+  const ran = await cli('register www --tag acm-export=www --bundle-formats pkcs12', {
+    fetch: async (url, init) => {
+      bodies.push(String(init?.body));
+      return fetch(url, init);
+    },
+  });
+  expect(bodies.map((body) => JSON.parse(body).BundleFormats)).toContainEqual(['pkcs12']);
+  expect([ran.code, ran.err]).toEqual([
+    2,
+    expect.stringContaining('BundleFormats: only with Delivery secret'),
+  ]);
+});
+
 test('what the API finds wrong exits with 2 and names each field', async () => {
   const ran = await cli('register www --tag acm-export=www --verify-port 99999 --key-group 77');
   expect(ran.code).toBe(2);

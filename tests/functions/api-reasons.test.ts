@@ -96,6 +96,7 @@ describe('a field of an order', () => {
     ['ReloadServices', 'nginx', 'not a list'],
     ['ReloadServices', ['a', 'b', 'c', 'd', 'e', 'f'], 'at most 5 values'],
     ['ReaderRoleArns', [], 'at least 1 value'],
+    ['BundleFormats', [], 'at least 1 value'],
     ['DryRun', 'true', 'not true or false'],
     ['TargetAccount', 444455556666, 'not a text'],
     ['Delivery', 'both', 'not one of: nodes, secret'],

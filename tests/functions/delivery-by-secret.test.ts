@@ -79,6 +79,41 @@ test('a renewal stores the new version and announces it; a healthy bundle is lef
   expect(system.target().ssm.calls).toEqual([]);
 });
 
+test('another format of the bundle alone is one export, one version and one event, and so is its end', async () => {
+  const { body } = await register();
+  await system.runAll();
+  const [first] = announced();
+  const exports = () => system.acm.callsOf('ExportCertificate').length;
+  const changed = await system.register({ BundleFormats: ['pkcs12'] });
+  expect([changed.status, changed.body.BundleFormats]).toEqual([202, ['pkcs12']]);
+  await system.runAll();
+  const { VersionId, Serial } = await system.deployment(body.DeploymentId);
+  expect([exports(), Serial, announced().slice(1)]).toEqual([
+    2,
+    body.Serial,
+    [{ ...first, VersionId, CorrelationId: expect.any(String) }],
+  ]);
+  expect(VersionId).not.toBe(first.VersionId);
+  // What else is asked for leaves it as it is, and a renewal has it too.
+  await system.register({ MaxErrors: '1' });
+  await system.runAll();
+  expect(await system.deployment(body.DeploymentId)).toMatchObject({ VersionId, BundleFormats: ['pkcs12'] });
+  await system.acm.renew(arn);
+  await system.renewal(arn);
+  await system.runAll();
+  const [secret] = system.target().secrets();
+  const current = [...(secret?.versions.values() ?? [])].find(({ stages }) => stages.has('AWSCURRENT'));
+  expect(JSON.parse(current?.string ?? '{}')).toHaveProperty('Pkcs12');
+  expect([exports(), announced().length]).toEqual([3, 4]);
+  expect((await system.register({ BundleFormats: null })).body).not.toHaveProperty('BundleFormats');
+  await system.runAll();
+  expect([exports(), announced().length]).toEqual([4, 5]);
+  expect(await system.inventory.get(body.DeploymentId)).not.toHaveProperty('BundleFormats');
+  await system.reconcile('nodes');
+  await system.reconcile('certificates');
+  expect([exports(), announced().length]).toEqual([4, 5]);
+});
+
 test.each([awsError('ThrottlingException'), awsError('InternalException', '', 'server')])(
   'an event that EventBridge does not take ($name) is sent again within the rollout, and tells nobody',
   async (error) => {
@@ -100,6 +135,9 @@ test.each([
   ['ReaderRoleArns.0', 400, { ReaderRoleArns: ['arn:aws:iam::444455556666:user/alice'] }],
   ['ReaderRoleArns', 400, { Delivery: 'nodes' }],
   ['DryRun', 400, { DryRun: true }],
+  ['BundleFormats', 400, { Delivery: 'nodes', ReaderRoleArns: undefined, BundleFormats: ['pkcs12'] }],
+  ['BundleFormats', 400, { BundleFormats: ['pkcs12', 'pkcs12'] }],
+  ['BundleFormats.0', 400, { BundleFormats: ['jks'] }],
   ['ReaderRoleArns.0', 403, { ReaderRoleArns: ['arn:aws:iam::444455556666:role/administrator'] }],
   ['ReaderRoleArns.0', 403, { ReaderRoleArns: ['arn:aws:iam::111122223333:role/ecs-execution'] }],
   ['ReaderRoleArns.0', 403, { ReaderRoleArns: ['arn:aws-cn:iam::444455556666:role/ecs-execution'] }],

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   DeleteSecretCommand,
   PutResourcePolicyCommand,
@@ -196,6 +197,84 @@ describe('a version that is stored already', () => {
     expect(slower).toEqual(faster);
     expect(versionOf(slower)?.stages).toContain('AWSCURRENT');
     expect(versionOf(slower)?.string).toBe(value);
+  });
+});
+
+test('a version without formats has the id that the editions before gave it', async () => {
+  const id = createHash('sha256')
+    .update(`${arn}\0${system.acm.serialOf(arn)}`)
+    .digest('hex');
+  expect((await run()).VersionId).toBe(id);
+});
+
+describe('a bundle with PKCS#12', () => {
+  const READER = 'arn:aws:iam::444455556666:role/ecs-execution';
+  const asSecret = { Delivery: 'secret', ReaderRoleArns: [READER] };
+  const asked = { ...asSecret, BundleFormats: ['pkcs12'] };
+  const storedIn = (stored: { VersionId: string }) => JSON.parse(versionOf(stored)?.string as string);
+
+  test('has it beside what every bundle has, in base64 without line ends', async () => {
+    const plain = await run(await again(asSecret));
+    const stored = await run(await again(asked));
+    const { Pkcs12, ...others } = storedIn(stored);
+    expect(Object.keys(others)).toEqual(Object.keys(storedIn(plain)));
+    expect(Pkcs12).toMatch(/^MI[A-Za-z0-9+/]{2000,}={0,2}$/);
+    const body = /-----BEGIN ENCRYPTED PRIVATE KEY-----([^-]+)-----END/.exec(others.PrivateKey)?.[1];
+    expect(Buffer.from(Pkcs12, 'base64').includes(Buffer.from(body as string, 'base64'))).toBe(true);
+  });
+
+  test('is a version of its own, exported once, and the one without it is so again without an export', async () => {
+    const plain = await run(await again(asSecret));
+    const rollout = await again(asked);
+    const stored = await run(rollout);
+    expect(stored).toEqual({ ...plain, VersionId: expect.not.stringContaining(plain.VersionId) });
+    expect(await run(rollout)).toEqual(stored);
+    expect(await run(await again(asked))).toEqual(stored);
+    expect(system.acm.callsOf('ExportCertificate')).toHaveLength(2);
+    expect(versionOf(stored)?.stages).toContain('AWSCURRENT');
+    expect(await run(await again({ BundleFormats: null }))).toEqual(plain);
+    expect(versionOf(plain)?.stages).toContain('AWSCURRENT');
+    expect(system.acm.callsOf('ExportCertificate')).toHaveLength(2);
+    expect(storedIn(plain)).not.toHaveProperty('Pkcs12');
+  });
+
+  test('is what the order said when its rollout began', async () => {
+    const rollout = await again(asked);
+    const { CertificateArn, TargetTagKey, TargetTagValue } = await system.deployment(input.DeploymentId);
+    await system.register({ CertificateArn, TargetTagKey, TargetTagValue, BundleFormats: null });
+    expect(storedIn(await run(rollout))).toHaveProperty('Pkcs12');
+  });
+
+  test('of the most and longest names that still fit is stored whole', async () => {
+    const names = Array.from({ length: 100 }, (_, index) => `${index}.${'a'.repeat(60)}.example.com`);
+    const fits = await system.acm.issue('large', { names, keyAlgorithm: 'RSA_2048' });
+    const value = versionOf(await run(await again({ ...asked, CertificateArn: fits })))?.string ?? '';
+    expect(JSON.parse(value).Pkcs12.length).toBeGreaterThan(13_000);
+    expect(value.length).toBeLessThan(65_536);
+  });
+
+  test('that is larger than a secret ends the rollout by name, and what is stored stays', async () => {
+    const plain = await run(await again(asSecret));
+    // ACM's model has no certificate above 32,768 characters.
+    const label = 'a'.repeat(54);
+    const names = Array.from(
+      { length: 100 },
+      (_, index) => `${100 + index}.${label}.${label}.${label}.${label}.com`,
+    );
+    const large = await system.acm.issue('large', { names, keyAlgorithm: 'RSA_2048' });
+    const rollout = await again({ ...asked, CertificateArn: large });
+    store().forgetCalls();
+    await expect(run(rollout)).rejects.toMatchObject({
+      name: 'BundleNotStorable',
+      message: expect.stringMatching(
+        /^The bundle of arn:\S+\/large has \d{5} bytes, and Secrets Manager stores 65536\. POST the deployment with BundleFormats null/,
+      ),
+    });
+    expect(store().callsOf('PutSecretValue')).toEqual([]);
+    expect(versionOf(plain)?.stages).toContain('AWSCURRENT');
+    expect((await run(await again({ CertificateArn: large, BundleFormats: null }))).Serial).toBe(
+      system.acm.serialOf(large),
+    );
   });
 });
 

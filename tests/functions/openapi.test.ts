@@ -336,6 +336,7 @@ describe('answers of the running code are as they are described', () => {
       TargetTagValue: 'secret',
       Delivery: 'secret',
       ReaderRoleArns: [`arn:aws:iam::${MEMBER}:role/team-a`],
+      BundleFormats: ['pkcs12'],
     });
     await call('GET /deployments', { query: { Limit: '2' } });
     await call('GET /deployments', { query: { Status: 'FAILED', ExpiresWithinDays: '100' } });

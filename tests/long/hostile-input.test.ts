@@ -80,6 +80,7 @@ const changedBody = fc
           'KeyGroup',
           'TargetTagValue',
           'ReaderRoleArns',
+          'BundleFormats',
           'Delivery',
         ),
       ),

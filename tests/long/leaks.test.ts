@@ -28,6 +28,17 @@ describe('the key is nowhere but where it belongs', () => {
     expect(inBundles.size).toBe(exported.length);
   });
 
+  test('the search finds an exported key in the PKCS#12 of a bundle too', () => {
+    const search = new LeakSearch(scene().secretsMade());
+    const files = scene()
+      .cloud.services.secretsManager.values()
+      .flatMap(({ value }) => JSON.parse(value).Pkcs12 ?? []);
+    expect(files).toHaveLength(1);
+    expect(new Set(files.flatMap((file) => search.in('bundle', file).map(({ kind }) => kind)))).toEqual(
+      new Set(['encrypted key']),
+    );
+  });
+
   test('no log, trace, event, message, state, parameter, output, answer or record holds a key or passphrase', () => {
     const channels: Channel[] = [
       'function-log',

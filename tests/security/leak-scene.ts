@@ -180,7 +180,7 @@ async function deploy(certName: string, CertificateArn: string, target: object, 
   return callApi(site, 'GET', `/certificates/${certName}/deployments/${answer.DeploymentId}`);
 }
 
-/** Request, install in every format, renewal, failure, way back, dry run, look, in two accounts. */
+/** Request, install in every format, PKCS#12 for readers, renewal, failure, way back, dry run, look, in two accounts. */
 async function deliver(): Promise<void> {
   // What goes to the journal, as a file.
   production = await cloud.createNode(CENTRAL.account, CENTRAL.region, { tags: { env: 'prod' } });
@@ -207,6 +207,13 @@ async function deliver(): Promise<void> {
     TargetTagValue: 'web',
   };
   expect(await deploy('far', ec, far, { KeyFormat: 'encrypted' })).toMatchObject({ Status: 'INSTALLED' });
+  const read = await requestCertificate(site, 'read', ['read.example.com']);
+  const readers = {
+    Delivery: 'secret',
+    ReaderRoleArns: [`arn:aws:iam::${CENTRAL.account}:role/reader-one`],
+    BundleFormats: ['pkcs12'],
+  };
+  expect(await deploy('read', read, prod, readers)).toMatchObject({ Status: 'INSTALLED' });
   await cloud.services.acm.renew(ec);
   await cloud.idle();
   const failing = path.join(production.spec.root, 'fail');

@@ -31,6 +31,9 @@ const TOOLS = {
   zsh: { isHere: isInPath('zsh'), debian: 'zsh' },
   botocore: { isHere: () => succeeds('python3', '-c', 'import botocore'), debian: 'python3-botocore' },
   aws: { isHere: () => realAwsCli() !== undefined, debian: 'awscli' },
+  // Builds a program with go-pkcs12, which the proxy for Go modules has.
+  go: { isHere: () => succeeds('go', 'version'), debian: 'golang-go' },
+  keytool: { isHere: isInPath('keytool'), debian: 'default-jre-headless' },
   debootstrap: { isHere: isInPath('debootstrap'), debian: 'debootstrap' },
   // Their own parsers are asked, which is possible where they are installed as modules of Python.
   awsModule: { isHere: () => pythonWith('awscli', realAwsCli()) !== undefined, debian: 'awscli' },

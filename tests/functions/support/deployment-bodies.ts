@@ -25,7 +25,7 @@ function valuesOf({
 /** Bodies of POST …/deployments for nodes that the schema takes. */
 export function deploymentBodies(certificateArn: string): fc.Arbitrary<z.input<typeof DeploymentBody>> {
   const { properties } = schemaOf(DeploymentBody) as { properties: Record<string, OptionSchema> };
-  const { CertName: _, Delivery: __, ReaderRoleArns: ___, ...fields } = properties;
+  const { CertName: _, Delivery: __, ReaderRoleArns: ___, BundleFormats: ____, ...fields } = properties;
   const values: Record<string, fc.Arbitrary<unknown>> = {
     ...Object.fromEntries(Object.entries(fields).map(([name, schema]) => [name, valuesOf(schema)])),
     CertificateArn: fc.constant(certificateArn),

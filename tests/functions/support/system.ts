@@ -105,7 +105,9 @@ class AcmView extends ServiceView {
   /** Issues a certificate that may be deployed under every name. */
   issue(
     id = 'web',
-    detail: Partial<Pick<Certificate, 'status' | 'type' | 'keyPairOrigin' | 'exportable' | 'names'>> = {},
+    detail: Partial<
+      Pick<Certificate, 'status' | 'type' | 'keyPairOrigin' | 'exportable' | 'names' | 'keyAlgorithm'>
+    > = {},
     tags: Record<string, string> = { CertName: '+' },
   ): Promise<string> {
     const names = ['www.example.com'];

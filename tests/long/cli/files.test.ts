@@ -70,14 +70,19 @@ const orders: fc.Arbitrary<FlatOrder> = fc
     TakeOver: fc.constantFrom(undefined, true, false),
     MaxConcurrency: fc.constantFrom('10', '25%', '1'),
     MaxErrors: fc.constantFrom('10%', '0'),
+    BundleFormats: fc.constantFrom(undefined, ['pkcs12' as const]),
     delivery: fc.boolean(),
   })
   .map(
-    ({ delivery, ...order }) =>
+    ({ delivery, BundleFormats, ...order }) =>
       ({
         ...JSON.parse(JSON.stringify(order)),
         ...(delivery
-          ? { Delivery: 'secret', ReaderRoleArns: [`arn:aws:iam::${order.TargetAccount}:role/reader`] }
+          ? {
+              Delivery: 'secret',
+              ReaderRoleArns: [`arn:aws:iam::${order.TargetAccount}:role/reader`],
+              ...(BundleFormats ? { BundleFormats } : {}),
+            }
           : { Delivery: 'nodes' }),
       }) as FlatOrder,
   );
@@ -179,7 +184,8 @@ describe('a file', () => {
     );
     // Rules over several fields are the command's alone.
     const names = Object.keys(schema.properties.Deployments.items.properties).filter(
-      (name) => !['Delivery', 'ReaderRoleArns', 'RestartServices', 'VerifyPort'].includes(name),
+      (name) =>
+        !['Delivery', 'ReaderRoleArns', 'BundleFormats', 'RestartServices', 'VerifyPort'].includes(name),
     );
     fc.assert(
       fc.property(
