@@ -61,12 +61,15 @@ export function causeOf(text: string): string {
   return [error, inner, denied, stuck].filter((part) => part !== '').join(' ');
 }
 
+/** What a person is advised to do about a failure that is recorded so. */
+export const adviceOf = (text: string): string =>
+  ownOf(ADVICE, errorOf(text)) ??
+  'Open the execution, read the failed step, then POST …/rollouts to try again.';
+
 /** What people are told of a rollout that failed. */
 export function failureMessage(deployment: Deployment, failure: Failure): Notification {
   const { CertName, CertificateArn, Observed: last } = deployment;
   const error = errorOf(failure.text);
-  const advice =
-    ownOf(ADVICE, error) ?? 'Open the execution, read the failed step, then POST …/rollouts to try again.';
   // Events may come late: what has happened since may let a person go back to sleep.
   const later =
     last && last.RolloutNumber > failure.rolloutNumber
@@ -77,7 +80,7 @@ export function failureMessage(deployment: Deployment, failure: Failure): Notifi
     What: `The rollout of certificate ${CertName} (${CertificateArn}) failed. ${failure.text} The nodes that were not changed go on serving what they served.${later}`,
     Where: placeOf(deployment),
     Since: last?.FailingSince ?? failure.at,
-    WhatToDo: `${advice} It is tried again by itself; you are told again only when it fails for another cause.`,
+    WhatToDo: `${adviceOf(failure.text)} It is tried again by itself; you are told again only when it fails for another cause.`,
     Link: executionLink(failure.executionArn),
   };
 }

@@ -61,7 +61,12 @@ export const ownOf = <T>(table: Record<string, T>, name: string): T | undefined 
   Object.hasOwn(table, name) ? table[name] : undefined;
 
 /** A deployment as a person finds it. */
-export const placeOf = (deployment: Deployment) =>
+export const placeOf = (
+  deployment: Pick<
+    Deployment,
+    'DeploymentId' | 'TargetAccount' | 'TargetRegion' | 'TargetTagKey' | 'TargetTagValue'
+  >,
+) =>
   `account ${deployment.TargetAccount}, Region ${deployment.TargetRegion}, nodes tagged ` +
   `${deployment.TargetTagKey}=${deployment.TargetTagValue}, deployment ${deployment.DeploymentId}`;
 
