@@ -158,7 +158,11 @@ describe('Create', () => {
       expect.stringMatching(/\/adopted$/),
     ]);
     expect((await deploy(web({ Adopt: true, KeyMode: '0600' }))).status).toBe('UPDATE_COMPLETE');
+    const before = app.cloud.record.calls.length;
     expect((await remove()).status).toBe('DELETE_COMPLETE');
+    // The name may no longer be one of the stack's.
+    const operations = app.cloud.record.calls.slice(before).map(({ operation }) => operation);
+    expect(operations).not.toContain('execute-api.Invoke');
     expect(await registered()).toMatchObject({ VerifyPort: 0, KeyMode: '0600' });
   });
 
@@ -439,19 +443,29 @@ describe('an answer is sent in every case', () => {
     expect(app.clock.now().getTime() - before).toBeLessThan(120_000);
   });
 
-  test('where something fails that nobody foresaw: it names the log, and no detail', async () => {
-    app.variables = { DEPLOYMENTS_API_URL: 'https://evil.example.com/v1' };
+  test.each([
+    'https://evil.example.com/v1',
+    'https://abcde12345.execute-api.eu-central-1.amazonaws.com.evil.example/v1',
+    'http://abcde12345.execute-api.eu-central-1.amazonaws.com/v1',
+    'https://abcde12345.execute-api.eu-central-1.amazonaws.com@evil.example/v1',
+  ])('the credentials go to no host like %s', async (url) => {
+    app.variables = { DEPLOYMENTS_API_URL: url };
     const hosts: string[] = [];
-    app.network = (url, _init, pass) => {
-      hosts.push(url.hostname);
+    app.network = (address, _init, pass) => {
+      hosts.push(address.hostname);
       return pass();
     };
+    expect((await deploy(web())).status).toBe('ROLLBACK_COMPLETE');
+    expect(hosts.length).toBeGreaterThan(0);
+    expect(hosts.filter((host) => !host.startsWith('cloudformation-custom-resource-response-'))).toEqual([]);
+  });
+
+  test('where something fails that nobody foresaw: it names the log, and no detail', async () => {
+    app.variables = { DEPLOYMENTS_API_URL: 'https://evil.example.com/v1' };
     const { reasons } = await deploy(web());
     expect(reasons).toEqual([
       'The function failed: Error. Read its log: /aws/lambda/acm-export-provide-deployment.',
     ]);
-    // The credentials went nowhere.
-    expect(hosts.filter((host) => !host.startsWith('cloudformation-custom-resource-response-'))).toEqual([]);
   });
 });
 

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect } from '@jest/globals';
@@ -14,7 +15,7 @@ const EXAMPLE = path.join(ROOT, 'docs/examples/cdk');
 
 let folder: string;
 beforeAll(() => {
-  folder = mkdtempSync(path.join(ROOT, 'node_modules/.cache/cdk-'));
+  folder = mkdtempSync(path.join(tmpdir(), 'cdk-'));
   for (const file of ['app.ts', 'certificate-deployment.ts', 'package.json']) {
     cpSync(path.join(EXAMPLE, file), path.join(folder, file));
   }
