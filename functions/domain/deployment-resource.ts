@@ -169,6 +169,10 @@ export function heldOf(physicalId = ''): Held | undefined {
   return now && { ...now, ...(before ? { before: { ...before } } : {}) };
 }
 
+/** Whether a resource leaves nothing to delete: it stands for nothing, or for what something else has registered. */
+export const leavesNothing = (physicalId = ''): boolean =>
+  physicalId.startsWith('none/') || heldOf(physicalId)?.mark === ADOPTED;
+
 /** Whether the resource has registered this deployment itself. */
 export const isMadeBy = ({ mark }: Held, deployment: Registered): boolean =>
   deployment.CreatedAt === mark || requestsSeenIn(deployment).includes(mark);

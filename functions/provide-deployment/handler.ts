@@ -6,7 +6,7 @@ import {
   type Asked,
   correlationIdOf,
   dataOf,
-  heldOf,
+  leavesNothing,
   nothingOf,
   type Registered,
   readProperties,
@@ -79,8 +79,9 @@ export function compose(
   }
 
   async function work(request: RequestEvent, progress: Progress, end: Date): Promise<Registered | undefined> {
-    const { RequestType, PhysicalResourceId: physicalId } = request;
-    if (RequestType === 'Delete' && !heldOf(physicalId) && physicalId?.startsWith('none/')) return undefined;
+    const { RequestType, PhysicalResourceId } = request;
+    // Also where no credentials are to be had: the rollback of a Create that was refused must succeed.
+    if (RequestType === 'Delete' && leavesNothing(PhysicalResourceId)) return undefined;
     const before = (milliseconds: number) => new Date(end.getTime() - milliseconds);
     const api = new DeploymentsApi({
       url: env.DEPLOYMENTS_API_URL,

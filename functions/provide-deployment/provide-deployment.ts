@@ -169,7 +169,7 @@ async function replace(
     await removeHeld(heldOf(next.physicalId), request, deps).catch((left: Error) => {
       throw new Refusal(
         `${(error as Error).message} What was registered could not be removed: ${left.message} ` +
-          `Remove it: acm-export remove '${wish.order.CertName}' ${wish.deploymentId}`,
+          `Remove it: acm-export remove ${wish.deploymentId}`,
       );
     });
     throw error;
@@ -178,9 +178,7 @@ async function replace(
 
 async function remove(request: Request, deps: Deps): Promise<void> {
   const held = heldOf(request.PhysicalResourceId);
-  if (held || request.PhysicalResourceId === undefined || request.PhysicalResourceId.startsWith('none/')) {
-    return removeHeld(held, request, deps);
-  }
+  if (held) return removeHeld(held, request, deps);
   // CloudFormation gave the id itself: it never heard what became of the Create.
   const read = readProperties(request.ResourceProperties);
   if ('fault' in read) return;
@@ -194,7 +192,7 @@ async function remove(request: Request, deps: Deps): Promise<void> {
 
 /** Removes what the resource has registered, and nothing else. */
 async function removeHeld(held: Held | undefined, request: Request, { api }: Deps): Promise<void> {
-  if (!held || held.mark === ADOPTED) return;
+  if (!held) return;
   const found = await api.find(held.certName, held.deploymentId);
   if (!found) return;
   const isUnheard =

@@ -6,6 +6,7 @@ import {
   dataOf,
   heldOf,
   isMadeBy,
+  leavesNothing,
   nothingOf,
   physicalIdOf,
   type Registered,
@@ -230,6 +231,7 @@ describe('whose it is', () => {
     [true, held],
     [true, { ...held, mark: 'c' }],
     [false, { ...held, mark: '2026-11-28T10:00:01Z' }],
+    [false, { ...held, mark: '2026-11-28T09:59:59Z' }],
     [false, { ...held, mark: 'adopted' }],
   ])('%s for %j', (isMade, one) => {
     expect(isMadeBy(one, deployment)).toBe(isMade);
@@ -241,6 +243,17 @@ describe('whose it is', () => {
     const trial = { CorrelationId: 'b', Cause: 'DRY_RUN' };
     expect(requestsSeenIn({ ...deployment, Rollout: trial, Pending })).toEqual(['c', 'd']);
   });
+});
+
+test('only of what it has registered itself there is something to delete', () => {
+  const held = { certName: 'web', deploymentId: ID, mark: deployment.CreatedAt };
+  const ids = [
+    nothingOf(asked),
+    physicalIdOf({ ...held, mark: 'adopted' }),
+    physicalIdOf(held),
+    'shop-Web-1A2B',
+  ];
+  expect(ids.map(leavesNothing)).toEqual([true, true, false, false]);
 });
 
 describe('an answer', () => {
