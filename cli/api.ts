@@ -1,9 +1,9 @@
 import { Sha256 } from '@aws-crypto/sha256-js';
 import { SignatureV4 } from '@smithy/signature-v4';
+import { isStandstill } from '../functions/domain/next.ts';
 import type { Deployment, DeploymentWithNodes, Endpoint, FreezeState, Node, Started } from './answers.ts';
 import { Stop } from './exit.ts';
 import { credentialsFault, NETWORK } from './faults.ts';
-import { isStandstill } from './outcome.ts';
 import type { AwsSettings, World } from './world.ts';
 
 interface Answer {

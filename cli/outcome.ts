@@ -1,4 +1,4 @@
-import { REASONS } from '../functions/domain/next.ts';
+import { isStandstill, REASONS } from '../functions/domain/next.ts';
 import type { Deployment } from './answers.ts';
 import type { ExitName } from './exit.ts';
 
@@ -17,10 +17,6 @@ export interface Awaited {
   /** Of a renewal: the serials that were there before. What is waited for has another one. */
   otherThan?: string[];
 }
-
-/** Whether a reason, or a refusal, says that no rollout of any deployment begins. Who froze and when stands in the text. */
-export const isStandstill = (text: string): boolean =>
-  text.startsWith(REASONS.off) || text.startsWith(REASONS.frozen.replace(/\.$/, ''));
 
 /** The outcome of a deployment; undefined while something is under way that a person waits for. */
 export function outcomeOf(deployment: Deployment, awaited: Awaited = {}): Outcome | undefined {

@@ -1,15 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import { stringify } from 'yaml';
-import { DeploymentBody, type FlatOrder } from '../functions/domain/order.ts';
+import type { FlatOrder } from '../functions/domain/order.ts';
+import { changesOf, DEFAULTS, FIELDS, type FieldChange } from '../functions/domain/order-changes.ts';
 import type { Deployment } from './answers.ts';
 import type { Entry } from './file.ts';
-
-/** A field that is to change. Undefined is its default, where it has no value of its own. */
-export interface FieldChange {
-  Field: string;
-  From: unknown;
-  To: unknown;
-}
 
 export interface Step {
   action: 'create' | 'update' | 'none' | 'remove' | 'leave';
@@ -19,20 +13,6 @@ export interface Step {
   entry?: Entry;
   current?: Deployment;
 }
-
-const IDENTITY = ['CertName', 'TargetTagKey', 'TargetTagValue', 'TargetAccount', 'TargetRegion'] as const;
-/** The fields of an order that may change, in the order in which they are explained. */
-const FIELDS = Object.keys(DeploymentBody.shape).filter(
-  (name) => name !== 'DryRun' && !(IDENTITY as readonly string[]).includes(name),
-) as (keyof FlatOrder)[];
-
-/** The values that hold where a file says nothing. */
-const DEFAULTS: Partial<FlatOrder> = Object.fromEntries(
-  FIELDS.flatMap((name) => {
-    const parsed = DeploymentBody.shape[name as keyof typeof DeploymentBody.shape].safeParse(undefined);
-    return parsed.success && parsed.data !== undefined ? [[name, parsed.data]] : [];
-  }),
-);
 
 /** Only tried, or on its way out: neither is a standing order. */
 export const isStanding = ({ Status }: Deployment): boolean => Status !== 'TRIED' && Status !== 'DELETING';
@@ -71,26 +51,6 @@ export function planOf(entries: Entry[], registered: Deployment[], isPruned: boo
       }),
     ),
   ];
-}
-
-function changesOf(from: FlatOrder, to: FlatOrder): FieldChange[] {
-  return FIELDS.flatMap((Field) => {
-    const [From, To] = [settingOf(from, Field), settingOf(to, Field)];
-    return isDeepStrictEqual(From, To) ? [] : [{ Field, From, To }];
-  });
-}
-
-/** An answer of an older stack lacks the fields that came later. */
-const settingOf = (order: FlatOrder, field: keyof FlatOrder): unknown => order[field] ?? DEFAULTS[field];
-
-/**
- * The request that makes an order what the file says. Each field that is not there is null, which sets its default: the
- * API keeps what a request does not name.
- */
-export function requestOf(order: FlatOrder): Record<string, unknown> {
-  const { TargetTagKey, TargetTagValue, TargetAccount, TargetRegion } = order;
-  const fields = Object.fromEntries(FIELDS.map((name) => [name, order[name] ?? null]));
-  return { TargetTagKey, TargetTagValue, TargetAccount, TargetRegion, ...fields };
 }
 
 /** A file that says what is registered, with the defaults left out. @param schema where editors find docs/deployments.schema.json */

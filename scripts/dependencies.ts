@@ -5,7 +5,14 @@ import { spawnSync } from 'node:child_process';
 export interface LockFile {
   packages: Record<
     string,
-    { version?: string; license?: string; dev?: boolean; integrity?: string; link?: boolean }
+    {
+      version?: string;
+      license?: string;
+      dev?: boolean;
+      integrity?: string;
+      link?: boolean;
+      inBundle?: boolean;
+    }
   >;
 }
 
@@ -20,14 +27,15 @@ export function dependencyFaults(file: string, { packages }: LockFile): string[]
     Object.entries(packages)
       // The others are the project itself and its own packages.
       .filter(([location, { link }]) => location.includes('node_modules/') && !link)
-      .flatMap(([location, { license, dev, integrity }]) => {
+      .flatMap(([location, { license, dev, integrity, inBundle }]) => {
         const allowed = dev ? FOR_DEVELOPMENT : PERMISSIVE;
         const name = location.replace(/^.*node_modules\//, '');
         return [
           ...(isAllowed(license, allowed)
             ? []
             : [`${file}: ${name} is under ${license ?? 'no licence'}${dev ? ', for development' : ''}`]),
-          ...(integrity ? [] : [`${file}: ${name} is not pinned by a hash`]),
+          // A package that lies in the archive of another is pinned by the hash of that one.
+          ...(integrity || inBundle ? [] : [`${file}: ${name} is not pinned by a hash`]),
         ];
       })
   );

@@ -1,4 +1,4 @@
-// What neither the compiler nor Biome looks at: shell scripts, the state machine's language, both templates, what comes
+// What neither the compiler nor Biome looks at: shell scripts, the state machine's language, the templates, what comes
 // from the registry.
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -67,8 +67,19 @@ function checkStateMachine(): string[] {
 }
 
 function checkTemplates(): string[] {
+  const names = {
+    CertNames: 'web',
+    DeploymentsApiUrl: 'https://abcde12345.execute-api.eu-west-1.amazonaws.com/v1',
+  };
   const examples = {
     'template.yaml': { ExternalId: 'lint-only' },
+    'deployment-resource.yaml': names,
+    'docs/examples/deployment-caller-role.yaml': {
+      ...names,
+      FunctionRoleName: 'acm-export-provide-deployment-eu-west-1',
+      FunctionAccountId: '111122223333',
+      ExternalId: 'lint-only',
+    },
     'member-account.yaml': {
       CentralAccountId: '111122223333',
       CentralRegion: 'eu-west-1',
@@ -101,7 +112,7 @@ function checkRendering(): string[] {
 }
 
 function checkDependencies(): string[] {
-  const locks = ['package-lock.json', 'tools/package-lock.json'];
+  const locks = ['package-lock.json', 'tools/package-lock.json', 'docs/examples/cdk/package-lock.json'];
   return locks.flatMap((file) => dependencyFaults(file, JSON.parse(read(file))));
 }
 

@@ -1,11 +1,12 @@
 import { readFile } from 'node:fs/promises';
+import { requestOf } from '../../functions/domain/order-changes.ts';
 import type { Deployment } from '../answers.ts';
 import type { Api } from '../api.ts';
 import { confirm } from '../confirm.ts';
 import type { Session } from '../connection.ts';
 import { EXIT, type ExitName, Stop, worstOf } from '../exit.ts';
 import { type Entry, readDeployments } from '../file.ts';
-import { entryOf, exportOf, isStanding, planOf, requestOf, type Step } from '../plan.ts';
+import { entryOf, exportOf, isStanding, planOf, type Step } from '../plan.ts';
 import { type Followed, followedOf, waitFor } from '../wait.ts';
 import { addCommand, addWaiting, addYes, type Register, timeoutOf, type WaitOptions } from './command.ts';
 

@@ -134,9 +134,7 @@ export async function route(
   requestId: string,
   deps: DeploymentsApiDeps,
 ): Promise<APIGatewayProxyResult> {
-  // API Gateway lets a client override its request id: only one of the expected form travels on.
-  const given = event.requestContext?.requestId ?? '';
-  const correlationId = whole(PATTERNS.CorrelationId).test(given) ? given : requestId;
+  const correlationId = correlationIdOf(event) ?? requestId;
   logFields({ ...event.pathParameters, CorrelationId: correlationId });
   try {
     const found = ROUTES[`${event.httpMethod} ${event.resource}`];
@@ -159,6 +157,15 @@ export async function route(
       CorrelationId: correlationId,
     });
   }
+}
+
+/**
+ * The id that a caller gives its request, to know it again in answers, logs and rollouts; else that of API Gateway, which lets
+ * a client override its own. Only one of the expected form travels on.
+ */
+function correlationIdOf({ headers, requestContext }: APIGatewayProxyEvent): string | undefined {
+  const own = Object.entries(headers ?? {}).find(([name]) => name.toLowerCase() === 'x-correlation-id');
+  return [own?.[1], requestContext?.requestId].find((id) => whole(PATTERNS.CorrelationId).test(id ?? ''));
 }
 
 function refusalOf(error: unknown): RequestRefused | undefined {

@@ -70,12 +70,15 @@ export function causeOf(text: string): string {
   return [error, inner, denied, stuck].filter((part) => part !== '').join(' ');
 }
 
+/** What a person is advised to do about a failure that is recorded so. */
+export const adviceOf = (text: string): string =>
+  ownOf(ADVICE, errorOf(text)) ?? 'Open the execution and read the error of the failed step.';
+
 /** What people are told of a rollout that failed. */
 export function failureMessage(deployment: Deployment, failure: Failure): Notification {
   const { CertName, CertificateArn, Observed: last } = deployment;
   const error = errorOf(failure.text);
   const path = pathOf([deployment]);
-  const advice = ownOf(ADVICE, error) ?? 'Open the execution and read the error of the failed step.';
   // Events may come late: what has happened since may let a person go back to sleep.
   const later =
     last && last.RolloutNumber > failure.rolloutNumber
@@ -86,7 +89,7 @@ export function failureMessage(deployment: Deployment, failure: Failure): Notifi
     What: `The rollout of certificate ${CertName} (${CertificateArn}) ${error === 'Lost' ? 'was lost' : 'failed'}. ${asSentence(failure.text)} Servers that were not changed still serve their previous certificate.${later}`,
     Where: placeOf(deployment),
     Since: last?.FailingSince ?? failure.at,
-    WhatToDo: `${advice} The system tries again by itself. To see each server: GET ${path}. To try at once: POST ${path}/rollouts. You get another message only if it fails for another cause.`,
+    WhatToDo: `${adviceOf(failure.text)} The system tries again by itself. To see each server: GET ${path}. To try at once: POST ${path}/rollouts. You get another message only if it fails for another cause.`,
     Link: executionLink(failure.executionArn),
   };
 }
@@ -96,13 +99,13 @@ const ENDS: Record<string, string> = { TIMED_OUT: 'TIMED_OUT', ABORTED: 'ABORTED
 
 /** What a person is advised to do, by the error of a rollout. */
 export const ADVICE: Record<string, string> = {
-  TargetAccessDenied: 'Correct the role, policy or stack that "What" names.',
+  TargetAccessDenied: 'Correct the role, policy or stack that the error names.',
   TargetNotPrepared: 'Deploy or update member-account.yaml in that account and Region.',
   NotAllowedByOwner:
     'Ask the owner of that account to allow the delivery. The parameters AllowedCertNames and AllowedServices of the member stack there say what is allowed. If a StackSet deploys that stack, an administrator of the StackSet sets them. If the owner refuses, POST the deployment without the service, or DELETE it.',
   CertificateNotDeployable:
     'Ask the owner of the certificate. Its tag CertName or its state in ACM no longer allows the delivery.',
-  BundleNotStorable: 'Change the deployment or its certificate, as "What" says.',
+  BundleNotStorable: 'Change the deployment or its certificate, as the error says.',
   BundleScheduledForDeletion:
     'Find out who deleted the bundle (CloudTrail, DeleteSecret). To restore it, POST the deployment again. If the deletion is meant, DELETE the deployment.',
   InstallationFailed:

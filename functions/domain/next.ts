@@ -52,6 +52,10 @@ export const REASONS = {
 
 export type Reason = keyof typeof REASONS;
 
+/** Whether a reason, or a refusal, says that no rollout of any deployment begins. Who froze and when stands in the text. */
+export const isStandstill = (text: string): boolean =>
+  text.startsWith(REASONS.off) || text.startsWith(REASONS.frozen.replace(/\.$/, ''));
+
 /** How the execution of the running rollout is: `unknown` where Step Functions did not say. */
 export type ExecutionState = 'running' | 'ended' | 'unknown' | 'not asked';
 

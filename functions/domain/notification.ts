@@ -78,7 +78,12 @@ export function pathOf(deployments: Iterable<Pick<Deployment, 'CertName' | 'Depl
 export const DAILY = 'You get this message once a day until it is over.';
 
 /** A deployment as a person finds it. */
-export const placeOf = (deployment: Deployment) =>
+export const placeOf = (
+  deployment: Pick<
+    Deployment,
+    'DeploymentId' | 'TargetAccount' | 'TargetRegion' | 'TargetTagKey' | 'TargetTagValue'
+  >,
+) =>
   `account ${deployment.TargetAccount}, Region ${deployment.TargetRegion}, servers tagged ` +
   `${deployment.TargetTagKey}=${deployment.TargetTagValue}, deployment ${deployment.DeploymentId}`;
 

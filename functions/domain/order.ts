@@ -6,7 +6,7 @@ import { PATTERNS, whole } from './patterns.ts';
 // documents and what the install script makes of them. A new option is a line of INSTALL_OPTIONS, with an example, and its behaviour in
 // ssm-documents/install-certificate/. The bounds are those of the services behind: ACM, SSM, systemd, useradd(8).
 //
-// Functions other than deployments-api import types alone: zod takes time to load.
+// Functions other than deployments-api and provide-deployment import types alone: zod takes time to load.
 
 /** What a form would take, and must not. */
 interface Never {

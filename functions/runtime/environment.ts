@@ -1,4 +1,4 @@
-/** Every environment variable that a function may read, with what it is. template.yaml sets exactly these. */
+/** Every environment variable that a function may read, with what it is. The templates set exactly these. */
 const VARIABLES = {
   PREFIX: 'name prefix shared by this stack and its member stacks',
   INVENTORY_TABLE: 'DynamoDB table of deployments and nodes',
@@ -6,7 +6,7 @@ const VARIABLES = {
   ROLLOUTS_ENABLED: 'false: the whole stack starts no rollout',
   STATE_MACHINE_ARN: 'the rollout state machine',
   NOTIFICATION_TOPIC_ARN: 'SNS topic for people',
-  EXTERNAL_ID: 'external id that the member accounts expect',
+  EXTERNAL_ID: 'external id that the roles in other accounts expect',
   ACCOUNT_ID: 'the central account',
   PARTITION: 'aws, aws-cn, aws-us-gov',
   AWS_REGION: 'set by Lambda: the Region of the central stack',
@@ -23,6 +23,12 @@ const VARIABLES = {
   HYBRID_LOOK_INTERVAL_MINUTES: 'minutes from one look at hybrid nodes to the next; 0: none',
   DISCOVER_ENDPOINTS: 'whether looks list ports that serve what nobody registered: no, list, tell',
   INSTALLATION_TIMEOUT_MINUTES: 'minutes after which an installation that still runs is stopped',
+  DEPLOYMENTS_API_URL: 'root of the API of the central stack',
+  CERT_NAMES: 'comma-separated names, or beginnings of them with *, that a stack may register',
+  CALLER_ROLE_ARN: 'role in the central account that calls the API; empty: the own role of the function',
+  AWS_ACCESS_KEY_ID: 'set by Lambda',
+  AWS_SECRET_ACCESS_KEY: 'set by Lambda',
+  AWS_SESSION_TOKEN: 'set by Lambda',
 } as const;
 
 /** Environment variables, as `process.env` holds them. */

@@ -1,7 +1,6 @@
 import { expect, test } from '@jest/globals';
-import { isStandstill } from '../../cli/outcome.ts';
 import { frozenText } from '../../functions/domain/freeze.ts';
-import { REASONS } from '../../functions/domain/next.ts';
+import { isStandstill, REASONS } from '../../functions/domain/next.ts';
 import { requestCertificate } from '../../local/example-fleet.ts';
 import { testFleet } from '../end-to-end/test-fleet.ts';
 import { command, quickNode, type Surroundings } from './command-line.ts';

@@ -114,7 +114,7 @@ function runIn(
     const found = programOf(name);
     if (found) symlinkSync(found, path.join(bin, name));
   }
-  for (const file of ['member-account.yaml', 'template.yaml', 'events']) {
+  for (const file of ['member-account.yaml', 'template.yaml', 'deployment-resource.yaml', 'docs', 'events']) {
     symlinkSync(path.join(ROOT, file), path.join(project, file));
   }
   for (const script of readdirSync(path.join(ROOT, 'scripts'))) {

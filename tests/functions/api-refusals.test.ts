@@ -250,6 +250,22 @@ describe('a path or query that is wrong gets 400', () => {
     },
   );
 
+  test.each([
+    ['x-correlation-id', 'cfn-0123-a'],
+    ['X-Correlation-Id', 'a'.repeat(64)],
+  ])('an id that a client gives its request in the header %s is that of the answer', async (name, id) => {
+    const event = { httpMethod: 'GET', resource: '/deployments', body: null, headers: { [name]: id } };
+    const { body } = await system.send({ ...event, requestContext: { requestId: 'request-1' } } as never);
+    expect(body.CorrelationId).toBe(id);
+  });
+
+  test.each(['', 'a b', 'a\n', '../x', 'a'.repeat(65)])('but not %j, which goes no further', async (id) => {
+    const headers = { 'x-correlation-id': id };
+    const event = { httpMethod: 'GET', resource: '/deployments', body: null, headers };
+    const { body } = await system.send({ ...event, requestContext: { requestId: 'request-1' } } as never);
+    expect(body.CorrelationId).toBe('request-1');
+  });
+
   test('a route that does not exist is a 404', async () => {
     const answers = [
       await refused(() => system.api('PUT', collection, { path: { CertName: 'web' } })),

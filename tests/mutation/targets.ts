@@ -53,10 +53,16 @@ interface Substitution {
   only?: string;
 }
 
+/** The calls of deployment-resource.yaml are in no flow: what it grants is held against the whole text. */
+const RESOURCE = 'deployment-resource.yaml';
+
 function template(file: string): Target {
   const mutants = templateMutants(file, textOf(file)).map((mutant) => ({
     ...mutant,
-    tests: testsOf(mutant),
+    tests:
+      file === RESOURCE
+        ? [...TEMPLATE_TESTS, 'tests/templates/deployment-resource.test.ts']
+        : testsOf(mutant),
   }));
   // The calls that the system needs are found once: what widens a template takes none of them away.
   return {
@@ -97,6 +103,7 @@ function editOf(file: string, name: string, text: string, becomes: string) {
 export const targets = (): Target[] => [
   template('template.yaml'),
   template('member-account.yaml'),
+  template(RESOURCE),
   ...substitutions(),
 ];
 

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { isInstalled } from 'local-cloud/node';
 
@@ -49,6 +49,11 @@ const TOOLS = {
   openapiTypescript: {
     isHere: isInPath('openapi-typescript'),
     otherwise: 'npm install -g openapi-typescript',
+  },
+  // Where CI put it, else beside the example itself.
+  cdk: {
+    isHere: () => cdkModules() !== undefined,
+    otherwise: 'npm ci --ignore-scripts --prefix docs/examples/cdk',
   },
   awscurl: { isHere: isInPath('awscurl'), otherwise: 'pip install awscurl' },
   root: { isHere: () => process.getuid?.() === 0, otherwise: 'run as root' },
@@ -122,6 +127,15 @@ export function pythonWith(module: string, program: string | undefined): string 
 export function realAwsCli(): string | undefined {
   const found = process.env.REAL_AWS_CLI ?? programOf('aws');
   return found && succeeds(found, '--version') ? found : undefined;
+}
+
+/** The folder that has the packages of docs/examples/cdk. */
+export function cdkModules(): string | undefined {
+  const folders = [
+    process.env.CDK_MODULES ?? '',
+    join(import.meta.dirname, '../../docs/examples/cdk/node_modules'),
+  ];
+  return folders.find((folder) => existsSync(join(folder, 'aws-cdk-lib/package.json')));
 }
 
 function isCurlNewEnough(): boolean {

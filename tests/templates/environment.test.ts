@@ -3,7 +3,7 @@ import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import * as clients from '../../functions/runtime/clients.ts';
 import { systemClock } from '../../functions/runtime/clock.ts';
-import { centralStack, ROOT, resourcesOf } from './stacks.ts';
+import { centralStack, ROOT, resourceStack, resourcesOf } from './stacks.ts';
 
 /** What Powertools and Node read; each function has these. */
 const OF_THE_RUNTIME = [
@@ -36,11 +36,12 @@ async function namesRead(folder: string, variables: Record<string, string>): Pro
   return [...names];
 }
 
-const stack = centralStack();
-const functions = resourcesOf(stack, 'AWS::Serverless::Function').map(
-  ([, { properties }]) =>
-    [properties.FunctionName.slice('acm-export-'.length), properties.Environment.Variables] as const,
-);
+const functions = [centralStack(), resourceStack()]
+  .flatMap((stack) => resourcesOf(stack, 'AWS::Serverless::Function'))
+  .map(
+    ([, { properties }]) =>
+      [properties.FunctionName.slice('acm-export-'.length), properties.Environment.Variables] as const,
+  );
 
 describe.each(functions)('%s', (name, variables) => {
   test('gets exactly the environment that it reads', async () => {
@@ -61,7 +62,7 @@ describe.each(functions)('%s', (name, variables) => {
   });
 });
 
-test('every folder with a handler is a function of the template, and the other way round', () => {
+test('every folder with a handler is a function of a template, and the other way round', () => {
   const folders = readdirSync(path.join(ROOT, 'functions'), { withFileTypes: true })
     .filter(
       (entry) =>

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { CENTRAL, centralStack, ROOT, resourceOf, resourcesOf } from './stacks.ts';
+import { CENTRAL, centralStack, ROOT, resourceOf, resourceStack, resourcesOf } from './stacks.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: samples of several event types
 type Sample = any;
@@ -22,9 +22,9 @@ function matches(pattern: Sample, event: Sample): boolean {
 }
 
 test('every function has its samples', () => {
-  const names = resourcesOf(stack, 'AWS::Serverless::Function').map(([, { properties }]) =>
-    properties.FunctionName.slice('acm-export-'.length),
-  );
+  const names = [stack, resourceStack()]
+    .flatMap((one) => resourcesOf(one, 'AWS::Serverless::Function'))
+    .map(([, { properties }]) => properties.FunctionName.slice('acm-export-'.length));
   expect(readdirSync(folder).sort()).toEqual(names.sort());
 });
 
@@ -97,6 +97,21 @@ test.each([...samplesOf('handle-renewal'), ...samplesOf('report-certificate-noti
   '%s has the fields that ACM documents, and no others',
   (_file, event) => {
     expect(Object.keys(event.detail).sort().join(' ')).toBe(DOCUMENTED[event['detail-type']]);
+  },
+);
+
+test.each(samplesOf('provide-deployment'))(
+  '%s has the fields that CloudFormation documents',
+  (_file, event) => {
+    const common =
+      'LogicalResourceId RequestId RequestType ResourceProperties ResourceType ResponseURL ServiceToken StackId';
+    const more: Record<string, string[]> = {
+      Create: [],
+      Update: ['OldResourceProperties', 'PhysicalResourceId'],
+      Delete: ['PhysicalResourceId'],
+    };
+    const names = [...common.split(' '), ...(more[event.RequestType] ?? ['none'])];
+    expect(Object.keys(event).sort()).toEqual(names.sort());
   },
 );
 

@@ -1,9 +1,19 @@
 import { describe, expect, test } from '@jest/globals';
-import { centralStack, memberStack, type PlacedStatement, statementsOf, textOf } from './stacks.ts';
+import {
+  callerRoleStack,
+  centralStack,
+  memberStack,
+  type PlacedStatement,
+  resourceStack,
+  statementsOf,
+  textOf,
+} from './stacks.ts';
 
 const stacks = [
   ['template.yaml', statementsOf(centralStack())],
   ['member-account.yaml', statementsOf(memberStack({ TargetTagKey2: 'env', TargetTagKey3: 'team' }))],
+  ['deployment-resource.yaml', statementsOf(resourceStack())],
+  ['docs/examples/deployment-caller-role.yaml', statementsOf(callerRoleStack())],
 ] as const;
 
 /** Actions that AWS authorizes without a resource (Service Authorization Reference); nothing else may have `*`. */
@@ -37,7 +47,7 @@ describe.each(stacks)('%s', (file, statements) => {
       ({ statement }) =>
         [statement.Action ?? []].flat().some((action) => action.includes('*')) ||
         statement.NotAction !== undefined ||
-        statement.NotResource !== undefined ||
+        (statement.NotResource !== undefined && statement.Effect === 'Allow') ||
         statement.NotPrincipal !== undefined,
     );
     expect(wide.map(nameOf)).toEqual([]);
@@ -105,7 +115,7 @@ describe.each(stacks)('%s', (file, statements) => {
 });
 
 test('a function reaches its own log group and no other', () => {
-  for (const { where, statement } of stacks[0][1].filter(
+  for (const { where, statement } of [...stacks[0][1], ...stacks[2][1]].filter(
     ({ statement }) => statement.Sid === 'WriteOwnLogs',
   )) {
     const name = where
@@ -130,4 +140,31 @@ test('nobody but nodes is granted the value of a secret', () => {
       [statement.Action ?? []].flat().some((action) => /GetSecretValue/.test(action)),
     );
   expect(new Set(reading.map(({ where }) => where))).toEqual(new Set(['ReadBundlePolicy']));
+});
+
+test('what a stack may register is said by name, method and path, and for no API but one', () => {
+  const forms = (method: string, rest: string) =>
+    ['web', 'team-*'].map(
+      (name) => `arn:*:execute-api:*:*:*/v1/${method}/certificates/${name}/deployments${rest}`,
+    );
+  for (const [, statements] of stacks.slice(2)) {
+    const said = statements.filter(({ statement }) => statement.Action === 'execute-api:Invoke');
+    expect(
+      said.map(({ statement: { Effect, Resource, NotResource } }) => [Effect, Resource ?? NotResource]),
+    ).toEqual([
+      ['Allow', forms('POST', '')],
+      ['Allow', forms('GET', '/*')],
+      ['Allow', forms('DELETE', '/*')],
+      ['Deny', 'arn:aws:execute-api:eu-central-1:111122223333:abcde12345/v1/*'],
+    ]);
+  }
+});
+
+test('a function that calls the API by another role may do nothing but assume that one', () => {
+  const CallerRoleArn = 'arn:aws:iam::444455556666:role/caller';
+  const statements = statementsOf(resourceStack({ CallerRoleArn })).filter(({ kind }) => kind === 'identity');
+  const others = statements.filter(({ statement }) => !/^Write/.test(statement.Sid ?? ''));
+  expect(others.map(({ statement: { Sid: _, ...statement } }) => statement)).toEqual([
+    { Effect: 'Allow', Action: 'sts:AssumeRole', Resource: CallerRoleArn },
+  ]);
 });

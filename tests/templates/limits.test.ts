@@ -176,9 +176,122 @@ const MEMBER_LIMITS: Limits = {
   KeepFirstEditionGrants: SWITCH('true'),
 };
 
+const API = 'https://abcde12345.execute-api.eu-west-1.amazonaws.com/v1';
+const LISTED = {
+  takes: ['a', x(64), `${x(63)}*`, 'a.*', 'web-*,api', 'Az09._-0', ten('a'), long(200)],
+  refuses: [
+    ...listOf,
+    '*',
+    x(65),
+    `a,${x(65)}`,
+    `${x(64)}*`,
+    'a..b',
+    'a.',
+    'a-',
+    '_a',
+    'a@b',
+    'a:b',
+    long(201),
+  ],
+};
+const API_URLS = {
+  takes: [
+    API,
+    'https://0123456789.execute-api.cn-north-1.amazonaws.com.cn/v1',
+    API.replace('eu-west-1', 'aaaa-b-c-d-12'),
+    API.replace('eu-west-1', `eu-${x(10)}-1`),
+  ],
+  refuses: [
+    '',
+    API.replace('https', 'http'),
+    API.replace('abcde12345', 'abcde1234'),
+    API.replace('abcde12345', 'abcde123456'),
+    API.replace('abcde12345', 'abcde1234*'),
+    API.replace('abcde12345', 'abcde.evil'),
+    API.replace('.execute-api.', 'xexecute-api.'),
+    API.replace('.execute-api.', '.execute-apix.'),
+    API.replace('eu-west-1', 'eu-west-100'),
+    ...[
+      '*',
+      'e*-west-1',
+      'eu-w*st-1',
+      'eu-west-*',
+      'e-west-1',
+      'aaaaa-west-1',
+      `eu-${x(11)}-1`,
+      'eu-a-b-c-d-1',
+      'eu-1',
+    ].map((region) => API.replace('eu-west-1', region)),
+    API.replace('.execute-api', '*execute-api'),
+    API.replace('execute-api.', 'execute-api*'),
+    API.replace('.amazonaws', '*amazonaws'),
+    API.replace('amazonaws.', 'amazonaws*'),
+    API.replace('amazonaws.com', 'amazonaws.com*cn'),
+    API.replace('eu-west-1.', 'eu-west-1x'),
+    API.replace('amazonaws.com', 'amazonawsxcom'),
+    API.replace('amazonaws.com', 'amazonaws.com.evil.example'),
+    API.replace('amazonaws.com', 'amazonaws.comxcn'),
+    API.replace('/v1', ''),
+    API.replace('/v1', '/v2'),
+    `${API}/`,
+    `${API}/x`,
+    `x${API}`,
+    `${API}\n`,
+  ],
+};
+const RESOURCE_LIMITS: Limits = {
+  CertNames: LISTED,
+  DeploymentsApiUrl: API_URLS,
+  CallerRoleArn: {
+    default: '',
+    takes: [
+      '',
+      'arn:aws:iam::111122223333:role/caller',
+      `arn:aws-cn:iam::111122223333:role/a/b/${x(64)}`,
+      `arn:aws${x(20)}:iam::111122223333:role/${x(255)}/a`,
+      'arn:aws:iam::111122223333:role/Az09+=,.@_-/Az09+=,.@_-',
+    ],
+    refuses: [
+      '*',
+      'arn:aws:iam::11112222333:role/caller',
+      'arn:aws:iam::1111222233334:role/caller',
+      'arn:aws:iam::11112222333*:role/caller',
+      'arn:aws*:iam::111122223333:role/caller',
+      `arn:aws${x(21)}:iam::111122223333:role/caller`,
+      'arn:aws:iam::111122223333:role/a*/caller',
+      'arn:aws:iam::111122223333:role/call*',
+      `arn:aws:iam::111122223333:role/${x(256)}/a`,
+      'arn:aws:iam::111122223333:user/caller',
+      'arn:aws:iam::111122223333:role/caller\n',
+      'xarn:aws:iam::111122223333:role/caller',
+      'arn:aws:iam::111122223333:role/*',
+      'arn:aws:iam::111122223333:role/',
+      `arn:aws:iam::111122223333:role/${x(65)}`,
+      'arn:aws:sts::111122223333:role/caller',
+    ],
+  },
+  ExternalId: { default: '', takes: ['', ...EXTERNAL.takes], refuses: EXTERNAL.refuses.slice(1) },
+  Prefix: PREFIX,
+  LogRetentionDays: CENTRAL_LIMITS.LogRetentionDays as Limits[string],
+  LogLevel: CENTRAL_LIMITS.LogLevel as Limits[string],
+  FunctionArchitecture: CENTRAL_LIMITS.FunctionArchitecture as Limits[string],
+};
+const CALLER_ROLE_LIMITS: Limits = {
+  CertNames: LISTED,
+  DeploymentsApiUrl: API_URLS,
+  FunctionRoleName: { takes: ['ab', `a${x(63)}`], refuses: ['', 'a', `a${x(64)}`, 'a*', 'a/b', '*', 'Abc'] },
+  FunctionAccountId: {
+    takes: ['111122223333'],
+    refuses: ['', '11112222333', '1111222233334', '11112222333*', '*'],
+  },
+  ExternalId: EXTERNAL,
+};
+
 describe.each([
   ['template.yaml', CENTRAL_LIMITS],
   ['member-account.yaml', MEMBER_LIMITS],
+  ['deployment-resource.yaml', RESOURCE_LIMITS],
+  ['docs/examples/deployment-caller-role.yaml', CALLER_ROLE_LIMITS],
 ] as const)('the parameters of %s', (file, limits) => {
   const declared = writtenTemplate(file).Parameters;
   const isTaken = (name: string, value: string | number) => {

@@ -13,7 +13,7 @@ interface Parameter {
 
 const parametersOf = (file: string) => Object.entries<Parameter>(writtenTemplate(file).Parameters);
 
-describe.each(['template.yaml', 'member-account.yaml'])('%s', (file) => {
+describe.each(['template.yaml', 'member-account.yaml', 'deployment-resource.yaml'])('%s', (file) => {
   test.each(parametersOf(file))('%s says what it is and refuses what it is not', (_name, parameter) => {
     expect(parameter.Description).toMatch(/^[A-Z].*\.$/);
     const bounded =
@@ -46,6 +46,19 @@ describe.each(['template.yaml', 'member-account.yaml'])('%s', (file) => {
   test('is plain ASCII: CloudFormation shows other characters as question marks', () => {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: the range of ASCII
     expect(textOf(file).match(/[^\x00-\x7f]+/g)).toBeNull();
+  });
+});
+
+test('a stack with the resource takes names as a member account does, and the Prefix of both', () => {
+  const [own, member] = ['deployment-resource.yaml', 'member-account.yaml'].map(
+    (file) => writtenTemplate(file).Parameters,
+  );
+  expect(own.Prefix.AllowedPattern).toBe(member.Prefix.AllowedPattern);
+  // But for the star that stands for all.
+  const { AllowedPattern, MaxLength } = member.AllowedCertNames;
+  expect(own.CertNames).toMatchObject({
+    AllowedPattern: AllowedPattern.replace(/\(\[\*\]\|(.*)\)\$$/, '$1$'),
+    MaxLength,
   });
 });
 

@@ -34,6 +34,33 @@ export function memberStack(parameters: Parameters = {}, place = MEMBER): Deploy
   });
 }
 
+export const API_URL = 'https://abcde12345.execute-api.eu-central-1.amazonaws.com/v1';
+
+/** deployment-resource.yaml as it would be deployed beside that central stack. */
+export function resourceStack(parameters: Parameters = {}, place = CENTRAL): Deployed {
+  return resolveTemplate(path.join(ROOT, 'deployment-resource.yaml'), {
+    ...place,
+    stackName: 'acm-export-deployment-resource',
+    parameters: { CertNames: 'web,team-*', DeploymentsApiUrl: API_URL, ...parameters },
+  });
+}
+
+/** The role in the central account for an application elsewhere. */
+export function callerRoleStack(parameters: Parameters = {}): Deployed {
+  return resolveTemplate(path.join(ROOT, 'docs/examples/deployment-caller-role.yaml'), {
+    ...CENTRAL,
+    stackName: 'shop-caller-role',
+    parameters: {
+      CertNames: 'web,team-*',
+      DeploymentsApiUrl: API_URL,
+      FunctionRoleName: 'acm-export-provide-deployment-eu-west-1',
+      FunctionAccountId: MEMBER.account,
+      ExternalId: EXTERNAL_ID,
+      ...parameters,
+    },
+  });
+}
+
 /** A template as it is written, its short tags as long ones. */
 // biome-ignore lint/suspicious/noExplicitAny: a template, different for each type
 export function writtenTemplate(file: string): Record<string, any> {

@@ -7,9 +7,11 @@ import { Acm } from './services/acm.ts';
 import { ApiCalls } from './services/api-calls.ts';
 import { ApiGateway } from './services/api-gateway.ts';
 import { Automation } from './services/automation.ts';
+import { isOfAws } from './services/aws-hosts.ts';
 import { CertificateAuthority } from './services/certificate-authority.ts';
 import { type Clock, CloudClock } from './services/clock.ts';
 import { CloudFormation } from './services/cloudformation.ts';
+import { CustomResources } from './services/custom-resources.ts';
 import { type DelayOptions, Delays } from './services/delays.ts';
 import { type CodeOf, deploy, update } from './services/deploy.ts';
 import { DynamoDb } from './services/dynamodb.ts';
@@ -119,6 +121,7 @@ export interface Services {
   identities: Identities;
   acm: Acm;
   cloudFormation: CloudFormation;
+  customResources: CustomResources;
   ec2: Ec2;
   iam: Iam;
   secretsManager: SecretsManager;
@@ -158,6 +161,8 @@ export interface Cloud {
   clientConfig(identity: Identity, region: string): ClientConfig;
   /** The second door: a client of the SDK with this `requestHandler` needs no socket, 0.5 ms a call. */
   requestHandler: ReturnType<typeof requestHandler>;
+  /** The same for `fetch`: signed requests to `<api id>.execute-api.<region>.amazonaws.com`, answers of custom resources. */
+  fetch: typeof fetch;
   /** The third door: a client whose `send` is the call itself, 0.01 ms. */
   client<T>(clientClass: ClientClass<T>, options: ClientOptions): T;
   /** The third door for DynamoDBDocumentClient. */
@@ -222,6 +227,7 @@ class LocalCloud implements Cloud, Kernel {
   readonly rootCertificatePem: string;
   readonly services: Services;
   readonly requestHandler: Cloud['requestHandler'];
+  readonly fetch: typeof fetch;
   endpoint = '';
   readonly #codeOf: CodeOf;
   readonly #report: (failure: string) => void;
@@ -252,8 +258,13 @@ class LocalCloud implements Cloud, Kernel {
     this.#report = options.report ?? ((failure) => process.stderr.write(`local cloud: ${failure}\n`));
     this.#lenient = options.lenient ?? false;
     this.#quotas = new Quotas(quotas, this.clock);
-    this.#http = new Endpoint(this, () => this.services.apiGateway);
+    this.#http = new Endpoint(
+      this,
+      () => this.services.apiGateway,
+      () => this.services.customResources,
+    );
     this.requestHandler = requestHandler(this.#http);
+    this.fetch = this.#http.fetch;
     this.rootCertificatePem = authority.rootPem;
     const managedNodes = new ManagedNodes(this);
     const ssmDocuments = new SsmDocuments(this);
@@ -262,6 +273,7 @@ class LocalCloud implements Cloud, Kernel {
       identities: this.identities,
       acm: new Acm(this, authority),
       cloudFormation: new CloudFormation(this),
+      customResources: new CustomResources(this),
       ec2: new Ec2(this, managedNodes),
       iam: new Iam(this),
       secretsManager: new SecretsManager(this),
@@ -377,7 +389,7 @@ class LocalCloud implements Cloud, Kernel {
       method,
       protocol: 'http:',
       hostname,
-      port: Number(port),
+      ...(port === '' ? {} : { port: Number(port) }),
       path: pathname,
       query,
       headers: { host, ...headers },
@@ -385,7 +397,8 @@ class LocalCloud implements Cloud, Kernel {
     });
     // fetch sets the host itself.
     const { host: _host, ...sent } = signed.headers;
-    return fetch(url, { method, headers: sent, ...(body === '' ? {} : { body }) });
+    const door = isOfAws(hostname) ? this.fetch : fetch;
+    return door(url, { method, headers: sent, ...(body === '' ? {} : { body }) });
   }
 
   async deploy(deployed: Deployed): Promise<void> {

@@ -12,6 +12,7 @@ export { NotModelled } from './iam/not-modelled.ts';
 export type { Certificate } from './services/acm.ts';
 export { CertificateAuthority, encryptPrivateKey } from './services/certificate-authority.ts';
 export type { Clock } from './services/clock.ts';
+export type { CustomResource, CustomStack, StackResult } from './services/custom-resources.ts';
 export { DELAYS, type DelayOptions } from './services/delays.ts';
 export type { CodeOf, DeclaredFunction, FunctionCode } from './services/deploy.ts';
 export { type ClientConfig, signingName } from './services/endpoint.ts';

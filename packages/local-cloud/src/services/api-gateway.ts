@@ -78,11 +78,18 @@ export class ApiGateway {
   }
 
   /**
-   * The API that a path belongs to: `/<api id>/<stage>/…`, or `/<stage>/…` where one API has a stage of that
-   * name. (On AWS the id stands in the host name.) The rest of the path is what the API sees.
+   * The API that a request belongs to. By its host, as on AWS: `<api id>.execute-api.<region>.…/<stage>/…`. At the
+   * endpoint: `/<api id>/<stage>/…`, or `/<stage>/…` where one API has a stage of that name. The rest of the path is what the
+   * API sees.
    */
-  find(path: string): { api: Api; rest: string } | undefined {
+  find(path: string, host = ''): { api: Api; rest: string } | undefined {
     const [first = '', second = '', ...others] = path.split('/').slice(1);
+    const [, id, region] = /^([a-z0-9]+)\.execute-api\.([a-z0-9-]+)\./.exec(host) ?? [];
+    if (id) {
+      const api = this.#apis.get(id);
+      const rest = `/${[second, ...others].join('/')}`;
+      return api?.region === region && api?.stage === first ? { api, rest } : undefined;
+    }
     const byId = this.#apis.get(first);
     if (byId) return byId.stage === second ? { api: byId, rest: `/${others.join('/')}` } : undefined;
     const byStage = [...this.#apis.values()].filter(({ stage }) => stage === first);

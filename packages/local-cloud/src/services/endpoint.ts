@@ -4,6 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { NotModelled } from '../iam/not-modelled.ts';
 import { SignatureError, verifySignature } from '../iam/sigv4.ts';
 import type { ApiGateway } from './api-gateway.ts';
+import { HOST_HEADER, isOfAws } from './aws-hosts.ts';
+import { type CustomResources, isResponseHost } from './custom-resources.ts';
 import type { Identity } from './identities.ts';
 import { protocolOf, refuseRest, type WireRequest, type WireResponse } from './protocols.ts';
 import { type Caller, type Kernel, NoAnswer, ServiceError } from './service.ts';
@@ -22,11 +24,13 @@ export interface ClientConfig {
 export class Endpoint {
   readonly #kernel: Kernel;
   readonly #apiGateway: () => ApiGateway;
+  readonly #customResources: () => CustomResources;
   readonly #server: Server;
 
-  constructor(kernel: Kernel, apiGateway: () => ApiGateway) {
+  constructor(kernel: Kernel, apiGateway: () => ApiGateway, customResources: () => CustomResources) {
     this.#kernel = kernel;
     this.#apiGateway = apiGateway;
+    this.#customResources = customResources;
     this.#server = createServer((request, response) => void this.#serve(request, response));
   }
 
@@ -51,11 +55,12 @@ export class Endpoint {
       return; // The client went away.
     }
     const [path = '/', query = ''] = (request.url ?? '/').split(/\?(.*)/s);
+    const { [HOST_HEADER]: host = request.headers.host, ...headers } = request.headers;
     const wire: WireRequest = {
       method: request.method ?? 'GET',
       path,
       query,
-      headers: request.headers,
+      headers: { ...headers, host: String(host) },
       rawHeaders: request.rawHeaders,
       body: Buffer.concat(chunks),
     };
@@ -69,6 +74,29 @@ export class Endpoint {
     }
   }
 
+  /** `fetch` for the host names of AWS, without a socket. Every other host is refused. */
+  readonly fetch: typeof fetch = async (input, init) => {
+    const request = new Request(input, init);
+    const { hostname, host, pathname, search } = new URL(request.url);
+    if (!isOfAws(hostname))
+      throw new TypeError('fetch failed', { cause: new NotModelled(`host ${hostname}`) });
+    const sent: Record<string, string> = Object.fromEntries(request.headers);
+    // Of a text fetch makes text/plain; what the caller said counts.
+    const headers = { ...sent, host };
+    const wire: WireRequest = {
+      method: request.method,
+      path: pathname,
+      query: search.slice(1),
+      headers,
+      rawHeaders: Object.entries(headers).flat(),
+      body: Buffer.from(await request.arrayBuffer()),
+    };
+    const answer = await this.answer(wire).catch((error: unknown) => {
+      throw new TypeError('fetch failed', { cause: error });
+    });
+    return new Response(answer.body, { status: answer.status, headers: answer.headers });
+  };
+
   /** Answers a request, wherever it came from. Throws NoAnswer when a fault keeps the answer. */
   async answer(wire: WireRequest): Promise<WireResponse> {
     const { headers, ...answer } = await this.#answer(wire);
@@ -77,6 +105,7 @@ export class Endpoint {
   }
 
   async #answer(request: WireRequest): Promise<WireResponse> {
+    if (isResponseHost(request.headers.host)) return this.#customResources().receive(request);
     const verified = this.#verify(request);
     const protocol = protocolOf(request, verified.service);
     if (protocol === 'rest-api') return this.#answerApi(request, verified);
@@ -106,7 +135,7 @@ export class Endpoint {
       headers: { 'content-type': 'application/json', 'x-amzn-errortype': errorType },
       body: JSON.stringify({ message }),
     });
-    const found = this.#apiGateway().find(path);
+    const found = this.#apiGateway().find(path, request.headers.host);
     if (!found && 'caller' in verified && verified.service !== 'execute-api') {
       // Not meant for an API: a REST service of AWS, such as S3.
       const error = new NotModelled(`${verified.service}, ${method} ${path}`);
@@ -127,7 +156,8 @@ export class Endpoint {
     for (let index = 0; index < rawHeaders.length; index += 2) {
       const name = rawHeaders[index] as string;
       // "Authorization: dropped if it contains a Signature Version 4 signature" (guide, "Important notes").
-      if (!/^(authorization|connection)$/i.test(name)) headers[name] = rawHeaders[index + 1] as string;
+      if (!/^(authorization|connection|x-local-cloud-host)$/i.test(name))
+        headers[name] = rawHeaders[index + 1] as string;
     }
     const forwarded = { method, path: found.rest, query, headers, body: body.toString() };
     const caller = 'caller' in verified ? verified.caller : undefined;

@@ -3,6 +3,7 @@
 import { registerHooks } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
+import { throughEndpoint } from './aws-hosts.ts';
 import { type Answer, answerOf, shown } from './lambda-answer.ts';
 import { watch } from './lambda-watch.ts';
 
@@ -45,6 +46,8 @@ registerHooks({
       ? nextResolve(pathToFileURL(`${layerFolder}${specifier.slice('/opt'.length)}`).href, context)
       : nextResolve(specifier, context),
 });
+
+globalThis.fetch = throughEndpoint(globalThis.fetch, process.env.AWS_ENDPOINT_URL ?? '');
 
 type Handler = (event: unknown, context: object) => Promise<unknown>;
 

@@ -152,7 +152,11 @@ export class VirtualClock implements Clock {
     Math.random = random;
     const now = () => this.#now;
     globalThis.setTimeout = ((call: (...given: unknown[]) => void, milliseconds = 0, ...given: unknown[]) =>
-      this.#add(milliseconds, () => call(...given))) as unknown as typeof setTimeout;
+      // No timer of this clock keeps a process alive.
+      Object.assign(
+        this.#add(milliseconds, () => call(...given)),
+        { unref() {} },
+      )) as unknown as typeof setTimeout;
     globalThis.clearTimeout = ((timer: Timer | undefined) => {
       if (timer) timer.fire = undefined;
     }) as unknown as typeof clearTimeout;

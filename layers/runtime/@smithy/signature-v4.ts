@@ -1,0 +1,1 @@
+export { SignatureV4 } from '@smithy/signature-v4';
