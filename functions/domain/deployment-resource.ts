@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { deploymentIdOf, type Status } from './deployment.ts';
 import { adviceOf } from './failure.ts';
 import { isStandstill } from './next.ts';
-import { placeOf } from './notification.ts';
+import { asSentence, placeOf } from './notification.ts';
 import { certName, DeploymentBody, type FlatOrder } from './order.ts';
 import { PATTERNS } from './patterns.ts';
 import { check } from './schema-faults.ts';
@@ -208,7 +208,7 @@ function failureOf(deployment: Registered): string {
   const error = LastError ?? LastRollout?.Error ?? Reason;
   const since = FailingSince ?? LastRollout?.At;
   return (
-    `The rollout of certificate ${CertName} failed: ${shortened(error, LONGEST_ERROR)} ` +
+    `The rollout of certificate ${CertName} failed: ${asSentence(shortened(error, LONGEST_ERROR))} ` +
     `Where: ${placeOf(deployment)}. ${since ? `Since: ${since}. ` : ''}What to do: ${adviceOf(error)}`
   );
 }

@@ -61,7 +61,7 @@ export const ownOf = <T>(table: Record<string, T>, name: string): T | undefined 
   Object.hasOwn(table, name) ? table[name] : undefined;
 
 /** A text of AWS or of a node as a sentence, so that the next sentence does not run into it. */
-export const asSentence = (text: string) => text.trimEnd().replace(/[^.!?]$/, '$&.');
+export const asSentence = (text: string) => text.trimEnd().replace(/[^.!?…]$/, '$&.');
 
 /** Where the API has a deployment; of more than one, the form of all such paths. */
 export function pathOf(deployments: Iterable<Pick<Deployment, 'CertName' | 'DeploymentId'>>): string {

@@ -20,6 +20,8 @@ import { PATTERNS, whole } from '../../functions/domain/patterns.ts';
 const ARN = 'arn:aws:acm:eu-west-1:111122223333:certificate/11112222-3333-4444-5555-666677778888';
 const NEEDED = { CertName: 'web', CertificateArn: ARN, TargetTagKey: 'acm-export', TargetTagValue: 'web' };
 
+const TO_READERS = { Delivery: 'secret', ReaderRoleArns: ['arn:aws:iam::111122223333:role/reader'] };
+
 describe('properties', () => {
   const wishOf = (properties: object) => {
     const read = readProperties({ ServiceToken: 'arn:aws:lambda:…', ...NEEDED, ...properties });
@@ -36,8 +38,8 @@ describe('properties', () => {
 
   test('every option of an order is taken as CloudFormation hands it on: numbers and booleans as texts', () => {
     const asText = (value: unknown): unknown => (Array.isArray(value) ? value : String(value));
-    // Of these two the one excludes the other.
-    const { ReaderRoleArns: _, ...shape } = DeploymentBody.shape;
+    // These belong to the other Delivery.
+    const { ReaderRoleArns: _, BundleFormats: __, ...shape } = DeploymentBody.shape;
     const examples = Object.entries(shape).filter(([name]) => name !== 'DryRun' && name !== 'CertName');
     const given = examples.map(
       ([name, schema]) => [name, (schema.meta()?.examples as unknown[] | undefined)?.[0]] as const,
@@ -50,6 +52,10 @@ describe('properties', () => {
   test.each([
     [{ VerifyPort: '443' }, { VerifyPort: 443 }],
     [{ TakeOver: 'true' }, { TakeOver: true }],
+    [
+      { ...TO_READERS, BundleFormats: ['pkcs12'] },
+      { ...TO_READERS, BundleFormats: ['pkcs12'] },
+    ],
     [{ MaxErrors: '1' }, { MaxErrors: '1' }],
     [{ TargetTagValue: '443' }, { TargetTagValue: '443' }],
     [{ TargetTagValue: 'true' }, { TargetTagValue: 'true' }],
@@ -196,7 +202,7 @@ describe('how it stands', () => {
         LastError: 'InstallationFailed: i-1 is broken',
         FailingSince: '2026-11-28T10:04:00Z',
       },
-      /^The rollout of certificate web failed: InstallationFailed: i-1 is broken Where: account 111122223333, Region eu-west-1, nodes tagged acm-export=web, deployment 0123456789abcdef01234567\. Since: 2026-11-28T10:04:00Z\. What to do: Read the node errors/,
+      /^The rollout of certificate web failed: InstallationFailed: i-1 is broken\. Where: account 111122223333, Region eu-west-1, servers tagged acm-export=web, deployment 0123456789abcdef01234567\. Since: 2026-11-28T10:04:00Z\. What to do: Read the error of each server/,
     ],
     [
       'failed, for a reason that has advice of its own',
@@ -206,7 +212,7 @@ describe('how it stands', () => {
     [
       'failed with a text that is too long',
       { Status: 'FAILED', LastError: 'x'.repeat(2000) },
-      /failed: x{899}… Where: .* What to do: Read the node errors/,
+      /failed: x{899}… Where: .* What to do: Read the error of each server/,
     ],
   ])('%s is said in words', (_name, change, reason) => {
     const standing = standingOf({ ...deployment, ...change } as Registered, 7);

@@ -82,7 +82,7 @@ describe('Create', () => {
     expect(status).toBe('ROLLBACK_COMPLETE');
     expect(reasons).toEqual([
       expect.stringMatching(
-        /^The rollout of certificate web failed: .*is broken.* Where: account \d{12}, Region eu-central-1, nodes tagged acm-export=t\d+, deployment [0-9a-f]{24}\. Since: .* What to do: Read the node errors/s,
+        /^The rollout of certificate web failed: .*is broken.* Where: account \d{12}, Region eu-central-1, servers tagged acm-export=t\d+, deployment [0-9a-f]{24}\. Since: .* What to do: Read the error of each server/s,
       ),
     ]);
     expect(await registered()).toBeUndefined();

@@ -185,7 +185,7 @@ describe('a failure that the state machine recorded itself', () => {
     expect(system.sfn.executions.get(execution.arn)?.status).toBe('FAILED');
     const [message] = system.messages();
     expect(message?.Message).toContain('TargetAccessDenied: Cannot assume arn:aws:iam::444455556666:role/');
-    expect(message?.Message).toContain('What to do: Correct the role, policy or stack that "What" names');
+    expect(message?.Message).toContain('What to do: Correct the role, policy or stack that the error names');
   });
 
   test('because the owner of the certificate took the name away, says whom to ask', async () => {
