@@ -220,3 +220,17 @@ test('of what is registered it says how rollouts end and what looks found', asyn
   ]);
   expect((await doctor(['--tag', 'a=b'])).code).toBe(2);
 });
+
+test('a server that the deployment leaves out is no fault, whatever is wrong there', async () => {
+  const arn = await requestCertificate(fleet(), 'left-out', ['left-out.example.com']);
+  await quickNode(fleet().cloud, 'left-out');
+  const node = await plainNode(fleet(), 'left-out', { roleTags: {}, agentVersion: '3.2.0.0' });
+  fleet().cloud.settle();
+  const register = `register left-out --certificate-arn ${arn} --tag acm-export=left-out --verify-port 443`;
+  await command(fleet(), `${register} --exclude-node-ids ${node.id}`.split(' '));
+  const { wrong, ok } = await found(['left-out']);
+  expect(wrong).toEqual([]);
+  expect(ok.filter(({ Where }) => Where === node.id)).toEqual([
+    expect.objectContaining({ What: 'The deployment leaves the server out (ExcludeNodeIds).' }),
+  ]);
+});
