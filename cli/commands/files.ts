@@ -252,7 +252,7 @@ async function applied(
     const { action, order, entry, current, deploymentId } = step;
     try {
       if (action === 'create' || action === 'update') {
-        const started = await api.register(order.CertName, requestOf(order));
+        const started = await api.register(order.CertName, requestOf(order, current));
         warn(step, started.Warnings);
         followed.push(await followedOf(api, started));
       } else if (action === 'remove') {

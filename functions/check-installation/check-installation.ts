@@ -23,7 +23,7 @@ import {
   installationOf,
   LONGEST_POLL_SECONDS,
 } from '../domain/installation.ts';
-import { type ManagedNode, obstacleOf, ofListed, targetedBy } from '../domain/nodes.ts';
+import { type ManagedNode, maxErrorsOf, obstacleOf, ofListed, targetedBy } from '../domain/nodes.ts';
 import { parseResultLine } from '../domain/result-line.ts';
 import { judge, type Report, resultsOf, resultsOfProbe } from '../domain/verdict.ts';
 import type { Inventory } from '../inventory/inventory.ts';
@@ -135,10 +135,12 @@ async function conclude(
   });
   // Run Command asks all nodes with the tag, and those that the order leaves out answer that they do nothing.
   const reports = targetedBy(running.Order, await reportsOf(ssm, commandIds));
-  const listed = targetedBy(running.Order, await listNodes(ssm, deployment));
+  const tagged = await listNodes(ssm, deployment);
+  const listed = targetedBy(running.Order, tagged);
   const nodes = NodeIds ? listed.filter(({ NodeId }) => NodeIds.includes(NodeId)) : listed;
   const { results: found, gone, HeldNumber } = resultsOf(nodes, reports, input, deps.now());
-  const known = { isHeard: reports.length > 0, results: found, nodes };
+  const maxErrors = maxErrorsOf(running.Order, tagged);
+  const known = { isHeard: reports.length > 0, results: found, nodes, maxErrors };
   const next = await goOn(open, input, execution, known, deps);
   if (next) {
     return next;
@@ -176,7 +178,7 @@ async function goOn(
   open: OpenRollout,
   input: CheckInstallationInput,
   { AutomationExecutionStatus: status }: AutomationExecution,
-  found: { isHeard: boolean; results: NodeResult[]; nodes: ManagedNode[] },
+  found: { isHeard: boolean; results: NodeResult[]; nodes: ManagedNode[]; maxErrors: string },
   deps: CheckInstallationDeps,
 ): Promise<Installation | undefined> {
   const { deployment, running } = open;
@@ -203,7 +205,7 @@ async function goOn(
   logger.info('Going on with another canary', { Kind: next.Kind, Automations: started.length });
   const { ssm } = await deps.connectTarget(deployment, startStatements(deployment, deps));
   try {
-    const plan = { ...next, ready, records };
+    const plan = { ...next, ready, records, maxErrors: found.maxErrors };
     return goingOn(input.Installation, await startAutomation(open, input, plan, ssm, deps));
   } catch (error) {
     // By this name the state machine repeats this task; another Automation ends, and there is room.

@@ -13,7 +13,13 @@ import {
   timestamp,
 } from '../domain/deployment.ts';
 import { CertificateNotDeployable, isNamed, RequestRefused } from '../domain/errors.ts';
-import { followUpOf, isSameOrder, type Noticed, wantedAfterRequest } from '../domain/next.ts';
+import {
+  CHANGED_MEANWHILE,
+  followUpOf,
+  isSameOrder,
+  type Noticed,
+  wantedAfterRequest,
+} from '../domain/next.ts';
 import { type ManagedNode, obstacleOf, targetedBy } from '../domain/nodes.ts';
 import { type FlatOrder, flatOf, type Order } from '../domain/order.ts';
 import { ROUNDS } from '../inventory/inventory.ts';
@@ -112,7 +118,7 @@ export async function createDeployment(
     throw isRunning();
   }
   const [ofTarget, ofTopic] = await Promise.all([
-    lookAtTarget(deploymentId, order, deps),
+    lookAtTarget(deploymentId, order, existing, deps),
     warnOfNoSubscriber(deps.sns, deps.topicArn),
   ]);
   const warnings = [...unseen(order), ...ofTarget, ...ofTopic];
@@ -213,8 +219,7 @@ async function want(
 
 const FOLLOWS = 'Another rollout of this deployment is running: this one starts when it has ended.';
 
-const isChanged = () =>
-  new RequestRefused(409, 'The deployment changed during this request. Repeat the request.');
+const isChanged = () => new RequestRefused(409, CHANGED_MEANWHILE);
 const isDeleting = () =>
   new RequestRefused(409, 'The deployment is being deleted: repeat the DELETE, then POST again.');
 const isPaused = () => new RequestRefused(409, 'The deployment is paused: resume it first.');
@@ -361,7 +366,12 @@ async function deployableCertificate(
 }
 
 /** Proves that the target account can be reached, and looks at the nodes or readers. Changes nothing there. */
-async function lookAtTarget(deploymentId: string, order: Order, deps: DeploymentsApiDeps): Promise<string[]> {
+async function lookAtTarget(
+  deploymentId: string,
+  order: Order,
+  existing: Deployment | undefined,
+  deps: DeploymentsApiDeps,
+): Promise<string[]> {
   const { ReaderRoleArns: readers } = order;
   const connect = (statements: SessionStatement[]) =>
     deps.connectTarget({ ...order, DeploymentId: deploymentId }, statements);
@@ -378,7 +388,10 @@ async function lookAtTarget(deploymentId: string, order: Order, deps: Deployment
     { Effect: 'Allow', Action: ['ssm:DescribeInstanceInformation'], Resource: '*' },
   ]);
   const tagged = await inTarget(order, () => listNodes(ssm, order));
-  const leftOut = await warnOfLeftOut(deploymentId, order, tagged, deps);
+  const leftOut = [
+    ...takenBack(order, existing, tagged),
+    ...(await warnOfLeftOut(deploymentId, order, tagged, deps)),
+  ];
   const nodes = targetedBy(order, tagged);
   if (nodes.length === 0) {
     const other = tagged.length > 0 ? 'other ' : '';
@@ -400,6 +413,14 @@ async function lookAtTarget(deploymentId: string, order: Order, deps: Deployment
   ];
 }
 
+/** A list replaces the one before: whom that left out, and this one does not, is served again. */
+function takenBack(order: Order, existing: Deployment | undefined, tagged: readonly ManagedNode[]): string[] {
+  const before = tagged.filter(({ NodeId }) => existing?.ExcludeNodeIds?.includes(NodeId));
+  return targetedBy(order, before).map(
+    ({ NodeId }) => `${NodeId} is no longer left out: ExcludeNodeIds replaces the list that was registered.`,
+  );
+}
+
 /** Nodes that the order leaves out: a mistyped id leaves out nobody, and what one serves is watched no more. */
 async function warnOfLeftOut(
   deploymentId: string,
@@ -412,9 +433,10 @@ async function warnOfLeftOut(
   }
   const records = await inventory.nodes.all(deploymentId);
   return ExcludeNodeIds.flatMap((id) => {
-    const serves = records.find(({ NodeId }) => NodeId === id)?.Serves;
-    if (serves) {
-      return `${id} is left out: it keeps the certificate that ends at ${serves.NotAfter}, and nobody is told of that end.`;
+    const record = records.find(({ NodeId }) => NodeId === id);
+    if (record?.Serves || record?.VersionId) {
+      const end = record.Serves ? ` that ends at ${record.Serves.NotAfter}` : '';
+      return `${id} is left out. It keeps the certificate${end}, and nobody is told of that end.`;
     }
     const isTagged = tagged.some(({ NodeId }) => NodeId === id);
     return isTagged

@@ -100,16 +100,21 @@ export interface Asked {
 const shortHash = (...parts: string[]) =>
   createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 16);
 
-/** Begins the correlation ids of all requests about one resource of one stack. */
-export const correlationPrefixOf = ({ StackId, LogicalResourceId }: Asked): string =>
-  `cfn-${shortHash(StackId, LogicalResourceId)}-`;
+/** What a request to the API is for: to register or change what the resource made, or what something else has registered. */
+export type Purpose = 'cfn' | 'adopt';
+
+/** Begins the correlation ids of all requests of one purpose about one resource of one stack. */
+export const correlationPrefixOf = (
+  { StackId, LogicalResourceId }: Asked,
+  purpose: Purpose = 'cfn',
+): string => `${purpose}-${shortHash(StackId, LogicalResourceId)}-`;
 
 /**
  * The correlation id of one request: what it registers or changes carries it, and so the function knows its own work when
  * the same request is delivered again.
  */
-export const correlationIdOf = (asked: Asked): string =>
-  correlationPrefixOf(asked) +
+export const correlationIdOf = (asked: Asked, purpose?: Purpose): string =>
+  correlationPrefixOf(asked, purpose) +
   (/^[A-Za-z0-9-]{1,40}$/.test(asked.RequestId) ? asked.RequestId : shortHash(asked.RequestId));
 
 /** A deployment as the API answers, as far as a resource looks at it. */
@@ -133,6 +138,14 @@ export const requestsSeenIn = ({ Rollout, LastRollout, Pending }: Registered): s
   [LastRollout, Rollout?.Cause === 'DRY_RUN' ? undefined : Rollout, Pending].flatMap((one) =>
     one ? [one.CorrelationId] : [],
   );
+
+/** Whether a deployment shows the work of a request of this purpose about this resource. */
+export const hasWorkOf = (deployment: Registered, asked: Asked, purpose: Purpose): boolean =>
+  requestsSeenIn(deployment).some((id) => id.startsWith(correlationPrefixOf(asked, purpose)));
+
+/** Whether a deployment shows that a resource has adopted it. */
+export const isAdopted = (deployment: Registered): boolean =>
+  requestsSeenIn(deployment).some((id) => id.startsWith('adopt-'));
 
 /** What a resource stands for, as its physical id says it. */
 export interface Held {

@@ -56,6 +56,9 @@ export type Reason = keyof typeof REASONS;
 export const isStandstill = (text: string): boolean =>
   text.startsWith(REASONS.off) || text.startsWith(REASONS.frozen.replace(/\.$/, ''));
 
+/** What the API answers with 409 to one who lost to another writer: programs repeat the request. */
+export const CHANGED_MEANWHILE = 'The deployment changed during this request. Repeat the request.';
+
 /** How the execution of the running rollout is: `unknown` where Step Functions did not say. */
 export type ExecutionState = 'running' | 'ended' | 'unknown' | 'not asked';
 

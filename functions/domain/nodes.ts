@@ -58,6 +58,26 @@ export function targetedBy<T extends { NodeId: string }>(
   return nodes.filter(({ NodeId }) => !ExcludeNodeIds.includes(NodeId));
 }
 
+/**
+ * MaxErrors of an order as Run Command is to count it: it also counts nodes that are left out, as it finds nodes by the tag,
+ * and one that is broken must not stop the others. A percentage is of the nodes that the order is for, rounded down.
+ *
+ * @param tagged every node with the tag.
+ */
+export function maxErrorsOf(
+  order: Pick<Order, 'ExcludeNodeIds' | 'MaxErrors'>,
+  tagged: readonly { NodeId: string }[],
+): string {
+  const { MaxErrors } = order;
+  const targeted = targetedBy(order, tagged).length;
+  const leftOut = tagged.length - targeted;
+  if (leftOut === 0) {
+    return MaxErrors;
+  }
+  const amount = Number.parseInt(MaxErrors, 10);
+  return String(leftOut + (MaxErrors.endsWith('%') ? Math.floor((targeted * amount) / 100) : amount));
+}
+
 /** Those of them whose node is listed. */
 export function ofListed<T extends { NodeId: string }>(
   records: readonly T[],

@@ -36,11 +36,15 @@ const settingOf = (order: Partial<FlatOrder>, field: keyof FlatOrder): unknown =
   order[field] ?? DEFAULTS[field];
 
 /**
- * The request that makes an order what its description says. Each field that is not there is null, which sets its default:
- * the API keeps what a request does not name.
+ * The request that makes an order what its description says. Null sets a default: the API keeps what a request does not name.
+ *
+ * @param current the deployment as the API answers, where it is registered. What has its default there too is not named: an
+ *   API of an older stack does not know every field.
  */
-export function requestOf(order: FlatOrder): Record<string, unknown> {
+export function requestOf(order: FlatOrder, current: Partial<FlatOrder> = {}): Record<string, unknown> {
   const { TargetTagKey, TargetTagValue, TargetAccount, TargetRegion } = order;
-  const fields = Object.fromEntries(FIELDS.map((name) => [name, order[name] ?? null]));
-  return { TargetTagKey, TargetTagValue, TargetAccount, TargetRegion, ...fields };
+  const isNamed = (name: keyof FlatOrder) =>
+    current[name] !== undefined || !isDeepStrictEqual(settingOf(order, name), DEFAULTS[name]);
+  const fields = FIELDS.filter(isNamed).map((name) => [name, order[name] ?? null]);
+  return { TargetTagKey, TargetTagValue, TargetAccount, TargetRegion, ...Object.fromEntries(fields) };
 }

@@ -177,7 +177,7 @@ const ORDER = {
       [],
     ),
     ['i-0123456789abcdef0'],
-    'Nodes that this deployment leaves out, at most 25, as if they did not have the tag. What is installed there stays, gets no newer version, and is not watched.',
+    'Nodes that this deployment leaves out, at most 25, as if they did not have the tag. What is installed there stays, gets no newer version, and is not watched. A list replaces the one before.',
   ),
   DryRun: said(
     z.boolean().default(false),

@@ -1,7 +1,7 @@
 import { createHash, createHmac } from 'node:crypto';
 import { SignatureV4 } from '@smithy/signature-v4';
 import type { Registered } from '../domain/deployment-resource.ts';
-import { isStandstill } from '../domain/next.ts';
+import { CHANGED_MEANWHILE, isStandstill } from '../domain/next.ts';
 import type { Clock } from '../runtime/clock.ts';
 
 /**
@@ -67,9 +67,16 @@ export class DeploymentsApi {
     return this.#call('GET', `${pathOf(certName)}/${deploymentId}`, { mayBeMissing: true });
   }
 
-  /** @returns the rollout that answers the order, where its number is known yet. */
-  register(certName: string, order: object): Promise<{ RolloutNumber?: number; CorrelationId: string }> {
-    return this.#call('POST', pathOf(certName), { body: order });
+  /**
+   * @param correlationId by which the request can be known again in the deployment.
+   * @returns the rollout that answers the order, where its number is known yet.
+   */
+  register(
+    certName: string,
+    order: object,
+    correlationId: string,
+  ): Promise<{ RolloutNumber?: number; CorrelationId: string }> {
+    return this.#call('POST', pathOf(certName), { body: order, correlationId });
   }
 
   /** Removes a deployment; one that is gone already is removed. */
@@ -84,12 +91,22 @@ export class DeploymentsApi {
   async #call(
     method: string,
     path: string,
-    { body, mayBeMissing = false }: { body?: object; mayBeMissing?: boolean },
+    {
+      body,
+      mayBeMissing = false,
+      correlationId = this.#options.correlationId,
+    }: { body?: object; mayBeMissing?: boolean; correlationId?: string },
   ): Promise<Reply['body']> {
     const { clock, until } = this.#options;
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
       const left = until.getTime() - clock.now().getTime();
-      const reply = await this.#once(method, path, body, Math.max(1, Math.min(left, CALL_TIMEOUT_MS)));
+      const reply = await this.#once(
+        method,
+        path,
+        body,
+        correlationId,
+        Math.max(1, Math.min(left, CALL_TIMEOUT_MS)),
+      );
       if (reply.status >= 200 && reply.status < 300) return reply.body;
       if (reply.status === 404 && mayBeMissing && reply.body.CorrelationId) return undefined;
       if (!isPassing(reply)) throw new ApiRefused(refusalOf(method, path, reply));
@@ -105,8 +122,14 @@ export class DeploymentsApi {
   }
 
   /** Status 599 stands for no answer at all. */
-  async #once(method: string, path: string, given: object | undefined, timeout: number): Promise<Reply> {
-    const { credentials, correlationId, send, clock } = this.#options;
+  async #once(
+    method: string,
+    path: string,
+    given: object | undefined,
+    correlationId: string,
+    timeout: number,
+  ): Promise<Reply> {
+    const { credentials, send, clock } = this.#options;
     const url = new URL(this.#options.url + path);
     const body = given === undefined ? {} : { body: JSON.stringify(given) };
     const signer = new SignatureV4({
@@ -147,7 +170,7 @@ export class DeploymentsApi {
 
 /** Throttled, failed, without an answer, or in the way of another call that was faster. */
 const isPassing = ({ status, body }: Reply): boolean =>
-  status >= 500 || status === 429 || (status === 409 && /changed in this moment/.test(body.Message));
+  status >= 500 || status === 429 || (status === 409 && body.Message === CHANGED_MEANWHILE);
 
 /** SHA-256 as the signer takes it; with a secret, the HMAC. */
 class Sha256 {

@@ -6,6 +6,7 @@ import {
   type Asked,
   correlationIdOf,
   dataOf,
+  heldOf,
   leavesNothing,
   nothingOf,
   type Registered,
@@ -29,6 +30,7 @@ const RequestEvent = z.object({
   LogicalResourceId: z.string().min(1),
   PhysicalResourceId: z.string().optional(),
   ResourceProperties: z.unknown().optional(),
+  OldResourceProperties: z.unknown().optional(),
 });
 type RequestEvent = z.infer<typeof RequestEvent>;
 
@@ -83,15 +85,23 @@ export function compose(
     // Also where no credentials are to be had: the rollback of a Create that was refused must succeed.
     if (RequestType === 'Delete' && leavesNothing(PhysicalResourceId)) return undefined;
     const before = (milliseconds: number) => new Date(end.getTime() - milliseconds);
-    const api = new DeploymentsApi({
-      url: env.DEPLOYMENTS_API_URL,
-      credentials: await credentialsFor(request),
-      correlationId: correlationIdOf(request),
-      send,
-      clock,
-      until: before(0),
-    });
-    return provide(request, progress, { api, clock, until: before(AFTER_WAIT_MS) });
+    try {
+      const api = new DeploymentsApi({
+        url: env.DEPLOYMENTS_API_URL,
+        credentials: await credentialsFor(request),
+        correlationId: correlationIdOf(request),
+        send,
+        clock,
+        until: before(0),
+      });
+      return await provide(request, progress, { api, clock, until: before(AFTER_WAIT_MS) });
+    } catch (error) {
+      // CloudFormation gave the id itself: it never heard what became of the Create. Where this function is refused, it has
+      // registered nothing either.
+      const isUnheard = RequestType === 'Delete' && !heldOf(PhysicalResourceId);
+      if (isUnheard && error instanceof ApiRefused) return undefined;
+      throw error;
+    }
   }
 
   return async (event: object, context: Context) => {

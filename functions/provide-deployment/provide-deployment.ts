@@ -4,7 +4,9 @@ import {
   correlationIdOf,
   correlationPrefixOf,
   type Held,
+  hasWorkOf,
   heldOf,
+  isAdopted,
   isMadeBy,
   physicalIdOf,
   type Registered,
@@ -23,6 +25,8 @@ export interface Request extends Asked {
   /** Absent in a Create. */
   PhysicalResourceId?: string | undefined;
   ResourceProperties?: unknown;
+  /** Of an Update: those before it. */
+  OldResourceProperties?: unknown;
 }
 
 export interface Deps {
@@ -101,14 +105,21 @@ async function create(
     progress.physicalId = physicalIdOf(held(found.CreatedAt));
     return settled(found, undefined, wish, deps);
   }
+  const adoptionId = correlationIdOf(request, 'adopt');
+  if (isThere && requestsSeenIn(found).includes(adoptionId)) {
+    progress.physicalId = physicalIdOf(held(ADOPTED));
+    return settled(found, undefined, wish, deps);
+  }
   if (isThere) refuseDeleting(found);
   if (isThere && !wish.adopts) throw isForeign(found);
   const without = progress.physicalId;
   progress.physicalId = physicalIdOf(held(isThere ? ADOPTED : correlationId));
-  const started = await deps.api.register(certName, requestOf(order)).catch((error: unknown) => {
-    if (error instanceof ApiRefused) progress.physicalId = without;
-    throw error;
-  });
+  const started = await deps.api
+    .register(certName, requestOf(order, found), isThere ? adoptionId : correlationId)
+    .catch((error: unknown) => {
+      if (error instanceof ApiRefused) progress.physicalId = without;
+      throw error;
+    });
   const registered = await mustFind(order.CertName, deploymentId, deps);
   if (!isThere) {
     const [first = ''] = requestsSeenIn(registered);
@@ -133,17 +144,30 @@ async function change(
 ): Promise<Registered> {
   refuseDeleting(found);
   const isKnown = kept.mark === ADOPTED || isMadeBy(kept, found);
-  // Registered again by an Update that was delivered before.
-  const isOurs = requestsSeenIn(found).some((id) => id.startsWith(correlationPrefixOf(request)));
-  if (!isKnown && !isOurs && !wish.adopts) throw isForeign(found);
+  // Registered, or adopted, by an Update that was delivered before.
+  const isOurs = hasWorkOf(found, request, 'cfn');
+  const wasAdopted = hasWorkOf(found, request, 'adopt');
+  if (!isKnown && !isOurs && !wasAdopted && !wish.adopts) throw isForeign(found);
   const mark = isKnown ? kept.mark : isOurs ? found.CreatedAt : ADOPTED;
   progress.physicalId = physicalIdOf({ ...kept, mark });
-  const isAgain = requestsSeenIn(found).includes(correlationIdOf(request));
-  if (isAgain) return settled(found, undefined, wish, deps);
+  const correlationId = correlationIdOf(request, mark === ADOPTED ? 'adopt' : 'cfn');
+  if (requestsSeenIn(found).includes(correlationId)) return settled(found, undefined, wish, deps);
   if (changesOf(found, wish.order).length === 0) return found;
-  const started = await deps.api.register(wish.order.CertName, requestOf(wish.order));
+  const started = await deps.api.register(wish.order.CertName, requestOf(wish.order, found), correlationId);
   const changed = await mustFind(wish.order.CertName, wish.deploymentId, deps);
+  // What was waited for in vain still runs: this undoes it, and a second wait would be in vain too.
+  if (isLate(found, request)) return changed;
   return settled(changed, started.RolloutNumber, wish, deps);
+}
+
+/** Whether the rollout of the request before still runs, though that one was to wait for it. */
+function isLate({ Rollout, Pending }: Registered, request: Request): boolean {
+  const old = readProperties(request.OldResourceProperties);
+  const prefixes = [correlationPrefixOf(request, 'cfn'), correlationPrefixOf(request, 'adopt')];
+  const isRunning = [Rollout, Pending].some((one) =>
+    prefixes.some((prefix) => one?.CorrelationId.startsWith(prefix)),
+  );
+  return isRunning && 'wish' in old && old.wish.waitSeconds > 0;
 }
 
 /**
@@ -183,11 +207,7 @@ async function remove(request: Request, deps: Deps): Promise<void> {
   const read = readProperties(request.ResourceProperties);
   if ('fault' in read) return;
   const { order, deploymentId } = read.wish;
-  const unheard: Held = { certName: order.CertName, deploymentId, mark: '' };
-  await removeHeld(unheard, request, deps).catch((error: unknown) => {
-    // Where the API refuses this function, it has not registered anything either.
-    if (!(error instanceof ApiRefused)) throw error;
-  });
+  return removeHeld({ certName: order.CertName, deploymentId, mark: '' }, request, deps);
 }
 
 /** Removes what the resource has registered, and nothing else. */
@@ -195,8 +215,9 @@ async function removeHeld(held: Held | undefined, request: Request, { api }: Dep
   if (!held) return;
   const found = await api.find(held.certName, held.deploymentId);
   if (!found) return;
-  const isUnheard =
-    held.mark === '' && requestsSeenIn(found).some((id) => id.startsWith(correlationPrefixOf(request)));
+  // The resource was renamed, or has gone to another stack, which has adopted what it registered.
+  if (isAdopted(found)) return;
+  const isUnheard = held.mark === '' && hasWorkOf(found, request, 'cfn');
   if (isUnheard || isMadeBy(held, found)) await api.remove(held.certName, held.deploymentId);
 }
 

@@ -138,7 +138,7 @@ async function sweepNodesOf(
   const isWhole =
     drifted.length === 0 &&
     listed.every(({ NodeId }) => byId.has(NodeId)) &&
-    records.every((record) => isServed(record, deployment.Observed));
+    targetedBy(deployment, records).every((record) => isServed(record, deployment.Observed));
   if (strangers.length > 0) {
     await nameStrangers(deployment, strangers, deps);
     pass.Repaired += 1;

@@ -31,6 +31,8 @@ export interface AutomationPlan extends NextAutomation<ManagedNode> {
   /** All nodes that can be reached, the candidates for the canary among them. */
   ready: readonly ManagedNode[];
   records: readonly NodeRecord[];
+  /** Failed nodes after which no further one is started, as `maxErrorsOf` says. */
+  maxErrors: string;
 }
 
 /**
@@ -160,9 +162,9 @@ function documentParameters(
   { deployment, running }: OpenRollout,
   { Bundle }: StartInstallationInput,
   { Kind, CanaryNodeId }: AutomationStart,
-  { ready, records }: AutomationPlan,
+  { ready, records, maxErrors }: AutomationPlan,
 ): Record<string, string[]> {
-  const { Options: options, MaxConcurrency, MaxErrors, ExcludeNodeIds = [] } = running.Order;
+  const { Options: options, MaxConcurrency, ExcludeNodeIds = [] } = running.Order;
   const isProbe = Kind === 'probe';
   const isTrial = isProbe || isDryRun(running);
   // Of a node where a look found something else, files that are unchanged prove nothing: it asks the port.
@@ -173,7 +175,7 @@ function documentParameters(
     TargetTagValue: deployment.TargetTagValue,
     MaxConcurrency,
     // A probe is to ask every node.
-    MaxErrors: isProbe ? '100%' : MaxErrors,
+    MaxErrors: isProbe ? '100%' : maxErrors,
     SecretArn: Bundle.SecretArn,
     VersionId: Bundle.VersionId,
     CertName: deployment.CertName,

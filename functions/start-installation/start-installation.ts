@@ -8,7 +8,7 @@ import {
   installationOf,
   type StartInstallationInput,
 } from '../domain/installation.ts';
-import { type ManagedNode, obstacleOf, summaryOf, targetedBy } from '../domain/nodes.ts';
+import { type ManagedNode, maxErrorsOf, obstacleOf, summaryOf, targetedBy } from '../domain/nodes.ts';
 import type { Inventory } from '../inventory/inventory.ts';
 import { type OpenRollout, openRollout } from '../rollouts/open-rollout.ts';
 import { startAutomation, startStatements } from '../rollouts/start-automation.ts';
@@ -58,7 +58,8 @@ export async function startInstallation(
   const { ssm } = await deps.connectTarget(deployment, sessionStatements(open, deps));
   return inTarget(deployment, async () => {
     await endUnfinished(open, ssm);
-    const listed = targetedBy(running.Order, await listNodes(ssm, deployment));
+    const tagged = await listNodes(ssm, deployment);
+    const listed = targetedBy(running.Order, tagged);
     const { NodeIds } = running;
     const nodes = NodeIds ? listed.filter(({ NodeId }) => NodeIds.includes(NodeId)) : listed;
     const ready = nodes.filter((node) => !obstacleOf(node));
@@ -69,7 +70,7 @@ export async function startInstallation(
     const started = await startAutomation(
       open,
       input,
-      { Kind: 'install', candidates: ready, ready, records },
+      { Kind: 'install', candidates: ready, ready, records, maxErrors: maxErrorsOf(running.Order, tagged) },
       ssm,
       deps,
     );

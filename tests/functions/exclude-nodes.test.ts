@@ -1,5 +1,6 @@
 // ExcludeNodeIds: nodes that a deployment leaves out.
 import { beforeEach, expect, test } from '@jest/globals';
+import { maxErrorsOf } from '../../functions/domain/nodes.ts';
 import type { ScriptedNode } from '../../local/scripted-node.ts';
 import { System } from './support/system.ts';
 
@@ -87,13 +88,56 @@ test('a dry run tries no node that it leaves out, and says so while it runs', as
   expect((await system.inventory.nodes.all(body.DeploymentId)).map(({ NodeId }) => NodeId)).toEqual([IN]);
 });
 
+test('one that is left out and broken does not stop the others, though Run Command counts it', async () => {
+  for (const digit of [2, 3, 4]) await system.target().addNode(IN.replace(/0$/, String(digit)));
+  // Not even the script comes to its end there.
+  leftOut.says = () => ({ stdout: '', exitCode: 1 });
+  const { id } = await register({ ExcludeNodeIds: [OUT], MaxConcurrency: '1', MaxErrors: '0' });
+  expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED' });
+  expect((await recorded(id)).map(([, outcome]) => outcome)).toEqual(Array(4).fill('installed'));
+});
+
+test.each([
+  ['10%', 10, 0, '10%'],
+  ['1', 10, 0, '1'],
+  ['1', 10, 2, '3'],
+  ['0', 10, 1, '1'],
+  ['0%', 10, 1, '1'],
+  ['10%', 9, 1, '1'],
+  ['10%', 25, 3, '5'],
+  ['100%', 4, 1, '5'],
+])(
+  'MaxErrors %s of %i nodes beside %i that are left out is %s',
+  (MaxErrors, count, leftOutCount, expected) => {
+    const ExcludeNodeIds = ids(leftOutCount);
+    const others = Array.from({ length: count }, (_, i) => ({ NodeId: `i-${String(i).padStart(8, '0')}` }));
+    const tagged = [...others, ...ExcludeNodeIds.map((NodeId) => ({ NodeId }))];
+    // One that does not carry the tag counts for nothing.
+    const order = { MaxErrors, ExcludeNodeIds: [...ExcludeNodeIds, IN] };
+    expect(maxErrorsOf(order, tagged)).toBe(expected);
+  },
+);
+
+test('a list replaces the one before, and the answer says who is served again', async () => {
+  const { id } = await register();
+  const { body } = await register({ ExcludeNodeIds: [IN] });
+  expect(body.Warnings).toContainEqual(
+    `${OUT} is no longer left out: ExcludeNodeIds replaces the list that was registered.`,
+  );
+  expect(leftOut.installed).toBeDefined();
+  expect((await register({ ExcludeNodeIds: [IN] })).body.Warnings).not.toContainEqual(
+    expect.stringContaining('no longer'),
+  );
+  expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED' });
+});
+
 test('what is left out later keeps what it has, unwatched, and comes back by itself', async () => {
   const { id } = await register({});
   const before = leftOut.installed;
   expect(before).toBeDefined();
   const { body } = await register();
   expect(body.Warnings).toContainEqual(
-    expect.stringMatching(`^${OUT} is left out: it keeps the certificate that ends at \\d{4}`),
+    expect.stringMatching(`^${OUT} is left out\\. It keeps the certificate that ends at \\d{4}`),
   );
   expect(leftOut.installed).toEqual(before);
   // Neither its files nor the end of its certificate are anybody's concern.
@@ -110,6 +154,16 @@ test('what is left out later keeps what it has, unwatched, and comes back by its
   expect(system.messages()).toHaveLength(sent);
   const { EarliestNotAfter } = await system.deployment(id);
   expect(EarliestNotAfter).toBe(kept.installed?.NotAfter);
+  // Nor does its old version keep the deployment from being whole.
+  kept.drift.set('web-prod', 'damaged');
+  for (let round = 0; round < 3; round += 1) {
+    system.advance({ hours: 1 });
+    await system.reconcile('nodes');
+    await system.runAll();
+    await system.reconcile('nodes');
+  }
+  expect(kept.drift.size).toBe(0);
+  expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED' });
   const records = await system.inventory.nodes.all(id);
   expect(records).toContainEqual(expect.objectContaining({ NodeId: OUT, MissingSince: expect.any(String) }));
   await register({ ExcludeNodeIds: null });

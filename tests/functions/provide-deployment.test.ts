@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { CustomResource, CustomStack } from 'local-cloud';
+import { CHANGED_MEANWHILE } from '../../functions/domain/next.ts';
 import { Application } from './support/application.ts';
 
 let app: Application;
@@ -166,6 +167,45 @@ describe('Create', () => {
     expect(await registered()).toMatchObject({ VerifyPort: 0, KeyMode: '0600' });
   });
 
+  test('with Adopt delivered twice does not own it the second time either', async () => {
+    await byPerson();
+    await deploy(web({ Adopt: true }));
+    const answers: string[] = [];
+    app.network = async (url, init, pass) => {
+      if (isAnswer(url)) answers.push(JSON.parse(String(init.body)).PhysicalResourceId);
+      return pass();
+    };
+    await app.deliver(model().requests[0] as object);
+    expect(answers).toEqual([expect.stringMatching(/\/adopted$/)]);
+  });
+
+  test('with Adopt whose answer never arrives does not cost another what it has registered', async () => {
+    await byPerson();
+    app.network = async (url, _init, pass) => {
+      if (isAnswer(url) && sent().length === 1) throw new TypeError('fetch failed');
+      return pass();
+    };
+    const { status } = await deploy(web({ Adopt: true, ServiceTimeout: 120 }));
+    expect([status, sent()]).toEqual(['ROLLBACK_COMPLETE', ['Create', 'Delete']]);
+    expect(await registered()).toBeDefined();
+  });
+
+  test('with Adopt under another logical id keeps the deployment of the one before', async () => {
+    await deploy(web());
+    const { status } = await deploy({ ...web({ Adopt: true }), logicalId: 'Renamed' });
+    expect([status, sent()]).toEqual(['UPDATE_COMPLETE', ['Create', 'Create', 'Delete']]);
+    expect(await registered()).toBeDefined();
+  });
+
+  test('with Adopt in another stack keeps the deployment when the stack before is deleted', async () => {
+    await deploy(web());
+    more = { stackName: 'the-new-one' };
+    await deploy(web({ Adopt: true }));
+    more = { stackName: `shop-${count}` };
+    expect((await remove()).status).toBe('DELETE_COMPLETE');
+    expect(await registered()).toBeDefined();
+  });
+
   test('takes what was only tried for free', async () => {
     await byPerson({ DryRun: true });
     expect(await registered()).toMatchObject({ Status: 'TRIED' });
@@ -265,6 +305,17 @@ describe('Update', () => {
     expect([status, sent()]).toEqual(['UPDATE_ROLLBACK_COMPLETE', ['Create', 'Update', 'Update']]);
     expect(reasons).toEqual([expect.stringMatching(/^The rollout of certificate web failed/)]);
     expect(await registered()).toMatchObject({ Status: 'INSTALLED', VerifyPort: 443 });
+  });
+
+  test('whose rollout takes longer than its time is rolled back, and the way back does not wait for it again', async () => {
+    await app.addNode(tag);
+    await deploy(web({ VerifyPort: 443 }));
+    const dead = await app.addNode(tag);
+    dead.online = false;
+    const { status, reasons } = await deploy(web({ VerifyPort: 8443 }));
+    expect([status, sent()]).toEqual(['UPDATE_ROLLBACK_COMPLETE', ['Create', 'Update', 'Update']]);
+    expect(reasons).toEqual([expect.stringMatching(/the time to wait is over/)]);
+    expect(await registered()).toMatchObject({ Status: 'DEGRADED', VerifyPort: 443 });
   });
 
   test('that is delivered twice starts one rollout', async () => {
@@ -387,7 +438,7 @@ describe('faults that pass', () => {
       'another call that was faster',
       async () =>
         json(409, {
-          Message: 'The deployment was changed in this moment: repeat the request.',
+          Message: CHANGED_MEANWHILE,
           CorrelationId: 'x',
         }),
     ],

@@ -16,7 +16,7 @@ test('the function runs as long as a wait may last, and Lambda repeats no reques
   const { Timeout, EventInvokeConfig } = resourceOf(stack, 'ProvideDeploymentFunction').properties;
   expect([Timeout, EventInvokeConfig]).toEqual([
     900,
-    { MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 600 },
+    { MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60 },
   ]);
 });
 

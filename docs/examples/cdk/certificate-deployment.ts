@@ -23,6 +23,8 @@ export interface DeploymentOrder {
   MaxErrors?: string;
   Delivery?: 'nodes' | 'secret';
   ReaderRoleArns?: string[];
+  ExcludeNodeIds?: string[];
+  BundleFormats?: 'pkcs12'[];
 }
 
 export interface CertificateDeploymentProps extends DeploymentOrder {
@@ -46,6 +48,8 @@ export class CertificateDeployment extends Construct {
     this.resource = new CustomResource(this, 'Resource', {
       resourceType: 'Custom::CertificateDeployment',
       serviceToken: Fn.importValue(`${prefix}-certificate-deployment`),
+      // After this CloudFormation gives up: a minute after the function has answered.
+      serviceTimeout: wait.plus(Duration.minutes(1)),
       properties: { ...order, WaitSeconds: wait.toSeconds(), ...(adopt ? { Adopt: true } : {}) },
     });
     this.deploymentId = this.resource.getAttString('DeploymentId');

@@ -108,7 +108,7 @@ describe('a file', () => {
     );
   });
 
-  test('changes what it says and sets the default of all else: the request names every field that an order has', () => {
+  test('changes what it says and sets the default of all else that the deployment has', () => {
     fc.assert(
       fc.property(orders, orders, (from, to) => {
         const target = { ...to, CertName: from.CertName, TargetTagKey: from.TargetTagKey };
@@ -122,7 +122,7 @@ describe('a file', () => {
             : {}),
         } as FlatOrder;
         const [entry] = readDeployments(exportOf([registered(moved)]), 'f') as [Entry];
-        const request = RegistrationBody.parse(onTheWire(requestOf(entry.order)));
+        const request = RegistrationBody.parse(onTheWire(requestOf(entry.order, registered(from))));
         const order = orderFrom(from.CertName, request, known(from), { account: '-', region: '-' });
         expect(planOf([entry], [registered(flatOf(order))], false)).toMatchObject([{ action: 'none' }]);
       }),
