@@ -26,6 +26,15 @@ const register = async (order: object = { ExcludeNodeIds: [OUT] }) => {
   if (status === 202) await system.runAll();
   return { status, body, id: body.DeploymentId as string };
 };
+/** Each five minutes, as the schedule has it: looks are sent each hour, and read by the next sweep. */
+async function sweeps(count: number): Promise<void> {
+  for (let sweep = 0; sweep < count; sweep += 1) {
+    system.advance({ minutes: 5 });
+    await system.reconcile('nodes');
+    await system.letNodesAnswer();
+    await system.runAll();
+  }
+}
 const recorded = async (id: string) =>
   (await system.inventory.nodes.all(id)).map(({ NodeId, Outcome }) => [NodeId, Outcome]);
 
@@ -57,11 +66,7 @@ test('a hybrid node that is left out leaves out no instance of the same digits',
 
 test('sweeps and renewals leave it out too, and begin nothing for its sake', async () => {
   const { id } = await register();
-  for (let hour = 0; hour < 3; hour += 1) {
-    system.advance({ hours: 1 });
-    await system.reconcile('nodes');
-    await system.runAll();
-  }
+  await sweeps(26);
   expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED', Rollouts: 1 });
   await system.acm.renew(arn);
   await system.renewal(arn);
@@ -146,22 +151,13 @@ test('what is left out later keeps what it has, unwatched, and comes back by its
   await system.renewal(arn);
   await system.runAll();
   const sent = system.messages().length;
-  for (let round = 0; round < 4; round += 1) {
-    system.advance({ hours: 2 });
-    await system.reconcile('nodes');
-    await system.runAll();
-  }
+  await sweeps(26);
   expect(system.messages()).toHaveLength(sent);
   const { EarliestNotAfter } = await system.deployment(id);
   expect(EarliestNotAfter).toBe(kept.installed?.NotAfter);
   // Nor does its old version keep the deployment from being whole.
   kept.drift.set('web-prod', 'damaged');
-  for (let round = 0; round < 3; round += 1) {
-    system.advance({ hours: 1 });
-    await system.reconcile('nodes');
-    await system.runAll();
-    await system.reconcile('nodes');
-  }
+  await sweeps(26);
   expect(kept.drift.size).toBe(0);
   expect(await system.deployment(id)).toMatchObject({ Status: 'INSTALLED' });
   const records = await system.inventory.nodes.all(id);

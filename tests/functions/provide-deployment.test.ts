@@ -185,7 +185,7 @@ describe('Create', () => {
       if (isAnswer(url) && sent().length === 1) throw new TypeError('fetch failed');
       return pass();
     };
-    const { status } = await deploy(web({ Adopt: true, ServiceTimeout: 120 }));
+    const { status } = await deploy(web({ Adopt: true, VerifyPort: 443, ServiceTimeout: 120 }));
     expect([status, sent()]).toEqual(['ROLLBACK_COMPLETE', ['Create', 'Delete']]);
     expect(await registered()).toBeDefined();
   });
