@@ -116,7 +116,7 @@ describe('what the owner does not allow', () => {
     expect([deployment.Status, deployment.LastError]).toEqual([
       'FAILED',
       expect.stringMatching(
-        /^NotAllowedByOwner: .* other services than tls-server, sshd \(AllowedServices\)/,
+        /^NotAllowedByOwner: .* or not the services tls-server, sshd \(AllowedServices\)/,
       ),
     ]);
     expect(callsOf('StartAutomationExecution').at(-1)?.error).toBe(
