@@ -13,7 +13,7 @@ test('without a node the bundle waits, with a warning and no alarm; the first no
   const arn = await requestCertificate(fleet(), 'early', ['early.example.com']);
   const { started, deployment } = await deploy(fleet(), 'early', order(arn, 'early'));
   expect(started.Warnings).toEqual([
-    expect.stringContaining('nobody looks'),
+    expect.stringContaining('nothing checks that a program serves them'),
     expect.stringContaining('No managed node'),
   ]);
   expect(deployment).toMatchObject({ Status: 'WAITING', Nodes: [] });
