@@ -8,7 +8,7 @@ const TIMEOUT_MS = 5000;
  * The address of an answer, where it is one: on a host of AWS, by HTTPS. Which bucket it is CloudFormation decides, and may
  * decide anew: a list of its buckets here would one day keep every stack waiting for an hour.
  *
- * @throws Error that does not name the address: whoever has it can answer in place of this function.
+ * @throws Error that does not name the address. A person who has it can answer in place of this function.
  */
 export function addressOf(responseUrl: string): URL {
   const url = URL.parse(responseUrl);

@@ -119,6 +119,25 @@ const listOf = [
   `${ten('a')},a`,
 ];
 
+/** Lists of names, with a star at the end of an entry; whether a star alone is one differs. */
+const NAMES = {
+  takes: ['a', x(64), `${x(63)}*`, 'a.*', 'web-*,api', 'Az09._-0', ten('a'), long(200)],
+  refuses: [
+    ...listOf,
+    x(65),
+    `a,${x(65)}`,
+    `${x(64)}*`,
+    'a..b',
+    'a.',
+    'a-',
+    'a_',
+    '_a',
+    'a@b',
+    'a:b',
+    long(201),
+  ],
+};
+
 const MEMBER_LIMITS: Limits = {
   Prefix: PREFIX,
   CentralAccountId: {
@@ -150,24 +169,7 @@ const MEMBER_LIMITS: Limits = {
     takes: ['*', x(64), `${x(64)}*`, 'Az09+=,.@_-'],
     refuses: ['', x(65), '**', 'a**', 'a*b', '*a', 'a/b'],
   },
-  AllowedCertNames: {
-    default: '*',
-    takes: ['*', 'a', x(64), `${x(63)}*`, 'a.*', 'web-*,api', 'Az09._-0', ten('a'), long(200)],
-    refuses: [
-      ...listOf,
-      x(65),
-      `a,${x(65)}`,
-      `${x(64)}*`,
-      'a..b',
-      'a.',
-      'a-',
-      'a_',
-      '_a',
-      'a@b',
-      'a:b',
-      long(201),
-    ],
-  },
+  AllowedCertNames: { default: '*', takes: ['*', ...NAMES.takes], refuses: NAMES.refuses },
   AllowedServices: {
     default: '*',
     takes: ['*', 'a', x(64), `${x(63)}*`, 'a.*', 'nginx,haproxy', 'Az09:_.@-', 'a@*', ten('a'), long(100)],
@@ -177,23 +179,7 @@ const MEMBER_LIMITS: Limits = {
 };
 
 const API = 'https://abcde12345.execute-api.eu-west-1.amazonaws.com/v1';
-const LISTED = {
-  takes: ['a', x(64), `${x(63)}*`, 'a.*', 'web-*,api', 'Az09._-0', ten('a'), long(200)],
-  refuses: [
-    ...listOf,
-    '*',
-    x(65),
-    `a,${x(65)}`,
-    `${x(64)}*`,
-    'a..b',
-    'a.',
-    'a-',
-    '_a',
-    'a@b',
-    'a:b',
-    long(201),
-  ],
-};
+const LISTED = { takes: NAMES.takes, refuses: ['*', ...NAMES.refuses] };
 const API_URLS = {
   takes: [
     API,
