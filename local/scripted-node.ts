@@ -36,6 +36,10 @@ const LEFT_OUT = 15;
 const BUNDLE_DENIED = 20;
 const KEY_MISMATCH = 44;
 
+/** A fault of the node itself ends as a success, but at the canary. */
+const exitCodeOfOwnFault = (code: number, { AfterCanary, DryRun }: Record<string, string>): number =>
+  AfterCanary === 'true' || DryRun === 'true' ? 0 : code;
+
 const isOfPort = (drift: Drift | undefined): boolean =>
   drift !== undefined && ['foreign', 'silent', 'closed', 'no-tls'].includes(drift);
 
@@ -201,12 +205,13 @@ export class ScriptedNode {
     };
     return {
       stdout: Outcome === 'silent' ? '' : `${JSON.stringify(line)}\n`,
-      exitCode: succeeded || (isOwn && (dryRun || parameters.AfterCanary === 'true')) ? 0 : ExitCode,
+      exitCode: isOwn ? exitCodeOfOwnFault(ExitCode, parameters) : ExitCode,
     };
   }
 
   /** One that the order leaves out changes nothing, and says so. */
-  #leftOut({ AfterCanary, DryRun, DeploymentId, RolloutNumber }: Record<string, string>): AgentAnswer {
+  #leftOut(parameters: Record<string, string>): AgentAnswer {
+    const { DeploymentId, RolloutNumber } = parameters;
     const line = {
       Outcome: 'failed',
       ExitCode: LEFT_OUT,
@@ -215,8 +220,7 @@ export class ScriptedNode {
       Step: 'check-parameters',
       Error: 'the deployment leaves this node out',
     };
-    const isOwn = AfterCanary === 'true' || DryRun === 'true';
-    return { stdout: `${JSON.stringify(line)}\n`, exitCode: isOwn ? 0 : LEFT_OUT };
+    return { stdout: `${JSON.stringify(line)}\n`, exitCode: exitCodeOfOwnFault(LEFT_OUT, parameters) };
   }
 
   /** The look script in a few lines. */

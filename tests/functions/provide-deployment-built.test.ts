@@ -60,27 +60,22 @@ const deploy = (properties: Record<string, unknown>, stackName = 'shop') =>
   });
 const sampleOf = (file: string) => JSON.parse(readFileSync(path.join(SAMPLES, file), 'utf8'));
 
+const orderFor = (CertName: string) => ({
+  CertName,
+  CertificateArn: certificateArn,
+  TargetTagKey: 'acm-export',
+  TargetTagValue: 'w',
+});
+
 test('registers by a request that it signed itself, and answers CloudFormation', async () => {
-  const order = {
-    CertName: 'web',
-    CertificateArn: certificateArn,
-    TargetTagKey: 'acm-export',
-    TargetTagValue: 'w',
-  };
-  const result = await deploy({ ...order, WaitSeconds: 0 });
+  const result = await deploy({ ...orderFor('web'), WaitSeconds: 0 });
   expect(result).toMatchObject({ status: 'CREATE_COMPLETE', reasons: [] });
   expect(result.resources.get('WebCertificate')?.data).toMatchObject({ CertName: 'web' });
   await cloud.idle();
 });
 
 test('the name of another is refused by IAM, in words that say what to do', async () => {
-  const order = {
-    CertName: 'web2',
-    CertificateArn: certificateArn,
-    TargetTagKey: 'acm-export',
-    TargetTagValue: 'w',
-  };
-  const { status, reasons } = await deploy(order, 'stranger');
+  const { status, reasons } = await deploy(orderFor('web2'), 'stranger');
   expect([status, reasons]).toEqual([
     'ROLLBACK_COMPLETE',
     [
