@@ -31,8 +31,10 @@ import {
 import { Lambda } from './services/lambda.ts';
 import { ManagedNodes } from './services/managed-nodes.ts';
 import { type CloudNode, NodeFleet, type NodeOptions, type ScriptVariables } from './services/node-fleet.ts';
+import { PublicDns } from './services/public-dns.ts';
 import { Quotas } from './services/quotas.ts';
 import { Recorder, type Recording } from './services/recording.ts';
+import { Route53 } from './services/route53.ts';
 import { RunCommand } from './services/run-command.ts';
 import { SecretsManager } from './services/secrets-manager.ts';
 import { type Caller, type Kernel, type Operations, parseArn } from './services/service.ts';
@@ -124,6 +126,7 @@ export interface Services {
   customResources: CustomResources;
   ec2: Ec2;
   iam: Iam;
+  route53: Route53;
   secretsManager: SecretsManager;
   sts: Sts;
   dynamoDb: DynamoDb;
@@ -150,6 +153,8 @@ export interface Cloud {
   faults: Faults;
   record: Recording;
   services: Services;
+  /** DNS of the internet: what functions ask with node:dns, and ACM. Public hosted zones are in it where it delegates to them. */
+  publicDns: PublicDns;
   /** What the cloud models, by signing name: `{acm: ['DescribeCertificate', …], …}`. */
   operations(): Record<string, string[]>;
   /** What was asked of the cloud that it does not model, and faults of its own. `stop` throws when there are any. */
@@ -226,6 +231,7 @@ class LocalCloud implements Cloud, Kernel {
   readonly failures: string[] = [];
   readonly rootCertificatePem: string;
   readonly services: Services;
+  readonly publicDns = new PublicDns();
   readonly requestHandler: Cloud['requestHandler'];
   readonly fetch: typeof fetch;
   endpoint = '';
@@ -276,12 +282,13 @@ class LocalCloud implements Cloud, Kernel {
       customResources: new CustomResources(this),
       ec2: new Ec2(this, managedNodes),
       iam: new Iam(this),
+      route53: new Route53(this, this.publicDns),
       secretsManager: new SecretsManager(this),
       sts: new Sts(this),
       dynamoDb: new DynamoDb(this),
       sns: new Sns(this),
       sqs: new Sqs(this),
-      lambda: new Lambda(this, options.environments),
+      lambda: new Lambda(this, this.publicDns, options.environments),
       stepFunctions: new StepFunctions(this, timeScale, options.holdsExecutions),
       apiGateway: new ApiGateway(this),
       events: new Events(this),
@@ -499,6 +506,7 @@ class LocalCloud implements Cloud, Kernel {
     runCommand.stop();
     this.clock.stop();
     await lambda.stop();
+    await this.publicDns.stop();
     await this.#http.stop();
     await this.#fleet.stop();
     await this.#workFolder?.remove();

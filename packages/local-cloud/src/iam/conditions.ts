@@ -13,6 +13,7 @@ const modelledKeys = [
   /^events:(source|detail-type)$/i,
   /^iam:PassedToService$/i,
   /^iam:ResourceTag\/.+$/i,
+  /^route53:ChangeResourceRecordSets(NormalizedRecordNames|RecordTypes|Actions)$/i,
   /^secretsmanager:(Name|Description|SecretId|VersionId|VersionStage|BlockPublicPolicy)$/i,
   /^secretsmanager:(RecoveryWindowInDays|ForceDeleteWithoutRecovery)$/i,
   /^secretsmanager:ResourceTag\/.+$/i,

@@ -1,3 +1,4 @@
+import { normalizedName } from '../services/domain-names.ts';
 import type { AccessRequest, PolicyDocument } from './evaluate.ts';
 import { NotModelled } from './not-modelled.ts';
 
@@ -466,6 +467,55 @@ const iamRows: OperationRow[] = [
   },
 ];
 
+/* --- Route 53 --------------------------------------------------------------------------------------------- */
+
+const route53 = reference('Amazon Route 53');
+
+/** Route 53 is global: its ARNs have neither Region nor account. */
+const route53Arn = ({ partition = 'aws' }: Caller, rest: string) => `arn:${partition}:route53:::${rest}`;
+
+const onHostedZone = (name: string, field: string): OperationRow => ({
+  operation: `route53.${name}`,
+  source: `${route53}: ${name} on hostedzone*`,
+  checks: (input, caller) => [
+    on(`route53:${name}`, route53Arn(caller, `hostedzone/${input[field]}`), caller, undefined),
+  ],
+});
+
+const route53Rows: OperationRow[] = [
+  {
+    operation: 'route53.ListHostedZonesByName',
+    source: `${route53}: ListHostedZonesByName has no resource level`,
+    checks: (_input, caller) => everything('route53:ListHostedZonesByName', caller),
+  },
+  onHostedZone('GetHostedZone', 'Id'),
+  onHostedZone('ListResourceRecordSets', 'HostedZoneId'),
+  {
+    operation: 'route53.ChangeResourceRecordSets',
+    source: `${route53}: ChangeResourceRecordSets on hostedzone*, route53:ChangeResourceRecordSetsNormalizedRecordNames, …RecordTypes, …Actions, each with all values of the batch; Route 53 Developer Guide, "Using IAM policy conditions for fine-grained access control", "Normalizing the condition key values"`,
+    checks: ({ HostedZoneId, ChangeBatch }, caller) => {
+      const changes: Input[] = ChangeBatch.Changes;
+      const all = (value: (change: Input) => string) => [...new Set(changes.map(value))];
+      const context = {
+        'route53:ChangeResourceRecordSetsNormalizedRecordNames': all(({ ResourceRecordSet }) =>
+          normalizedName(ResourceRecordSet.Name),
+        ),
+        'route53:ChangeResourceRecordSetsRecordTypes': all(({ ResourceRecordSet }) => ResourceRecordSet.Type),
+        'route53:ChangeResourceRecordSetsActions': all(({ Action }) => Action),
+      };
+      const arn = route53Arn(caller, `hostedzone/${HostedZoneId}`);
+      return [on('route53:ChangeResourceRecordSets', arn, caller, undefined, context)];
+    },
+  },
+  {
+    operation: 'route53.GetChange',
+    source: `${route53}: GetChange on change*`,
+    checks: ({ Id }, caller) => [
+      on('route53:GetChange', route53Arn(caller, `change/${Id}`), caller, undefined),
+    ],
+  },
+];
+
 /* --- DynamoDB ------------------------------------------------------------------------------------------- */
 
 const dynamodb = reference('Amazon DynamoDB');
@@ -659,6 +709,7 @@ export const operations: readonly OperationRow[] = [
   ...ssmRows,
   ...stsRows,
   ...iamRows,
+  ...route53Rows,
   ...dynamodbRows,
   ...statesRows,
   ...otherRows,

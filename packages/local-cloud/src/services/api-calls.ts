@@ -4,6 +4,7 @@ import { accessRequests, type ResourceState } from '../iam/operations.ts';
 import { CallLog } from './call-log.ts';
 import { answerFaults, checkConstraints } from './constraints.ts';
 import type { FaultPlan } from './faults.ts';
+import { homeOf } from './global-services.ts';
 import { invocationsHere } from './lambda.ts';
 import { type Quotas, serverError, throttled } from './quotas.ts';
 import type { RecordedCall } from './recording.ts';
@@ -52,7 +53,11 @@ export class ApiCalls {
     const { identities, record } = this.#kernel;
     // A session may be older than the policies that hold now.
     const key = from.accessKeyId ? identities.key(from.accessKeyId) : undefined;
-    const caller = key ? { ...from, principal: identities.principalOf(key) } : from;
+    const caller = {
+      ...from,
+      ...(key ? { principal: identities.principalOf(key) } : {}),
+      region: homeOf(operation, this.#kernel.partition) ?? from.region,
+    };
     const here = invocationsHere.getStore();
     const invocation = here?.source === caller.source ? here : undefined;
     const never = new Promise<never>(() => {});
@@ -135,9 +140,9 @@ export class ApiCalls {
       const decision = evaluate(principal, request);
       entry.decisions.push({ request, decision });
       if (decision.allowed) continue;
-      // The query protocol's name has no suffix.
-      const isQuery = /^(cloudformation|iam|sts|sns)\./.test(operation);
-      const name = isQuery ? 'AccessDenied' : 'AccessDeniedException';
+      // The name has no suffix in XML.
+      const isXml = /^(cloudformation|iam|route53|sts|sns)\./.test(operation);
+      const name = isXml ? 'AccessDenied' : 'AccessDeniedException';
       // EC2 has a name of its own (EC2 API reference, "Error codes").
       throw new ServiceError(
         operation.startsWith('ec2.') ? 'UnauthorizedOperation' : name,

@@ -32,7 +32,7 @@ interface Shape {
 }
 
 interface ServiceModel {
-  protocol: 'json' | 'query' | 'ec2' | 'rest-json';
+  protocol: 'json' | 'query' | 'ec2' | 'rest-json' | 'rest-xml';
   operations: Record<string, { input?: string; output?: string }>;
   shapes: Record<string, Shape>;
 }
@@ -60,11 +60,12 @@ interface Fault {
 /**
  * Throws the error that AWS answers when a request does not fit the model of its operation (by the name on the wire):
  * SerializationException for a wrong type, ValidationException for lengths, values, patterns and missing members, all
- * of them in one message. The query protocol's names are MalformedInput and ValidationError. Throws NotModelled for a
- * member that the operation does not have. AWS would ignore it, and nobody would see the caller's fault.
+ * of them in one message. The query protocol's names are MalformedInput and ValidationError, that of Route 53 is
+ * InvalidInput. Throws NotModelled for a member that the operation does not have. AWS would ignore it, and nobody would see
+ * the caller's fault.
  *
  * Sources of the error's name: aws-cdk-examples#88 (Lambda), cluster-api-provider-aws#1531 (Secrets Manager), moto#6438
- * (Step Functions). UNCONFIRMED: that a pattern must match the whole value where it has no anchors, the order of
+ * (Step Functions), terraform#24250 (Route 53). UNCONFIRMED: that a pattern must match the whole value where it has no anchors, the order of
  * the faults, and how AWS names a fault in a list; values in a list or map are named by their place.
  */
 export function checkConstraints(operation: string, input: unknown): void {
@@ -75,9 +76,11 @@ export function checkConstraints(operation: string, input: unknown): void {
   const unknown = faults.find(({ kind }) => kind === 'member');
   if (unknown) throw new NotModelled(`${operation}: ${worded(unknown)}`);
   const isQuery = model.protocol === 'query' || model.protocol === 'ec2';
+  const isXml = model.protocol === 'rest-xml';
   const malformed = faults.find(({ kind }) => kind === 'type');
   if (malformed) {
-    throw new ServiceError(isQuery ? 'MalformedInput' : 'SerializationException', worded(malformed));
+    const name = isXml ? 'InvalidInput' : isQuery ? 'MalformedInput' : 'SerializationException';
+    throw new ServiceError(name, worded(malformed));
   }
   const texts = faults.map(
     ({ path, text, value = '' }) =>
@@ -85,7 +88,7 @@ export function checkConstraints(operation: string, input: unknown): void {
   );
   const count = texts.length === 1 ? '1 validation error' : `${texts.length} validation errors`;
   throw new ServiceError(
-    isQuery ? 'ValidationError' : 'ValidationException',
+    isXml ? 'InvalidInput' : isQuery ? 'ValidationError' : 'ValidationException',
     `${count} detected: ${texts.join('; ')}`,
   );
 }
@@ -229,8 +232,8 @@ function named(model: ServiceModel, name: string | undefined): Shape {
 }
 
 function hasType({ protocol }: ServiceModel, { type }: Shape, value: unknown, isAnswer: boolean): boolean {
-  // A form has texts only, and an empty text for an empty list.
-  const isForm = (protocol === 'query' || protocol === 'ec2') && !isAnswer;
+  // A form and XML have texts only, and an empty text for an empty list.
+  const isForm = (protocol === 'query' || protocol === 'ec2' || protocol === 'rest-xml') && !isAnswer;
   switch (type) {
     case 'structure':
     case 'map':

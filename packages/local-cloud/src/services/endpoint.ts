@@ -224,6 +224,7 @@ const signingNames: Record<string, string> = {
   AmazonSQS: 'sqs',
   iam: 'iam',
   lambda: 'lambda',
+  route53: 'route53',
   sts: 'sts',
   sns: 'sns',
 };

@@ -46,6 +46,7 @@ const services: Record<string, string> = {
   EventBridgeClient: 'AWSEvents',
   IAMClient: 'iam',
   LambdaClient: 'lambda',
+  Route53Client: 'route53',
   SecretsManagerClient: 'secretsmanager',
   SFNClient: 'AWSStepFunctions',
   SNSClient: 'sns',
@@ -69,11 +70,21 @@ export function directClient<T>(
   const retry = retrying(kernel, options);
   const send = (command: Command) => {
     const operation = `${service}.${command.constructor.name.replace(/Command$/, '')}`;
-    return retry(() => call(kernel, operation, wireInput(command.input), caller()));
+    const input = service === 'route53' ? withBareIds(command.input) : command.input;
+    return retry(() => call(kernel, operation, wireInput(input), caller()));
   };
   // Paginators ask for the class of the client, Powertools for a middleware stack.
   const middlewareStack = { identify: () => [], addRelativeTo() {} };
   return Object.assign(Object.create(prototype as object), { send, config: {}, middlewareStack }) as T;
+}
+
+/** As the SDK's own middleware does: answers have `/hostedzone/Z1`, requests `Z1`. */
+function withBareIds(input: Record<string, unknown>): Record<string, unknown> {
+  const bare = Object.entries(input).map(([name, value]) => [
+    name,
+    ['HostedZoneId', 'Id'].includes(name) ? String(value).replace(/^\/(hostedzone|change)\//, '') : value,
+  ]);
+  return Object.fromEntries(bare);
 }
 
 /** Commands of the document client, whose names are shorter than the operations behind them. */

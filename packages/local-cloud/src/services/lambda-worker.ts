@@ -1,6 +1,7 @@
 // Runs in a worker thread: one execution environment of one function, as Lambda's Node.js runtime behaves
 // (developer guide, "Building Lambda functions with Node.js").
-import { registerHooks } from 'node:module';
+import dns from 'node:dns';
+import { registerHooks, syncBuiltinESMExports } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
 import { throughEndpoint } from './aws-hosts.ts';
@@ -14,6 +15,8 @@ export interface WorkerData {
   layerFolder: string;
   /** Milliseconds by which the cloud's clock is ahead of the machine's. */
   clockOffset: Float64Array;
+  /** `<address>:<port>` of the resolver that the environment asks. */
+  dnsServer: string;
 }
 
 export interface Invocation {
@@ -24,7 +27,7 @@ export interface Invocation {
   context: Record<string, string>;
 }
 
-const { handlerFile, handlerName, layerFolder, clockOffset } = workerData as WorkerData;
+const { handlerFile, handlerName, layerFolder, clockOffset, dnsServer } = workerData as WorkerData;
 const port = parentPort;
 if (!port) throw new Error('lambda-worker.ts runs in a worker only');
 
@@ -38,6 +41,21 @@ globalThis.Date = class extends RealDate {
     return RealDate.now() + (clockOffset[0] as number);
   }
 } as DateConstructor;
+
+// On AWS the environment's resolv.conf names one resolver. New ones begin with it too.
+dns.setServers([dnsServer]);
+const withServer = <T extends typeof dns.Resolver | typeof dns.promises.Resolver>(Original: T): T => {
+  const Extended = class extends (Original as typeof dns.Resolver) {
+    constructor(...args: ConstructorParameters<typeof dns.Resolver>) {
+      super(...args);
+      this.setServers([dnsServer]);
+    }
+  };
+  return Extended as unknown as T;
+};
+dns.Resolver = withServer(dns.Resolver);
+dns.promises.Resolver = withServer(dns.promises.Resolver);
+syncBuiltinESMExports();
 
 // Lambda unpacks layers below /opt.
 registerHooks({

@@ -10,6 +10,7 @@ import type { PolicedState } from '../iam/operations.ts';
 import { type Answer, answerOf, type FunctionError } from './lambda-answer.ts';
 import type { Left } from './lambda-watch.ts';
 import type { Invocation, WorkerData } from './lambda-worker.ts';
+import type { PublicDns } from './public-dns.ts';
 import {
   type Caller,
   type Kernel,
@@ -113,6 +114,7 @@ export class Lambda {
     'xray.PutTelemetryRecords': () => {},
   };
   readonly #kernel: Kernel;
+  readonly #publicDns: PublicDns;
   readonly #functions = new Map<string, LambdaFunction>();
   readonly #environmentsOfOne: number;
 
@@ -120,8 +122,9 @@ export class Lambda {
    * @param environments of one function at a time. AWS has 1,000 for an account; more than a few threads only slow
    * this machine down, so further invocations wait here where AWS would start another environment.
    */
-  constructor(kernel: Kernel, environments = 4) {
+  constructor(kernel: Kernel, publicDns: PublicDns, environments = 4) {
     this.#kernel = kernel;
+    this.#publicDns = publicDns;
     this.#environmentsOfOne = environments;
   }
 
@@ -410,12 +413,6 @@ export class Lambda {
     let environment: Environment | undefined;
     const crash = () => environment?.fail(KILLED);
     const caller = this.#identity(target, crash);
-    const data: WorkerData = {
-      handlerFile,
-      handlerName: target.handlerName ?? 'handler',
-      layerFolder: target.layerFolder ?? '/opt',
-      clockOffset: this.#kernel.clock.shared,
-    };
     // Counted before the first wait, so that two starts at once see each other.
     const created: Environment = {
       worker: undefined as never,
@@ -425,6 +422,13 @@ export class Lambda {
       fail: () => {},
     };
     target.environments.add(created);
+    const data: WorkerData = {
+      handlerFile,
+      handlerName: target.handlerName ?? 'handler',
+      layerFolder: target.layerFolder ?? '/opt',
+      clockOffset: this.#kernel.clock.shared,
+      dnsServer: await this.#publicDns.address(),
+    };
     created.worker = new Worker(new URL('./lambda-worker.ts', import.meta.url), {
       workerData: data,
       env: await this.#variables(target, caller),

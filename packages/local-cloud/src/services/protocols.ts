@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { parseXML } from '@aws-sdk/xml-builder';
 import type { InvokeResult } from './lambda.ts';
 import { ServiceError } from './service.ts';
 
@@ -104,6 +105,89 @@ const ec2: Protocol = {
   },
 };
 
+/** What an element of a list is called in Route 53's XML. */
+const ROUTE53_ITEMS: Record<string, string> = {
+  Changes: 'Change',
+  HostedZones: 'HostedZone',
+  NameServers: 'NameServer',
+  ResourceRecords: 'ResourceRecord',
+  ResourceRecordSets: 'ResourceRecordSet',
+  VPCs: 'VPC',
+};
+const ROUTE53_NAMESPACE = 'https://route53.amazonaws.com/doc/2013-04-01/';
+
+/** Routes of Route 53, and what their query and body are called. */
+const ROUTE53_ROUTES: [method: string, path: RegExp, operation: string, id: string][] = [
+  ['GET', /^hostedzonesbyname$/, 'ListHostedZonesByName', ''],
+  ['GET', /^hostedzone\/([^/]+)$/, 'GetHostedZone', 'Id'],
+  ['GET', /^hostedzone\/([^/]+)\/rrset$/, 'ListResourceRecordSets', 'HostedZoneId'],
+  ['POST', /^hostedzone\/([^/]+)\/rrset\/?$/, 'ChangeResourceRecordSets', 'HostedZoneId'],
+  ['GET', /^change\/([^/]+)$/, 'GetChange', 'Id'],
+];
+const ROUTE53_QUERY: Record<string, string> = {
+  dnsname: 'DNSName',
+  hostedzoneid: 'HostedZoneId',
+  identifier: 'StartRecordIdentifier',
+  maxitems: 'MaxItems',
+  name: 'StartRecordName',
+  type: 'StartRecordType',
+};
+
+/** REST with XML, of which only Route 53 is here. */
+const route53: Protocol = {
+  signatureErrors: 'query',
+  parse: ({ method, path, query: search, body }) => {
+    for (const [wanted, pattern, operation, idName] of ROUTE53_ROUTES) {
+      const found = pattern.exec(path.replace('/2013-04-01/', ''));
+      if (method !== wanted || !found) continue;
+      const [, id] = found;
+      const asked = [...new URLSearchParams(search)].map(([name, value]) => [
+        ROUTE53_QUERY[name] ?? name,
+        value,
+      ]);
+      return {
+        operation: `route53.${operation}`,
+        input: {
+          ...Object.fromEntries(asked),
+          ...(id ? { [idName]: decodeURIComponent(id) } : {}),
+          ...(body.length > 0 ? xmlBody(body.toString()) : {}),
+        },
+      };
+    }
+    return { operation: `route53.${method} ${path}`, input: {} };
+  },
+  answer: (output, operation) => {
+    const name = `${operation.split('.')[1]}Response`;
+    const body = `<?xml version="1.0"?>\n<${name} xmlns="${ROUTE53_NAMESPACE}">${toXml(output ?? {}, ROUTE53_ITEMS)}</${name}>`;
+    return { status: 200, headers: { 'content-type': 'text/xml' }, body };
+  },
+  refuse: (error) => query.refuse(error),
+};
+
+/** The members in the root of a body. Throws InvalidInput where it is no XML. */
+function xmlBody(text: string): Record<string, unknown> {
+  try {
+    const [root] = Object.values(parseXML(text)) as Record<string, unknown>[];
+    return fromXml(root ?? {}) as Record<string, unknown>;
+  } catch {
+    throw new ServiceError('InvalidInput', 'Invalid XML');
+  }
+}
+
+function fromXml(value: unknown, name = ''): unknown {
+  const item = ROUTE53_ITEMS[name];
+  if (item) {
+    const items = (value as Record<string, unknown>)[item];
+    return items === undefined ? [] : [items].flat().map((one) => fromXml(one));
+  }
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([key]) => key !== 'xmlns')
+      .map(([key, member]) => [key, fromXml(member, key)]),
+  );
+}
+
 function renamed(value: unknown, names: Record<string, string>): unknown {
   if (Array.isArray(value)) return value.map((item) => renamed(item, names));
   if (typeof value !== 'object' || value === null) return value;
@@ -175,6 +259,7 @@ export function protocolOf(
   if (service === 'execute-api') return 'rest-api';
   if (headers['x-amz-target']) return json;
   if (path.startsWith('/2015-03-31/functions/')) return lambda;
+  if (service === 'route53' || path.startsWith('/2013-04-01/')) return route53;
   if (method !== 'POST' || path !== '/') return 'rest-api';
   return service === 'ec2' ? ec2 : query;
 }
@@ -195,13 +280,15 @@ function toWire(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, toWire(member)]));
 }
 
-function toXml(value: unknown): string {
+/** @param items by the name of a list, what its elements are called; otherwise `member`. */
+function toXml(value: unknown, items: Record<string, string> = {}, name = ''): string {
   if (value instanceof Date) return value.toISOString();
-  if (Array.isArray(value)) return value.map((item) => `<member>${toXml(item)}</member>`).join('');
+  const item = items[name] ?? 'member';
+  if (Array.isArray(value)) return value.map((one) => `<${item}>${toXml(one, items)}</${item}>`).join('');
   if (typeof value !== 'object' || value === null) return escapeXml(String(value));
   return Object.entries(value)
     .filter(([, member]) => member !== undefined)
-    .map(([key, member]) => `<${key}>${toXml(member)}</${key}>`)
+    .map(([key, member]) => `<${key}>${toXml(member, items, key)}</${key}>`)
     .join('');
 }
 

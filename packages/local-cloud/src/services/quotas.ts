@@ -5,6 +5,8 @@ import { ServiceError } from './service.ts';
 interface Quota {
   perSecond: number;
   burst?: number;
+  /** Operations with the same name here share a quota. */
+  shared?: string;
 }
 
 /**
@@ -13,7 +15,8 @@ interface Quota {
  * Sources: ACM user guide "Quotas"; AWS General Reference, Systems Manager endpoints and quotas; Secrets
  * Manager user guide "Quotas"; Step Functions developer guide "Service quotas" (the values of us-east-1,
  * us-west-2 and eu-west-1; other Regions have 800 and 150 for StartExecution). For DescribeInstanceInformation and
- * GetCommandInvocation none is published: it is taken to be that of GetAutomationExecution.
+ * GetCommandInvocation none is published: it is taken to be that of GetAutomationExecution. Route 53 developer guide
+ * "Quotas": five requests a second for each account, whatever the operation.
  */
 export const quotas: Record<string, Quota> = {
   'CertificateManager.ExportCertificate': { perSecond: 10 },
@@ -21,6 +24,11 @@ export const quotas: Record<string, Quota> = {
   'CertificateManager.ListTagsForCertificate': { perSecond: 10 },
   'CertificateManager.ListCertificates': { perSecond: 8 },
   'CertificateManager.RenewCertificate': { perSecond: 5 },
+  'route53.ChangeResourceRecordSets': { perSecond: 5, shared: 'route53' },
+  'route53.GetChange': { perSecond: 5, shared: 'route53' },
+  'route53.GetHostedZone': { perSecond: 5, shared: 'route53' },
+  'route53.ListHostedZonesByName': { perSecond: 5, shared: 'route53' },
+  'route53.ListResourceRecordSets': { perSecond: 5, shared: 'route53' },
   'AmazonSSM.StartAutomationExecution': { perSecond: 1 },
   'AmazonSSM.GetAutomationExecution': { perSecond: 3 },
   'AmazonSSM.DescribeInstanceInformation': { perSecond: 3 },
@@ -49,7 +57,7 @@ export class Quotas {
   take(operation: string, account: string, region: string): void {
     const quota = quotas[operation];
     if (!quota || !this.enabled) return;
-    const key = `${operation} ${account} ${region}`;
+    const key = `${quota.shared ?? operation} ${account} ${region}`;
     const size = quota.burst ?? quota.perSecond;
     const now = this.#clock.elapsed() / 1000;
     const bucket = this.#buckets.get(key) ?? { tokens: size, at: now };
@@ -65,7 +73,7 @@ export class Quotas {
 export function throttled(operation: string): ServiceError {
   const [service] = operation.split('.');
   if (service === 'lambda') return new ServiceError('TooManyRequestsException', 'Rate Exceeded.', 429);
-  if (service === 'sts') return new ServiceError('Throttling', 'Rate exceeded');
+  if (service === 'sts' || service === 'route53') return new ServiceError('Throttling', 'Rate exceeded');
   if (service === 'sns') return new ServiceError('Throttled', 'Rate exceeded', 429);
   if (service === 'execute-api')
     return new ServiceError('TooManyRequestsException', 'Too Many Requests', 429);

@@ -242,6 +242,24 @@ const requestTag = {
   'ForAllValues:StringEquals': { 'aws:TagKeys': ['env'] },
 };
 
+const zone = 'arn:aws:route53:::hostedzone/Z1';
+const onZone = (name: string, field: string): Case => ({
+  input: { [field]: 'Z1' },
+  grants: [allow(`route53:${name}`, zone)],
+  denied: [{ [field]: 'Z2' }, { [field]: 'Z11' }],
+});
+/** A batch of records: `UPSERT CNAME _a.example.com`. */
+const batch = (...changes: string[]) => ({
+  HostedZoneId: 'Z1',
+  ChangeBatch: {
+    Changes: changes.map((change) => {
+      const [Action, Type, Name] = change.split(' ');
+      return { Action, ResourceRecordSet: { Name, Type } };
+    }),
+  },
+});
+const records = 'route53:ChangeResourceRecordSets';
+
 const cases: Record<string, Case> = {
   'CertificateManager.DescribeCertificate': onCertificate('DescribeCertificate'),
   'CertificateManager.ListTagsForCertificate': onCertificate('ListTagsForCertificate'),
@@ -283,6 +301,36 @@ const cases: Record<string, Case> = {
         KeyAlgorithm: 'EC_prime256v1',
         SubjectAlternativeNames: ['example.org'],
       },
+    ],
+  },
+
+  'route53.ListHostedZonesByName': everything('route53:ListHostedZonesByName'),
+  'route53.GetHostedZone': onZone('GetHostedZone', 'Id'),
+  'route53.ListResourceRecordSets': onZone('ListResourceRecordSets', 'HostedZoneId'),
+  'route53.GetChange': {
+    input: { Id: 'C1' },
+    grants: [allow('route53:GetChange', 'arn:aws:route53:::change/C1')],
+    denied: [{ Id: 'C2' }],
+  },
+  'route53.ChangeResourceRecordSets': {
+    input: batch('UPSERT CNAME _A.Example.com.', 'CREATE CNAME *.example.com'),
+    grants: [
+      allow('route53:ChangeResourceRecordSets', zone, {
+        'ForAllValues:StringEquals': {
+          [`${records}NormalizedRecordNames`]: ['_a.example.com', '\\052.example.com'],
+          [`${records}RecordTypes`]: 'CNAME',
+          [`${records}Actions`]: ['UPSERT', 'CREATE'],
+        },
+      }),
+    ],
+    denied: [
+      { ...batch('UPSERT CNAME _a.example.com'), HostedZoneId: 'Z2' },
+      batch('UPSERT CNAME _b.example.com'),
+      batch('UPSERT CNAME _a.example.com', 'UPSERT CNAME _b.example.com'),
+      batch('UPSERT A _a.example.com'),
+      batch('DELETE CNAME _a.example.com'),
+      // A dot that ends no label is another name.
+      batch('UPSERT CNAME _a\\056example.com'),
     ],
   },
 
