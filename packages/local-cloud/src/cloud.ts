@@ -277,7 +277,7 @@ class LocalCloud implements Cloud, Kernel {
     const runCommand = new RunCommand(this, managedNodes, ssmDocuments);
     this.services = {
       identities: this.identities,
-      acm: new Acm(this, authority),
+      acm: new Acm(this, authority, this.publicDns),
       cloudFormation: new CloudFormation(this),
       customResources: new CustomResources(this),
       ec2: new Ec2(this, managedNodes),

@@ -1,4 +1,5 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
+import { NotModelled } from '../iam/not-modelled.ts';
 import type { CertificateState } from '../iam/operations.ts';
 import {
   type CertificateAuthority,
@@ -6,6 +7,8 @@ import {
   type IssuedCertificate,
   type KeyAlgorithm,
 } from './certificate-authority.ts';
+import { caaAllows, isAnswered, validationRecord } from './domain-validation.ts';
+import type { PublicDns } from './public-dns.ts';
 import { type Kernel, type Operations, page, parseArn, Regional, ServiceError } from './service.ts';
 
 /** Validity of a public certificate, and how long before its end ACM renews an exportable one (user guide). */
@@ -19,6 +22,21 @@ const DEFAULT_CERTIFICATES_QUOTA = 2500;
 /** "You can use 10 domain names for each certificate" (default quota). */
 const NAMES_QUOTA = 10;
 const TAGS_QUOTA = 50;
+/** "The length of the domain name … cannot exceed 64 octets" (API reference of RequestCertificate, DomainName). */
+const COMMON_NAME_OCTETS = 64;
+/** "The first 100 subject alternative names" (API reference, CertificateSummary). */
+const LISTED_NAMES = 100;
+/** "ACM makes repeated attempts to validate a certificate for 72 hours and then times out." */
+const VALIDATION_MS = 72 * 3_600_000;
+/**
+ * After a request "there is a delay of several seconds before you can retrieve information about the new certificate" (API
+ * reference). UNCONFIRMED: the figures, and that the certificate is seen before its records, as others report
+ * (terraform-provider-aws waits for both).
+ */
+const SEEN_AFTER_MS = 2000;
+const RECORDS_AFTER_MS = 5000;
+/** How long ACM takes to look at DNS again. UNCONFIRMED: minutes, by experience; shorter so that tests are. */
+const LOOK_MS = 30_000;
 const ISSUED_ALGORITHMS: KeyAlgorithm[] = ['RSA_2048', 'EC_prime256v1', 'EC_secp384r1'];
 
 type Status =
@@ -29,6 +47,25 @@ type Status =
   | 'VALIDATION_TIMED_OUT'
   | 'REVOKED'
   | 'FAILED';
+/** Why a request failed, for public certificates and for private ones (service model, FailureReason). */
+export type FailureReason =
+  | 'NO_AVAILABLE_CONTACTS'
+  | 'ADDITIONAL_VERIFICATION_REQUIRED'
+  | 'DOMAIN_NOT_ALLOWED'
+  | 'INVALID_PUBLIC_DOMAIN'
+  | 'DOMAIN_VALIDATION_DENIED'
+  | 'CAA_ERROR'
+  | 'PCA_LIMIT_EXCEEDED'
+  | 'PCA_INVALID_ARN'
+  | 'PCA_INVALID_STATE'
+  | 'PCA_REQUEST_FAILED'
+  | 'PCA_NAME_CONSTRAINTS_VALIDATION'
+  | 'PCA_RESOURCE_NOT_FOUND'
+  | 'PCA_INVALID_ARGS'
+  | 'PCA_INVALID_DURATION'
+  | 'PCA_ACCESS_DENIED'
+  | 'SLR_NOT_FOUND'
+  | 'OTHER';
 type RenewalStatus = 'PENDING_AUTO_RENEWAL' | 'PENDING_VALIDATION' | 'SUCCESS' | 'FAILED';
 
 export interface Certificate {
@@ -46,6 +83,9 @@ export interface Certificate {
   tags: Record<string, string>;
   createdAt: Date;
   issuedAt?: Date;
+  /** Milliseconds of the clock's waits at which it was requested; absent where DescribeCertificate shows all at once. */
+  requestedAfter?: number;
+  failureReason?: FailureReason;
   revoked?: { at: Date; reason: string };
   /** Every version ever issued, the current one last. */
   versions: IssuedCertificate[];
@@ -68,11 +108,20 @@ interface ExportedKey {
  * AWS Certificate Manager. Source of each rule, where none is named: ACM user guide and the service model of
  * botocore 1.43.
  *
- * Not modelled: validation by e-mail or HTTP, private CAs, import, ACME, CAA, account configuration.
+ * UNCONFIRMED: which error a DomainName of more than 64 characters gets, and that a renewal does not look at DNS again (here
+ * it does not).
+ *
+ * Not modelled: validation by e-mail or HTTP, private CAs, import, ACME, Amazon N2, account configuration, sorted lists.
  */
 export class Acm {
-  /** A requested certificate is validated and issued at once, as if its DNS record stood there already. */
-  automaticValidation = true;
+  /**
+   * How requested certificates are validated. Automatic: at once, as if the DNS record was there already, and DescribeCertificate
+   * shows everything at once. Public DNS: when it answers each record and its CAA records allow it; until then as on AWS.
+   * By hand: when a test calls `validate`.
+   */
+  validation: 'automatic' | 'public DNS' | 'by hand' = 'automatic';
+  /** Why a certificate with these names fails in place of being issued, for what ACM decides by itself. Default: it does not. */
+  failure: (names: string[]) => FailureReason | undefined = () => undefined;
   /** False: nothing is renewed 45 days before its end, as if each validation failed without an event. */
   automaticRenewal = true;
   /** The event of the next renewals comes before DescribeCertificate shows the new serial, by this long. */
@@ -81,16 +130,22 @@ export class Acm {
   readonly operations: Operations;
   readonly #kernel: Kernel;
   readonly #authority: CertificateAuthority;
+  readonly #publicDns: PublicDns;
   readonly #certificates = new Regional(() => new Map<string, Certificate>());
+  #isLookPlanned = false;
+  /** Being issued: that takes a moment, and happens once. */
+  readonly #concluding = new Set<Certificate>();
 
-  constructor(kernel: Kernel, authority: CertificateAuthority) {
+  constructor(kernel: Kernel, authority: CertificateAuthority, publicDns: PublicDns) {
     this.#kernel = kernel;
     this.#authority = authority;
+    this.#publicDns = publicDns;
+    publicDns.onChange(() => this.#planLook());
     this.operations = {
       'CertificateManager.RequestCertificate': (input, { account, region }) =>
         this.#requestCertificate(input, account, region),
       'CertificateManager.DescribeCertificate': (input, { account, region }) => ({
-        Certificate: this.#describe(this.#find(input.CertificateArn, account, region)),
+        Certificate: this.#describe(this.#findSeen(input.CertificateArn, account, region)),
       }),
       'CertificateManager.ListCertificates': (input, { account, region }) =>
         this.#listCertificates(input, account, region),
@@ -155,10 +210,19 @@ export class Acm {
     return certificate.arn;
   }
 
-  /** Completes the domain validation of a certificate that was requested without `automaticValidation`. */
+  /** Completes the domain validation of a certificate, however it is validated. */
   async validate(arn: string): Promise<void> {
     const certificate = this.certificate(arn);
-    if (certificate.status === 'PENDING_VALIDATION') await this.#issue(certificate, 'ISSUANCE');
+    if (certificate.status === 'PENDING_VALIDATION') await this.#conclude(certificate);
+  }
+
+  /** ACM gives up a certificate that is not issued yet. There is no event. */
+  fail(arn: string, reason: FailureReason): void {
+    const certificate = this.certificate(arn);
+    if (certificate.status !== 'PENDING_VALIDATION') throw new Error(`${arn} is ${certificate.status}`);
+    certificate.status = 'FAILED';
+    certificate.failureReason = reason;
+    for (const cancel of certificate.cancelTimers.splice(0)) cancel();
   }
 
   /** ACM's own managed renewal, as it would happen 45 days before expiry. */
@@ -183,6 +247,18 @@ export class Acm {
     if (!certificate)
       throw new ServiceError('ResourceNotFoundException', `Could not find certificate ${arn}.`);
     return certificate;
+  }
+
+  /** A new certificate is not found by everyone at once. */
+  #findSeen(arn: string, account: string, region: string): Certificate {
+    const certificate = this.#find(arn, account, region);
+    if (this.#isYoungerThan(certificate, SEEN_AFTER_MS))
+      throw new ServiceError('ResourceNotFoundException', `Could not find certificate ${arn}.`);
+    return certificate;
+  }
+
+  #isYoungerThan({ requestedAfter }: Certificate, milliseconds: number): boolean {
+    return requestedAfter !== undefined && this.#kernel.clock.elapsed() - requestedAfter < milliseconds;
   }
 
   #create(
@@ -222,6 +298,12 @@ export class Acm {
     if (names.length > NAMES_QUOTA || all.size >= DEFAULT_CERTIFICATES_QUOTA) {
       throw new ServiceError('LimitExceededException', 'An ACM quota has been exceeded.');
     }
+    if (input.DomainName.length > COMMON_NAME_OCTETS) {
+      throw new ServiceError(
+        'InvalidParameterException',
+        `The domain name ${input.DomainName} has more than ${COMMON_NAME_OCTETS} characters.`,
+      );
+    }
     const algorithm = input.KeyAlgorithm ?? 'RSA_2048';
     if (!ISSUED_ALGORITHMS.includes(algorithm)) {
       throw new ServiceError('InvalidParameterException', `${algorithm} is not a supported key algorithm.`);
@@ -249,8 +331,58 @@ export class Acm {
     // Export "can't be changed after the certificate is created", and is off unless asked for.
     certificate.exportable = input.Options?.Export === 'ENABLED';
     if (token) certificate.idempotency = { token, request: text, at: now };
-    if (this.automaticValidation) this.#kernel.track(this.#issue(certificate, 'ISSUANCE'));
+    this.#timeOutLater(certificate);
+    if (this.validation === 'automatic') this.#kernel.track(this.#conclude(certificate));
+    if (this.validation === 'public DNS') {
+      certificate.requestedAfter = this.#kernel.clock.elapsed();
+      this.#planLook();
+    }
     return { CertificateArn: certificate.arn };
+  }
+
+  #timeOutLater(certificate: Certificate): void {
+    const { clock } = this.#kernel;
+    const end = new Date(certificate.createdAt.getTime() + VALIDATION_MS);
+    certificate.cancelTimers.push(
+      clock.at(end, () => {
+        if (certificate.status === 'PENDING_VALIDATION') certificate.status = 'VALIDATION_TIMED_OUT';
+      }),
+    );
+  }
+
+  /** All pending certificates are looked at soon: when one was requested, and when public DNS answers something else. */
+  #planLook(): void {
+    if (this.validation !== 'public DNS' || this.#isLookPlanned) return;
+    this.#isLookPlanned = true;
+    // Nothing under way: a record may never come.
+    void this.#kernel.clock.sleep(LOOK_MS).then(() => {
+      this.#isLookPlanned = false;
+      for (const certificate of this.#certificates.all().flatMap((all) => [...all.values()])) {
+        if (this.#isValidated(certificate)) this.#kernel.track(this.#conclude(certificate));
+      }
+    });
+  }
+
+  #isValidated(certificate: Certificate): boolean {
+    const { status, account, names } = certificate;
+    return (
+      status === 'PENDING_VALIDATION' &&
+      !this.#concluding.has(certificate) &&
+      names.every((name) => isAnswered(this.#publicDns, validationRecord(account, name)))
+    );
+  }
+
+  /** The names are validated: the certificate is issued, if nothing else speaks against it. */
+  async #conclude(certificate: Certificate): Promise<void> {
+    const byPublicDns = this.validation === 'public DNS';
+    const reason = this.failure(certificate.names);
+    const isRefused = byPublicDns && !certificate.names.every((name) => caaAllows(this.#publicDns, name));
+    if (reason) this.fail(certificate.arn, reason);
+    else if (isRefused) this.fail(certificate.arn, 'CAA_ERROR');
+    else {
+      this.#concluding.add(certificate);
+      await this.#issue(certificate, 'ISSUANCE').finally(() => this.#concluding.delete(certificate));
+    }
   }
 
   async #issue(certificate: Certificate, action: 'ISSUANCE' | 'RENEWAL'): Promise<void> {
@@ -394,12 +526,20 @@ export class Acm {
   // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
   #listCertificates(input: any, account: string, region: string) {
     const { CertificateStatuses: statuses, Includes: includes = {}, MaxItems, NextToken } = input;
-    const keyTypes: string[] = includes.keyTypes ?? ['RSA_1024', 'RSA_2048']; // The documented default filter.
+    const { keyTypes = ['RSA_2048'], exportOption: option, ...otherFilters } = includes;
+    const unknown = [
+      ...Object.keys(otherFilters),
+      ...['SortBy', 'RootHierarchyTypes'].filter((name) => input[name]),
+    ];
+    if (unknown.length > 0) throw new NotModelled(`ListCertificates by ${unknown.join(', ')}`);
+    const origins = input.CertificateKeyPairOrigins ?? ['AWS_MANAGED', 'CUSTOMER_PROVIDED'];
     const found = [...this.#certificates.of(account, region).values()].filter(
       (certificate) =>
         (!statuses || statuses.includes(certificate.status)) &&
         keyTypes.includes(certificate.keyAlgorithm) &&
-        (!includes.exportOption || includes.exportOption === exportOption(certificate)),
+        origins.includes(certificate.keyPairOrigin) &&
+        !this.#isYoungerThan(certificate, SEEN_AFTER_MS) &&
+        (!option || option === exportOption(certificate)),
     );
     const { items, nextToken } = page(
       found,
@@ -413,8 +553,8 @@ export class Acm {
         return {
           CertificateArn: certificate.arn,
           DomainName: certificate.names[0],
-          SubjectAlternativeNameSummaries: certificate.names,
-          HasAdditionalSubjectAlternativeNames: false,
+          SubjectAlternativeNameSummaries: certificate.names.slice(0, LISTED_NAMES),
+          HasAdditionalSubjectAlternativeNames: certificate.names.length > LISTED_NAMES,
           Status: certificate.status,
           Type: certificate.type,
           KeyAlgorithm: shownAlgorithm(certificate),
@@ -422,6 +562,10 @@ export class Acm {
           ExportOption: exportOption(certificate),
           Exported: certificate.exported,
           RenewalEligibility: this.#isEligible(certificate) ? 'ELIGIBLE' : 'INELIGIBLE',
+          CertificateKeyPairOrigin: certificate.keyPairOrigin,
+          KeyUsages: version && ['DIGITAL_SIGNATURE'],
+          ExtendedKeyUsages: version && ['TLS_WEB_SERVER_AUTHENTICATION'],
+          RevokedAt: certificate.revoked?.at,
           NotBefore: version?.notBefore,
           NotAfter: version?.notAfter,
           CreatedAt: certificate.createdAt,
@@ -448,6 +592,7 @@ export class Acm {
       CreatedAt: certificate.createdAt,
       IssuedAt: certificate.issuedAt,
       Status: certificate.status,
+      FailureReason: certificate.failureReason,
       RevokedAt: certificate.revoked?.at,
       RevocationReason: certificate.revoked?.reason,
       KeyAlgorithm: shownAlgorithm(certificate),
@@ -471,21 +616,25 @@ export class Acm {
     };
   }
 
-  #domainValidation({ names, validationMethod, status }: Certificate) {
+  #domainValidation(certificate: Certificate) {
+    const { account, names, validationMethod, status } = certificate;
     return names.map((name) => {
-      const hash = createHash('sha256').update(name).digest('hex').slice(0, 32);
+      const record = validationRecord(account, name);
       return {
         DomainName: name,
         ValidationDomain: name,
-        ValidationStatus: status === 'PENDING_VALIDATION' ? 'PENDING_VALIDATION' : 'SUCCESS',
+        ValidationStatus: this.#validationStatus(status, record),
         ValidationMethod: validationMethod,
-        ResourceRecord: {
-          Name: `_${hash}.${name.replace('*.', '')}.`,
-          Type: 'CNAME',
-          Value: `_${hash}.acm-validations.aws.`,
-        },
+        ...(this.#isYoungerThan(certificate, RECORDS_AFTER_MS) ? {} : { ResourceRecord: record }),
       };
     });
+  }
+
+  #validationStatus(status: Status, record: { Name: string; Value: string }) {
+    if (status === 'FAILED' || status === 'VALIDATION_TIMED_OUT') return 'FAILED';
+    if (status !== 'PENDING_VALIDATION') return 'SUCCESS';
+    const isDone = this.validation === 'public DNS' && isAnswered(this.#publicDns, record);
+    return isDone ? 'SUCCESS' : 'PENDING_VALIDATION';
   }
 
   #daysToExpiry(certificate: Certificate, { notAfter } = current(certificate)): number {

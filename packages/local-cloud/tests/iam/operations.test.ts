@@ -286,14 +286,35 @@ const cases: Record<string, Case> = {
       DomainName: 'www.example.com',
       KeyAlgorithm: 'EC_prime256v1',
       SubjectAlternativeNames: ['api.example.com'],
+      ValidationMethod: 'DNS',
+      Options: { Export: 'ENABLED' },
+      Tags: tagged,
     },
     grants: [
       allow('acm:RequestCertificate', '*', {
         ...onlyDomains('*.example.com'),
-        StringEquals: { 'acm:KeyAlgorithm': 'EC_prime256v1' },
+        StringEquals: {
+          'acm:KeyAlgorithm': 'EC_prime256v1',
+          'acm:ValidationMethod': 'DNS',
+          'acm:Export': 'ENABLED',
+          'aws:RequestTag/env': 'prod',
+        },
       }),
     ],
     denied: [
+      ...[
+        { ValidationMethod: 'EMAIL' },
+        { Options: { Export: 'DISABLED' } },
+        { Options: {} },
+        { Tags: otherTag },
+      ].map((other) => ({
+        DomainName: 'www.example.com',
+        KeyAlgorithm: 'EC_prime256v1',
+        ValidationMethod: 'DNS',
+        Options: { Export: 'ENABLED' },
+        Tags: tagged,
+        ...other,
+      })),
       { DomainName: 'www.example.com', KeyAlgorithm: 'RSA_2048' },
       { DomainName: 'www.example.com' },
       {

@@ -103,9 +103,9 @@ test('a certificate that did not opt in to export cannot be exported, and one th
   const arn = await issued({ exportable: false });
   await expect(exportCertificate(arn)).rejects.toMatchObject({ name: 'ValidationException' });
 
-  cloud().services.acm.automaticValidation = false;
+  cloud().services.acm.validation = 'by hand';
   const pending = await issued();
-  cloud().services.acm.automaticValidation = true;
+  cloud().services.acm.validation = 'automatic';
   expect(await describeCertificate(pending)).toMatchObject({ Status: 'PENDING_VALIDATION' });
   await expect(exportCertificate(pending)).rejects.toMatchObject({ name: 'RequestInProgressException' });
   await cloud().services.acm.validate(pending);
