@@ -14,6 +14,10 @@ const REFUSED: [string, string][] = [
   ['functions/domain', '../runtime/clock.ts'],
   ['functions/runtime', '../domain/next.ts'],
   ['functions/inventory', '../rollouts/advance.ts'],
+  ['functions/dns', '../inventory/inventory.ts'],
+  ['functions/dns', '../target-account/session.ts'],
+  ['functions/inventory', '../dns/resolver.ts'],
+  ['functions/domain', 'node:dns/promises'],
   ['functions/target-account', '../inventory/inventory.ts'],
   ['functions/rollouts', '../reconcile/reconcile.ts'],
   ['functions/reconcile', '../rollout-ended/rollout-ended.ts'],
@@ -21,7 +25,7 @@ const REFUSED: [string, string][] = [
     'functions/reconcile',
     `../../${folder}/any.ts`,
   ]),
-  ...['reconcile', 'inventory', 'target-account', 'runtime', 'domain', 'rollouts'].flatMap(
+  ...['reconcile', 'inventory', 'target-account', 'runtime', 'domain', 'rollouts', 'dns'].flatMap(
     (name): [string, string][] => [
       [`functions/${name}`, 'local-cloud'],
       [`functions/${name}`, 'local-cloud/iam'],
@@ -57,6 +61,9 @@ const REFUSED: [string, string][] = [
 const ALLOWED: [string, string][] = [
   ['functions/domain', './next.ts'],
   ['functions/domain', 'zod'],
+  ['functions/domain', 'node:url'],
+  ['functions/dns', '../domain/domain-names.ts'],
+  ['functions/reconcile', '../dns/missing-records.ts'],
   ['functions/inventory', '../domain/next.ts'],
   ['functions/reconcile', '../rollouts/advance.ts'],
   ['cli', '../functions/domain/order.ts'],
