@@ -3,6 +3,7 @@ import { ACMClient } from '@aws-sdk/client-acm';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import { IAMClient } from '@aws-sdk/client-iam';
+import { Route53Client } from '@aws-sdk/client-route-53';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SFNClient } from '@aws-sdk/client-sfn';
 import { SNSClient } from '@aws-sdk/client-sns';
@@ -81,9 +82,11 @@ export class ComposedFunctions {
     return {
       acm: (config) => cloud.client(ACMClient, options(config)),
       documents: (config) => cloud.documentClient(DynamoDBDocumentClient, options(config)),
+      dns: () => cloud.publicDns.resolver,
       dynamodb: (config) => cloud.client(DynamoDBClient, options(config)),
       events: (config) => cloud.client(EventBridgeClient, options(config)),
       iam: (config) => cloud.client(IAMClient, options(config)),
+      route53: (config) => cloud.client(Route53Client, options(config)),
       secretsManager: (config) => cloud.client(SecretsManagerClient, options(config)),
       sfn: (config) => cloud.client(SFNClient, options(config)),
       sns: (config) => cloud.client(SNSClient, options(config)),

@@ -15,6 +15,7 @@ import { isPaused } from '../domain/freeze.ts';
 import { driftAfter } from '../domain/next.ts';
 import type { Order } from '../domain/order.ts';
 import { type Beginning, changesAtEnd, endOf, type RolloutResult, runningFrom } from '../domain/rollout.ts';
+import { CertificateRequests } from './certificate-requests.ts';
 import { Denials } from './denials.ts';
 import { Endpoints } from './endpoints.ts';
 import { asRead, type Change } from './expressions.ts';
@@ -58,6 +59,7 @@ export class Inventory {
   readonly freezes: Freezes;
   readonly pauses: Pauses;
   readonly reminders: Reminders;
+  readonly requests: CertificateRequests;
   private readonly table: Table;
 
   constructor(client: DynamoDBDocumentClient, table: string, now: () => Date) {
@@ -72,6 +74,7 @@ export class Inventory {
     this.renewals = new Renewals(this.table);
     this.freezes = new Freezes(this.table);
     this.reminders = new Reminders(this.table);
+    this.requests = new CertificateRequests(this.table);
   }
 
   /** Reads a deployment, strongly consistent; undefined when there is none or it was deleted. */

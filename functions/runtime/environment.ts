@@ -10,6 +10,8 @@ const VARIABLES = {
   ACCOUNT_ID: 'the central account',
   PARTITION: 'aws, aws-cn, aws-us-gov',
   AWS_REGION: 'set by Lambda: the Region of the central stack',
+  DNS_ACCOUNTS:
+    'comma-separated account ids whose hosted zones get the validation records of ACM; empty: a person creates them',
   TARGET_ACCOUNTS: 'comma-separated account ids that deployments may target; empty: the central account only',
   SECRET_READER_ROLES:
     'comma-separated role names, or beginnings of them with *, that may read delivered secrets',

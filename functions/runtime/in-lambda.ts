@@ -31,7 +31,11 @@ export function inLambda<C extends Partial<Clients>, E extends object, R>(
 function withTraces<C extends Partial<Clients>>(clients: C): C {
   const factories = Object.entries(clients).map(([name, make]) => [
     name,
-    (config?: ClientConfig) => traced(make(config)),
+    (config?: ClientConfig) => {
+      const client = make(config);
+      // That of DNS is none of the SDK.
+      return 'middlewareStack' in client ? traced(client) : client;
+    },
   ]);
   return Object.fromEntries(factories);
 }

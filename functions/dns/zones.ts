@@ -1,0 +1,117 @@
+import {
+  ChangeResourceRecordSetsCommand,
+  GetChangeCommand,
+  GetHostedZoneCommand,
+  ListHostedZonesByNameCommand,
+  ListResourceRecordSetsCommand,
+  type Route53Client,
+} from '@aws-sdk/client-route-53';
+import { plainName } from '../domain/domain-names.ts';
+
+/** Seconds. That of the records that ACM's own console creates. */
+const TTL = 300;
+
+/** A hosted zone of an account. */
+export interface ListedZone {
+  HostedZoneId: string;
+  /** It answers inside of VPCs only. */
+  isPrivate: boolean;
+}
+
+/** Records of one name and type. */
+export interface RecordSet {
+  Type: string;
+  /** Absent for an alias. */
+  Values: string[];
+}
+
+/** A CNAME record. Names without a dot at their end. */
+export interface CnameRecord {
+  Name: string;
+  Value: string;
+}
+
+/**
+ * The hosted zones of exactly this name: there may be many private and public ones.
+ *
+ * ListHostedZonesByName begins with the name and goes on with others, in the order of labels from the last one.
+ */
+export async function zonesNamed(route53: Route53Client, name: string): Promise<ListedZone[]> {
+  const zones: ListedZone[] = [];
+  let next: { DNSName?: string | undefined; HostedZoneId?: string | undefined } | undefined = {
+    DNSName: name,
+  };
+  while (next) {
+    const page: Awaited<ReturnType<typeof list>> = await list(route53, next);
+    const { HostedZones = [], IsTruncated, NextDNSName, NextHostedZoneId } = page;
+    const same = HostedZones.filter((zone) => plainName(zone.Name ?? '') === name);
+    zones.push(
+      ...same.map(({ Id = '', Config }) => ({
+        HostedZoneId: idOf(Id),
+        isPrivate: Config?.PrivateZone === true,
+      })),
+    );
+    const goesOn = IsTruncated && plainName(NextDNSName ?? '') === name;
+    next = goesOn ? { DNSName: NextDNSName, HostedZoneId: NextHostedZoneId } : undefined;
+  }
+  return zones;
+}
+
+const list = (
+  route53: Route53Client,
+  from: { DNSName?: string | undefined; HostedZoneId?: string | undefined },
+) => route53.send(new ListHostedZonesByNameCommand({ ...from, MaxItems: 100 }));
+
+/** The name servers that Route 53 gave a public zone. */
+export async function nameServersOf(route53: Route53Client, Id: string): Promise<string[]> {
+  const { DelegationSet } = await route53.send(new GetHostedZoneCommand({ Id }));
+  return (DelegationSet?.NameServers ?? []).map(plainName);
+}
+
+/** All records of a name in a zone. There are fewer types than 100. */
+export async function recordsAt(
+  route53: Route53Client,
+  HostedZoneId: string,
+  name: string,
+): Promise<RecordSet[]> {
+  const { ResourceRecordSets = [] } = await route53.send(
+    new ListResourceRecordSetsCommand({ HostedZoneId, StartRecordName: name, MaxItems: 100 }),
+  );
+  return ResourceRecordSets.filter(({ Name = '' }) => plainName(Name) === name).map(
+    ({ Type = '', ResourceRecords = [] }) => ({
+      Type,
+      Values: ResourceRecords.map(({ Value = '' }) => plainName(Value)),
+    }),
+  );
+}
+
+/** Writes CNAME records into a zone, all or none. @returns the id of the change. */
+export async function writeRecords(
+  route53: Route53Client,
+  HostedZoneId: string,
+  records: readonly CnameRecord[],
+): Promise<string> {
+  const { ChangeInfo } = await route53.send(
+    new ChangeResourceRecordSetsCommand({
+      HostedZoneId,
+      ChangeBatch: {
+        Comment: 'Validation of a certificate of ACM',
+        Changes: records.map(({ Name, Value }) => ({
+          // The one action that the role allows. What is there already was looked at before.
+          Action: 'UPSERT' as const,
+          ResourceRecordSet: { Name, Type: 'CNAME' as const, TTL, ResourceRecords: [{ Value }] },
+        })),
+      },
+    }),
+  );
+  return idOf(ChangeInfo?.Id ?? '');
+}
+
+/** Whether all name servers of Route 53 have a change. */
+export async function isInSync(route53: Route53Client, Id: string): Promise<boolean> {
+  const { ChangeInfo } = await route53.send(new GetChangeCommand({ Id }));
+  return ChangeInfo?.Status === 'INSYNC';
+}
+
+/** `/hostedzone/Z1`, `/change/C1` */
+const idOf = (path: string) => path.split('/').at(-1) ?? '';

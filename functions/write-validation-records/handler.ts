@@ -1,0 +1,26 @@
+import { publicResolver } from '../dns/resolver.ts';
+import { DNS_VARIABLES, dnsSessionsFrom } from '../dns/session.ts';
+import { Inventory } from '../inventory/inventory.ts';
+import { repeatable } from '../rollouts/repeatable.ts';
+import { type Clients, dns, documents, ONE_ATTEMPT, route53, sts } from '../runtime/clients.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { type Environment, readEnvironment } from '../runtime/environment.ts';
+import { inLambda } from '../runtime/in-lambda.ts';
+import { WriteValidationRecordsInput, writeValidationRecords } from './write-validation-records.ts';
+
+type OwnClients = Pick<Clients, 'dns' | 'documents' | 'route53' | 'sts'>;
+
+/** Writes the validation records of a request. */
+export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
+  const env = readEnvironment(['INVENTORY_TABLE', ...DNS_VARIABLES], environment);
+  const deps = {
+    requests: new Inventory(clients.documents(), env.INVENTORY_TABLE, clock.now).requests,
+    resolver: publicResolver(clients.dns()),
+    sessionsFor: dnsSessionsFrom(env, clients, { functionName: 'write-validation-records', ...ONE_ATTEMPT }),
+    now: clock.now,
+  };
+  return async (input: object) =>
+    repeatable(() => writeValidationRecords(WriteValidationRecordsInput.parse(input), deps));
+}
+
+export const handler = inLambda(compose, { dns, documents, route53, sts });
