@@ -1,8 +1,8 @@
 import type { Route53Client } from '@aws-sdk/client-route-53';
 import { baseOf, zoneCandidates } from '../domain/domain-names.ts';
 import { isDenial, isNamed } from '../domain/errors.ts';
-import { once, remembering } from './remember.ts';
-import type { PublicResolver } from './resolver.ts';
+import { once } from './once.ts';
+import { type PublicResolver, remembering } from './resolver.ts';
 import type { OpenZones } from './session.ts';
 import { nameServersOf, recordsAt, zonesNamed } from './zones.ts';
 

@@ -3,8 +3,7 @@ import { isWildcard, zoneCandidates } from '../domain/domain-names.ts';
 import type { Fault } from '../domain/errors.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
 import { type FindZonesDeps, type ZoneOfName, zoneFinder } from './find-zones.ts';
-import { remembering } from './remember.ts';
-import type { PublicResolver } from './resolver.ts';
+import { type PublicResolver, remembering } from './resolver.ts';
 
 /** A certificate may have 100 names. With as many questions at once a resolver that is silent costs a few seconds. */
 const NAMES_AT_ONCE = 25;

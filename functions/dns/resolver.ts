@@ -2,6 +2,7 @@ import type { CaaProperty } from '../domain/caa.ts';
 import { plainName } from '../domain/domain-names.ts';
 import { isNamed } from '../domain/errors.ts';
 import type { DnsClient } from '../runtime/clients.ts';
+import { once } from './once.ts';
 
 /**
  * What public DNS answers: records, or surely none, or nothing that can be relied on. Names are in lower case, without a dot
@@ -58,4 +59,13 @@ async function answerOf<T>(ask: () => Promise<T[]>): Promise<Answer<T>> {
     }
     return NONE.has(code) ? { none: true } : { failed: MEANINGS[code] ?? code };
   }
+}
+
+/** Asks each question once: names of one certificate have the same parents. For one call of a function. */
+export function remembering(resolver: PublicResolver): PublicResolver {
+  return {
+    caa: once((name) => resolver.caa(name)),
+    ns: once((name) => resolver.ns(name)),
+    cname: once((name) => resolver.cname(name)),
+  };
 }

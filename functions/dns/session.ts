@@ -4,6 +4,8 @@ import { AssumeRoleCommand } from '@aws-sdk/client-sts';
 import { isDenial, TargetAccessDenied } from '../domain/errors.ts';
 import type { Clients } from '../runtime/clients.ts';
 import { listOf } from '../runtime/environment.ts';
+import { type RateLimitDeps, rateLimit } from '../runtime/rate-limit.ts';
+import { once } from './once.ts';
 
 /** Opens the hosted zones of an account, to look. */
 export type OpenZones = (account: string) => Promise<Route53Client>;
@@ -29,6 +31,12 @@ export interface DnsSessions {
 /** What `dnsSessionsFrom` reads. */
 export const DNS_VARIABLES = ['PREFIX', 'PARTITION', 'EXTERNAL_ID', 'AWS_REGION', 'DNS_ACCOUNTS'] as const;
 
+/**
+ * Calls a second. Route 53 takes five of an account, from everybody in it (Developer Guide, "Quotas"). A request of many names
+ * would make them all at once.
+ */
+const CALLS_PER_SECOND = 3;
+
 type Statements = { Effect: 'Allow'; Action: string[]; Resource: string; Condition?: object }[];
 
 /**
@@ -41,8 +49,11 @@ export function dnsSessionsFrom(
   env: Record<(typeof DNS_VARIABLES)[number], string>,
   clients: Pick<Clients, 'route53' | 'sts'>,
   session: { functionName: string; maxAttempts?: number },
+  clock: RateLimitDeps,
 ): (certName: string) => DnsSessions {
   const sts = clients.sts();
+  // For all requests of this environment.
+  const limitOf = once((_account) => rateLimit(CALLS_PER_SECOND, clock));
   const arn = (resource: string) => `arn:${env.PARTITION}:route53:::${resource}`;
   const zone = (id: string) => arn(`hostedzone/${id}`);
   const toLook: Statements = [
@@ -91,7 +102,7 @@ export function dnsSessionsFrom(
     const { Credentials } = await sts.send(assumed).catch((error: unknown) => {
       throw isDenial(error) ? closed(RoleArn, account, error) : error;
     });
-    return clients.route53({
+    const client = clients.route53({
       // Route 53 is one for all Regions of a partition: the SDK finds its endpoint by any of them.
       region: env.AWS_REGION,
       credentials: {
@@ -101,19 +112,24 @@ export function dnsSessionsFrom(
       },
       ...(session.maxAttempts ? { maxAttempts: session.maxAttempts } : {}),
     });
+    return limited(client, limitOf(account));
   };
   return (certName) => {
-    const looking = new Map<string, Promise<Route53Client>>();
     return {
       dnsAccounts: listOf(env.DNS_ACCOUNTS),
-      openZones: (account) => {
-        const known = looking.get(account) ?? open(account, certName, toLook);
-        looking.set(account, known);
-        return known;
-      },
+      openZones: once((account) => open(account, certName, toLook)),
       openForWriting: (written) => open(written.Account, certName, toWrite(written)),
     };
   };
+}
+
+/** The client, whose calls wait for their turn. */
+function limited(client: Route53Client, turn: () => Promise<void>): Route53Client {
+  const send = async (command: Parameters<Route53Client['send']>[0]) => {
+    await turn();
+    return client.send(command);
+  };
+  return Object.assign(Object.create(client), { send });
 }
 
 const closed = (roleArn: string, account: string, cause: Error) =>

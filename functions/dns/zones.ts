@@ -60,7 +60,7 @@ export async function zonesNamed(route53: Route53Client, name: string): Promise<
 const list = (
   route53: Route53Client,
   from: { DNSName?: string | undefined; HostedZoneId?: string | undefined },
-) => route53.send(new ListHostedZonesByNameCommand({ ...from, MaxItems: 100 }));
+) => route53.send(new ListHostedZonesByNameCommand(from));
 
 /** The name servers that Route 53 gave a public zone. */
 export async function nameServersOf(route53: Route53Client, Id: string): Promise<string[]> {
@@ -68,14 +68,14 @@ export async function nameServersOf(route53: Route53Client, Id: string): Promise
   return (DelegationSet?.NameServers ?? []).map(plainName);
 }
 
-/** All records of a name in a zone. There are fewer types than 100. */
+/** All records of a name in a zone. A page has 300, and no name has as many. */
 export async function recordsAt(
   route53: Route53Client,
   HostedZoneId: string,
   name: string,
 ): Promise<RecordSet[]> {
   const { ResourceRecordSets = [] } = await route53.send(
-    new ListResourceRecordSetsCommand({ HostedZoneId, StartRecordName: name, MaxItems: 100 }),
+    new ListResourceRecordSetsCommand({ HostedZoneId, StartRecordName: name }),
   );
   return ResourceRecordSets.filter(({ Name = '' }) => plainName(Name) === name).map(
     ({ Type = '', ResourceRecords = [] }) => ({

@@ -2,7 +2,7 @@ import { publicResolver } from '../dns/resolver.ts';
 import { DNS_VARIABLES, dnsSessionsFrom } from '../dns/session.ts';
 import { Inventory } from '../inventory/inventory.ts';
 import { repeatable } from '../rollouts/repeatable.ts';
-import { type Clients, dns, documents, ONE_ATTEMPT, route53, sts } from '../runtime/clients.ts';
+import { type Clients, dns, documents, PATIENT, route53, sts } from '../runtime/clients.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { type Environment, readEnvironment } from '../runtime/environment.ts';
 import { inLambda } from '../runtime/in-lambda.ts';
@@ -16,7 +16,13 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
   const deps = {
     requests: new Inventory(clients.documents(), env.INVENTORY_TABLE, clock.now).requests,
     resolver: publicResolver(clients.dns()),
-    sessionsFor: dnsSessionsFrom(env, clients, { functionName: 'write-validation-records', ...ONE_ATTEMPT }),
+    // What was looked at before a call fails is looked at again by the next task.
+    sessionsFor: dnsSessionsFrom(
+      env,
+      clients,
+      { functionName: 'write-validation-records', ...PATIENT },
+      clock,
+    ),
     now: clock.now,
   };
   return async (input: object) =>
