@@ -22,6 +22,7 @@ import { compose as rolloutEnded } from '../functions/rollout-ended/handler.ts';
 import type { Clients } from '../functions/runtime/clients.ts';
 import type { Clock } from '../functions/runtime/clock.ts';
 import { compose as startInstallation } from '../functions/start-installation/handler.ts';
+import { compose as writeValidationRecords } from '../functions/write-validation-records/handler.ts';
 
 const COMPOSED = {
   'check-installation': checkInstallation,
@@ -32,6 +33,7 @@ const COMPOSED = {
   'report-certificate-notice': reportCertificateNotice,
   'rollout-ended': rolloutEnded,
   'start-installation': startInstallation,
+  'write-validation-records': writeValidationRecords,
 };
 /** A folder in functions/. */
 export type FunctionName = keyof typeof COMPOSED;

@@ -67,6 +67,11 @@ const CENTRAL_LIMITS: Limits = {
     takes: ['', '111122223333', '111122223333,444455556666'],
     refuses: ['11112222333', '1111222233334', '11112222333*', '*', '111122223333,*', 'a11122223333'],
   },
+  DnsAccounts: {
+    default: '',
+    takes: ['', '111122223333', '111122223333,444455556666'],
+    refuses: ['11112222333', '1111222233334', '11112222333*', '*', '111122223333,*', 'a11122223333'],
+  },
   TargetTagKeys: tagKey('acm-export', ['', 'env,aws:name', 'env,*']),
   RequireCertificateTag: SWITCH('true'),
   NotificationEmail: {
@@ -339,6 +344,7 @@ test('functions are told the limits that the parameters set', () => {
     RequireCertificateTag: 'false',
     AllowPrivateCertificates: 'true',
     ReminderDays: '26',
+    DnsAccounts: '555566667777,666677778888',
   });
   const arnOf = (id: string) => stack.resources.get(id)?.arn;
   const told: Record<string, string | number | undefined> = {
@@ -363,6 +369,7 @@ test('functions are told the limits that the parameters set', () => {
     REQUIRE_CERTIFICATE_TAG: 'false',
     ALLOW_PRIVATE_CERTIFICATES: 'true',
     REMINDER_DAYS: 26,
+    DNS_ACCOUNTS: '555566667777,666677778888',
   };
   const ofTheRuntime = /^(LOG_LEVEL|NODE_OPTIONS|POWERTOOLS_|AWS_)/;
   for (const [id, { properties }] of resourcesOf(stack, 'AWS::Serverless::Function')) {
