@@ -6,7 +6,7 @@ import { type Clients, dns, documents, PATIENT, route53, sts } from '../runtime/
 import type { Clock } from '../runtime/clock.ts';
 import { type Environment, readEnvironment } from '../runtime/environment.ts';
 import { inLambda } from '../runtime/in-lambda.ts';
-import { WriteValidationRecordsInput, writeValidationRecords } from './write-validation-records.ts';
+import { type WriteValidationRecordsInput, writeValidationRecords } from './write-validation-records.ts';
 
 type OwnClients = Pick<Clients, 'dns' | 'documents' | 'route53' | 'sts'>;
 
@@ -25,8 +25,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     ),
     now: clock.now,
   };
-  return async (input: object) =>
-    repeatable(() => writeValidationRecords(WriteValidationRecordsInput.parse(input), deps));
+  return async (input: WriteValidationRecordsInput) => repeatable(() => writeValidationRecords(input, deps));
 }
 
 export const handler = inLambda(compose, { dns, documents, route53, sts });

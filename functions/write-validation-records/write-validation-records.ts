@@ -1,4 +1,3 @@
-import * as z from 'zod';
 import { type ZoneOfName, zoneFinder } from '../dns/find-zones.ts';
 import type { PublicResolver } from '../dns/resolver.ts';
 import type { DnsSessions } from '../dns/session.ts';
@@ -11,7 +10,10 @@ import { asSentence } from '../domain/notification.ts';
 import type { CertificateRequests } from '../inventory/certificate-requests.ts';
 
 /** What the state machine hands on. */
-export const WriteValidationRecordsInput = z.object({ CertName: z.string(), RequestNumber: z.number() });
+export interface WriteValidationRecordsInput {
+  CertName: string;
+  RequestNumber: number;
+}
 
 export interface WriteValidationRecordsDeps {
   requests: Pick<CertificateRequests, 'get' | 'noteRecords'>;
@@ -22,9 +24,7 @@ export interface WriteValidationRecordsDeps {
 }
 
 /** Seconds to the next look of the state machine. */
-export interface WriteValidationRecordsOutput {
-  CertName: string;
-  RequestNumber: number;
+export interface WriteValidationRecordsOutput extends WriteValidationRecordsInput {
   WaitSeconds: number;
 }
 
@@ -53,7 +53,7 @@ interface Batch {
  * @throws the throttling errors of Route 53, STS and DynamoDB. What was written by then is noted.
  */
 export async function writeValidationRecords(
-  { CertName, RequestNumber }: z.infer<typeof WriteValidationRecordsInput>,
+  { CertName, RequestNumber }: WriteValidationRecordsInput,
   deps: WriteValidationRecordsDeps,
 ): Promise<WriteValidationRecordsOutput> {
   const output = { CertName, RequestNumber };

@@ -93,6 +93,11 @@ test.each(inputs)(
   },
 );
 
+test('write-validation-records starts with what the template gives it, and knows no request of the sample', async () => {
+  const sample = sampleOf('write-validation-records', 'requested.json');
+  expect(await invoke('write-validation-records', sample)).toEqual({ ...sample, WaitSeconds: 30 });
+});
+
 test('a missing variable is named, and so are all others at once', () => {
   expect(() => readEnvironment(['PREFIX', 'EXTERNAL_ID'], { PREFIX: undefined })).toThrow(
     /^Missing environment variables: PREFIX \(name prefix .*\), EXTERNAL_ID \(/,

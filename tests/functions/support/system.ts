@@ -28,6 +28,8 @@ export { awsError } from './service-view.ts';
 
 export const CENTRAL = '111122223333';
 export const MEMBER = '444455556666';
+/** An account that has hosted zones, and no servers. */
+export const DNS = '777788889999';
 export const REGION = 'eu-central-1';
 const START = '2026-11-24T10:30:00Z';
 const EXTERNAL_ID = 'only-for-these-tests';
@@ -60,6 +62,7 @@ function stackOf(
 export const stack = stackOf('template.yaml', CENTRAL, REGION, {
   TargetAccounts: `${CENTRAL},${MEMBER}`,
   TargetTagKeys: 'acm-export,tier',
+  DnsAccounts: `${MEMBER},${DNS}`,
   SecretReaderRoles: 'ecs-execution,team-*',
 });
 

@@ -1,0 +1,348 @@
+import { ChangeResourceRecordSetsCommand, Route53Client, type RRType } from '@aws-sdk/client-route-53';
+import { PutCommand } from '@aws-sdk/lib-dynamodb';
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import type { CertificateRequest } from '../../functions/domain/certificate-request.ts';
+import { addDnsRole } from './support/dns-role.ts';
+import { CENTRAL, DNS, MEMBER, REGION, System } from './support/system.ts';
+
+let system: System;
+let zone: ReturnType<typeof createZone>;
+let other: ReturnType<typeof createZone>;
+
+function createZone(account: string, name: string) {
+  const created = system.cloud.services.route53.createZone(account, name);
+  system.cloud.publicDns.delegate(name, created.nameServers);
+  return created;
+}
+
+function allow(account: string, ...zones: { id: string }[]): void {
+  const place = { central: CENTRAL, region: REGION, externalId: 'only-for-these-tests' };
+  addDnsRole(system.cloud, account, { ...place, zones: zones.map(({ id }) => id) });
+}
+
+beforeEach(async () => {
+  system = await System.create();
+  zone = createZone(DNS, 'example.com');
+  other = createZone(MEMBER, 'example.org');
+});
+
+const LABEL = 'a'.repeat(32);
+const recordOf = (...DomainNames: string[]) => {
+  const base = (DomainNames[0] ?? '').replace(/^\*\./, '');
+  return {
+    Name: `_${LABEL}.${base}.`,
+    Type: 'CNAME' as const,
+    Value: `_${'b'.repeat(32)}.${base.replaceAll('.', '')}.acm-validations.aws.`,
+    DomainNames,
+  };
+};
+const NUMBER = 7;
+
+async function request(
+  records: CertificateRequest['Records'],
+  changes: Partial<CertificateRequest> = {},
+): Promise<void> {
+  const now = system.clock.now().toISOString();
+  const item: CertificateRequest = {
+    CertName: 'www',
+    RequestNumber: NUMBER,
+    Status: 'VALIDATING',
+    Wish: { DomainNames: [], KeyAlgorithm: 'RSA_2048', Tags: {} },
+    CorrelationId: 'c',
+    CreatedAt: now,
+    UpdatedAt: now,
+    ...(records ? { Records: records } : {}),
+    ...changes,
+  };
+  const key = { DeploymentId: 'request#www', Item: 'request' };
+  await system.client.send(new PutCommand({ TableName: system.table, Item: { ...key, ...item } }));
+}
+
+const write = (RequestNumber = NUMBER) =>
+  system.function('write-validation-records')({ CertName: 'www', RequestNumber });
+const noted = async () => {
+  const found = await system.inventory.requests.get('www');
+  return { Written: found?.Written, WritingFailure: found?.WritingFailure };
+};
+const calls = (operation: string) =>
+  system.cloud.record.calls.filter(
+    (call) => call.operation === operation && call.source === 'function acm-export-write-validation-records',
+  );
+const writes = () => calls('route53.ChangeResourceRecordSets');
+const cnamesOf = (of: { id: string }) =>
+  [...system.cloud.services.route53.zone(of.id).records.values()]
+    .filter(({ type }) => type === 'CNAME')
+    .map(({ name, values }) => `${name} ${values}`);
+const shown = ({ Name, Value }: { Name: string; Value: string }) => `${Name} ${Value}`;
+
+/** A record set that a person made. */
+async function put(of: { id: string; account: string }, name: string, type: RRType, value: string) {
+  const { credentials } = system.cloud.createUser(of.account, 'person', [
+    { Statement: { Effect: 'Allow', Action: '*', Resource: '*' } },
+  ]);
+  const client = system.cloud.client(Route53Client, { region: REGION, credentials });
+  const ResourceRecordSet = { Name: name, Type: type, TTL: 60, ResourceRecords: [{ Value: value }] };
+  const Changes = [{ Action: 'UPSERT' as const, ResourceRecordSet }];
+  await client.send(new ChangeResourceRecordSetsCommand({ HostedZoneId: of.id, ChangeBatch: { Changes } }));
+}
+
+describe('records', () => {
+  beforeEach(() => {
+    allow(DNS, zone);
+    allow(MEMBER, other);
+  });
+
+  test('are written into the zones of all accounts, one change a zone, and noted until they are everywhere', async () => {
+    const records = [
+      recordOf('example.com', '*.example.com'),
+      recordOf('www.example.com'),
+      recordOf('*.example.org'),
+    ];
+    await request(records);
+    expect(await write()).toEqual({ CertName: 'www', RequestNumber: NUMBER, WaitSeconds: 10 });
+    expect(cnamesOf(zone)).toEqual(expect.arrayContaining(records.slice(0, 2).map(shown)));
+    expect(cnamesOf(other)).toEqual(records.slice(2).map(shown));
+    expect(writes()).toHaveLength(2);
+    const written = (of: { id: string; account: string }) => ({
+      HostedZoneId: of.id,
+      Account: of.account,
+      At: expect.any(String),
+      ChangeId: expect.stringMatching(/^C/),
+    });
+    const Written = {
+      [records[0]?.Name ?? '']: written(zone),
+      [records[1]?.Name ?? '']: written(zone),
+      [records[2]?.Name ?? '']: written(other),
+    };
+    expect(await noted()).toEqual({ Written, WritingFailure: undefined });
+
+    system.advance({ seconds: 10 });
+    expect((await write()).WaitSeconds).toBe(10);
+    expect(await noted()).toEqual({ Written, WritingFailure: undefined });
+
+    system.advance({ seconds: 60 });
+    expect((await write()).WaitSeconds).toBe(30);
+    const inSync = Object.entries(Written).map(([name, one]) => [
+      name,
+      { ...one, InSyncAt: expect.any(String) },
+    ]);
+    expect((await noted()).Written).toEqual(Object.fromEntries(inSync));
+    expect(writes()).toHaveLength(2);
+    // Every change was asked for once a task.
+    expect(calls('route53.GetChange')).toHaveLength(4);
+
+    await write();
+    expect(writes()).toHaveLength(2);
+    expect(calls('route53.GetChange')).toHaveLength(4);
+  });
+
+  test('are not written where they are already, in whatever case', async () => {
+    const record = recordOf('www.example.com');
+    await put(zone, record.Name.toUpperCase(), 'CNAME', record.Value.replace(/\.$/, '').toUpperCase());
+    await request([record]);
+    expect((await write()).WaitSeconds).toBe(30);
+    const now = expect.any(String);
+    const there = { HostedZoneId: zone.id, Account: DNS, At: now, InSyncAt: now };
+    expect(await noted()).toEqual({ Written: { [record.Name]: there }, WritingFailure: undefined });
+    expect(writes()).toHaveLength(0);
+  });
+
+  test('do not overwrite another value, and others are written', async () => {
+    const [taken, free] = [recordOf('www.example.com'), recordOf('api.example.com')];
+    await put(zone, taken.Name, 'CNAME', 'other.example.net.');
+    await request([taken, free]);
+    expect((await write()).WaitSeconds).toBe(10);
+    expect(cnamesOf(zone)).toEqual(expect.arrayContaining([`${taken.Name} other.example.net.`, shown(free)]));
+    const { Written, WritingFailure } = await noted();
+    expect(Object.keys(Written ?? {})).toEqual([free.Name]);
+    expect(WritingFailure).toMatch(
+      new RegExp(`${zone.id} of account ${DNS} has another record at ${taken.Name}: CNAME other.example.net`),
+    );
+
+    // A person has corrected it.
+    await put(zone, taken.Name, 'CNAME', taken.Value);
+    await write();
+    expect(await noted()).toMatchObject({
+      Written: { [taken.Name]: { InSyncAt: expect.any(String) } },
+      WritingFailure: undefined,
+    });
+  });
+
+  test('are not written where a record of another type is', async () => {
+    const record = recordOf('www.example.com');
+    await put(zone, record.Name, 'TXT', '"a"');
+    await request([record]);
+    await write();
+    expect((await noted()).WritingFailure).toMatch(/has another record .*: TXT/);
+    expect(writes()).toHaveLength(0);
+  });
+
+  test('may be below a name that is an alias', async () => {
+    await put(zone, 'www.example.com', 'CNAME', 'lb.example.net.');
+    const record = recordOf('www.example.com');
+    await request([record]);
+    await write();
+    expect(cnamesOf(zone)).toContain(shown(record));
+  });
+
+  test.each([
+    ['a name that is none of the request', { ...recordOf('www.example.com'), DomainNames: ['example.com'] }],
+    ['a name without ACM’s label', { ...recordOf('www.example.com'), Name: 'www.example.com.' }],
+    ['a label of another form', { ...recordOf('www.example.com'), Name: '_a.b.www.example.com.' }],
+    ['a target that is not ACM’s', { ...recordOf('www.example.com'), Value: 'evil.example.net.' }],
+    [
+      'a target that only ends like it',
+      { ...recordOf('www.example.com'), Value: 'a.evilacm-validations.aws.' },
+    ],
+  ])('that ACM does not ask for are not written: %s', async (_, record) => {
+    await request([record]);
+    expect((await write()).WaitSeconds).toBe(30);
+    expect(await noted()).toEqual({
+      Written: {},
+      WritingFailure: expect.stringMatching(/does not look like a record of ACM/),
+    });
+    expect(calls('sts.AssumeRole')).toHaveLength(0);
+  });
+
+  test('are those of the current request, while it is open', async () => {
+    const record = recordOf('www.example.com');
+    const idle = { CertName: 'www', WaitSeconds: 30 };
+    expect(await write()).toEqual({ ...idle, RequestNumber: NUMBER });
+    await request([record]);
+    expect(await write(6)).toEqual({ ...idle, RequestNumber: 6 });
+    await request(undefined);
+    await write();
+    for (const Status of ['REGISTERING', 'DONE', 'FAILED'] as const) {
+      await request([record], { Status });
+      await write();
+    }
+    expect(writes()).toHaveLength(0);
+    await request([record], { Status: 'ASKING' });
+    await write();
+    expect(writes()).toHaveLength(1);
+  });
+
+  test('are not noted on a request that has taken over meanwhile', async () => {
+    const record = recordOf('www.example.com');
+    await request([record]);
+    system.before('route53.ChangeResourceRecordSets', () => request([record], { RequestNumber: 8 }));
+    await write();
+    expect(await noted()).toEqual({ Written: undefined, WritingFailure: undefined });
+  });
+
+  test('of two tasks at once are the same', async () => {
+    const record = recordOf('www.example.com');
+    await request([record]);
+    await Promise.all([write(), write()]);
+    expect(cnamesOf(zone)).toEqual([shown(record)]);
+    system.advance({ minutes: 2 });
+    await write();
+    expect((await noted()).Written?.[record.Name]?.InSyncAt).toEqual(expect.any(String));
+  });
+
+  test('are looked at again where Route 53 does not know the change any more', async () => {
+    const record = recordOf('www.example.com');
+    const before = { HostedZoneId: zone.id, Account: DNS, At: 'x', ChangeId: 'C00000000000000000000' };
+    await request([record], { Written: { [record.Name]: before } });
+    await write();
+    expect(cnamesOf(zone)).toEqual([shown(record)]);
+  });
+});
+
+describe('what a person must change is noted, and the request waits', () => {
+  const record = recordOf('www.example.com');
+
+  test('the role is not there', async () => {
+    await request([record]);
+    expect((await write()).WaitSeconds).toBe(30);
+    expect((await noted()).WritingFailure).toMatch(
+      /Cannot assume .* dns-account.yaml is deployed in account/,
+    );
+    allow(DNS, zone);
+    await write();
+    expect(await noted()).toMatchObject({ WritingFailure: undefined });
+    expect(cnamesOf(zone)).toEqual([shown(record)]);
+  });
+
+  test('the role does not name the zone', async () => {
+    allow(DNS, other);
+    await request([record]);
+    await write();
+    expect((await noted()).WritingFailure).toMatch(new RegExp(`hosted zone ${zone.id}.* HostedZoneArns`));
+  });
+
+  test('no account has the zone, or public DNS does not answer', async () => {
+    allow(DNS, zone);
+    allow(MEMBER, other);
+    system.cloud.publicDns.delegate('example.net', ['ns1.provider.net']);
+    system.cloud.publicDns.say('example.info', 'any', 'SERVFAIL');
+    const [foreign, failing] = [recordOf('www.example.net'), recordOf('example.info')];
+    await request([foreign, failing, record]);
+    await write();
+    const { WritingFailure, Written } = await noted();
+    expect(WritingFailure).toMatch(/www.example.net: .*A person has to create.*example.info: .*SERVFAIL/);
+    expect(Object.keys(Written ?? {})).toEqual([record.Name]);
+  });
+
+  test('Route 53 refuses the change', async () => {
+    allow(DNS, zone);
+    allow(MEMBER, other);
+    await request([record, recordOf('www.example.org')]);
+    const error = { name: 'InvalidChangeBatch', message: 'too many records', status: 400 };
+    system.cloud.faults.inject({ operation: 'route53.ChangeResourceRecordSets', kind: 'refuse', error });
+    await write();
+    expect((await noted()).WritingFailure).toMatch(/Route 53 refuses a record. AWS says: too many records/);
+    expect(Object.keys((await noted()).Written ?? {})).toHaveLength(1);
+  });
+});
+
+test.each(['Throttling', 'PriorRequestNotComplete'])(
+  '%s is for the state machine to repeat, and what was written by then is noted',
+  async (name) => {
+    allow(DNS, zone);
+    allow(MEMBER, other);
+    const [first, second] = [recordOf('www.example.com'), recordOf('www.example.org')];
+    await request([first, second]);
+    system.cloud.faults.inject({
+      operation: 'route53.ChangeResourceRecordSets',
+      kind: 'refuse',
+      error: { name, message: 'later', status: 400 },
+      when: ({ account }) => account === MEMBER,
+    });
+    await expect(write()).rejects.toMatchObject({ name: 'RetryLater' });
+    expect(Object.keys((await noted()).Written ?? {})).toEqual([first.Name]);
+    await write();
+    expect(Object.keys((await noted()).Written ?? {})).toEqual([first.Name, second.Name]);
+    expect(writes().filter(({ account }) => account === DNS)).toHaveLength(1);
+  },
+);
+
+test('sessions are for one purpose, and the calls of an account keep to its quota', async () => {
+  allow(DNS, zone);
+  allow(MEMBER, other);
+  const names = Array.from({ length: 20 }, (_, index) => recordOf(`n${index}.example.com`));
+  await request(names);
+  const began = system.clock.now().getTime();
+  await write();
+  const inputs = calls('sts.AssumeRole').map(
+    ({ input }) => input as { RoleSessionName: string; Policy: string },
+  );
+  expect(new Set(inputs.map(({ RoleSessionName }) => RoleSessionName)).size).toBe(1);
+  expect(inputs[0]?.RoleSessionName).toMatch(/^write-validation-records-[0-9a-f]{24}$/);
+  const writing = inputs.filter(({ Policy }) => Policy.includes('ChangeResourceRecordSets"'));
+  expect(writing.map(({ Policy }) => JSON.parse(Policy).Statement)).toEqual([
+    [
+      expect.objectContaining({
+        Action: ['route53:ChangeResourceRecordSets'],
+        Resource: `arn:aws:route53:::hostedzone/${zone.id}`,
+      }),
+    ],
+  ]);
+  expect(writing[0]?.Policy).toContain('_*.example.com');
+  const made = system.cloud.record.calls.filter(
+    ({ operation, account }) => /^route53/.test(operation) && account === DNS,
+  );
+  expect(made.length).toBeGreaterThan(20);
+  const seconds = (system.clock.now().getTime() - began) / 1000;
+  expect(made.length / seconds).toBeLessThan(4);
+});
