@@ -43,6 +43,10 @@ export const SUBJECTS = {
     subject(`Reconcile is denied ${action}${more > 0 ? ` and ${more} more` : ''}`),
   bundle: (of: Named, what: string, more: number) =>
     subject(`Bundle of ${of.CertName} ${what}: ${tagOf(of)}${more > 0 ? ` and ${more} more` : ''}`),
+  record: (of: Named, more: number) =>
+    subject(
+      `Validation record of ${of.CertName} is missing: ${tagOf(of)}${more > 0 ? ` and ${more} more` : ''}`,
+    ),
   readers: (of: Named) => subject(`Reader of ${of.CertName} is missing: ${tagOf(of)}`),
   notice: (of: Named, type: string) => subject(`${type}: ${of.CertName}`),
   frozen: () => subject('All rollouts are frozen'),

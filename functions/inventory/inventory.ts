@@ -25,6 +25,7 @@ import { Freezes } from './freezes.ts';
 import { Looks } from './looks.ts';
 import { NodeRecords } from './node-records.ts';
 import { Pauses } from './pauses.ts';
+import { RecordFindings } from './record-findings.ts';
 import { Reminders } from './reminders.ts';
 import { Renewals } from './renewals.ts';
 import { Slots } from './slots.ts';
@@ -44,7 +45,8 @@ const notRunning = 'attribute_not_exists(Running) AND attribute_not_exists(Rollo
  * looks at each account (`look#<account>/<Region>`), what they found that nobody registered (`endpoint#…`), what AWS
  * denies to sweeps, and where member stacks are old (`denied#…`), for which certificates ACM was asked to renew
  * (`renewal#<ARN>`), how many deployments there are (`fleet#size`) and which of them are paused (`fleet#paused`), the freeze
- * of all rollouts (`freeze#all`), and when people were reminded of both (`reminder#stops`). Every write of deployments and
+ * of all rollouts (`freeze#all`), when people were reminded of both (`reminder#stops`), requests for certificates
+ * (`request#<CertName>`), and validation records that public DNS does not answer any more (`records#lost`). Every write of deployments and
  * nodes is conditional, so that what is older never overwrites what is newer. `want`, `begin`, `end` and `note` are the only
  * writes of a rollout's life. A deleted deployment leaves its RolloutNumber, which nodes and execution names rely on.
  */
@@ -58,6 +60,7 @@ export class Inventory {
   readonly renewals: Renewals;
   readonly freezes: Freezes;
   readonly pauses: Pauses;
+  readonly recordFindings: RecordFindings;
   readonly reminders: Reminders;
   readonly requests: CertificateRequests;
   private readonly table: Table;
@@ -73,6 +76,7 @@ export class Inventory {
     this.denials = new Denials(this.table);
     this.renewals = new Renewals(this.table);
     this.freezes = new Freezes(this.table);
+    this.recordFindings = new RecordFindings(this.table);
     this.reminders = new Reminders(this.table);
     this.requests = new CertificateRequests(this.table);
   }

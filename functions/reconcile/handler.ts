@@ -1,10 +1,12 @@
 import type { Context } from 'aws-lambda';
+import { publicResolver } from '../dns/resolver.ts';
 import { RetryLater } from '../domain/errors.ts';
 import { NOTIFIER_VARIABLES, notifierFrom } from '../notifications/notifier.ts';
 import { ADVANCE_VARIABLES, advanceDepsFrom } from '../rollouts/advance.ts';
 import {
   acm,
   type Clients,
+  dns,
   documents,
   dynamodb,
   iam,
@@ -25,7 +27,7 @@ import { ReconcileEvent, reconcile } from './reconcile.ts';
 
 type OwnClients = Pick<
   Clients,
-  'acm' | 'documents' | 'dynamodb' | 'iam' | 'secretsManager' | 'sfn' | 'sns' | 'ssm' | 'sts'
+  'acm' | 'dns' | 'documents' | 'dynamodb' | 'iam' | 'secretsManager' | 'sfn' | 'sns' | 'ssm' | 'sts'
 >;
 
 /**
@@ -53,6 +55,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
   const deps = {
     ...advanceDepsFrom(env, clients, clock),
     acm: clients.acm(PATIENT),
+    resolver: publicResolver(clients.dns()),
     sleep: clock.sleep,
     connectTarget: connectTargetFrom(env, clients, target, (session) => ({
       iam: clients.iam(session),
@@ -103,6 +106,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
 
 export const handler = inLambda(compose, {
   acm,
+  dns,
   documents,
   dynamodb,
   iam,

@@ -1,4 +1,5 @@
 import type { ACMClient } from '@aws-sdk/client-acm';
+import type { PublicResolver } from '../dns/resolver.ts';
 import { isDenial, isNamed } from '../domain/errors.ts';
 import type { AdvanceDeps } from '../rollouts/advance.ts';
 import type { RemovalDeps } from '../rollouts/removal.ts';
@@ -10,6 +11,7 @@ import type { LookDeps } from './look-round.ts';
 
 export interface ReconcileDeps extends AdvanceDeps, RemovalDeps, RateLimitDeps, LookDeps {
   acm: ACMClient;
+  resolver: PublicResolver;
   connectTarget: ConnectTarget<'iam' | 'ssm' | 'secretsManager'>;
   nodeRetentionDays: number;
   /** After how many days people are reminded of what is paused or frozen; 0: never. */

@@ -8,6 +8,7 @@ import { healthOf } from './fleet-health.ts';
 import { lookAtBundles } from './look-at-bundles.ts';
 import { lookAtMembers } from './look-at-members.ts';
 import { lookAtReaders } from './look-at-readers.ts';
+import { lookAtRecords } from './look-at-records.ts';
 import { guarded, newPass, type Pass, type ReconcileDeps } from './pass.ts';
 import { sweepNodes } from './sweep-nodes.ts';
 import { remindOfStops, tellOfFreeze } from './tell-of-stops.ts';
@@ -79,6 +80,9 @@ async function sweep(task: 'nodes' | 'certificates', pass: Pass, deps: Reconcile
   await lookAtMembers(registered, pass, deps);
   await lookAtReaders(registered, pass, deps);
   await lookAtBundles(registered, pass, deps);
+  if (unread === 0) {
+    await guarded(pass, 'validation records', () => lookAtRecords(registered, pass, deps));
+  }
   if (unread === 0) {
     await guarded(pass, 'what people are reminded of', () => remindOfStops(fleet, pass, deps));
   }

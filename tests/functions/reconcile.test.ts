@@ -1,6 +1,7 @@
 import { PutCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { STATUSES } from '../../functions/domain/deployment.ts';
+import { isHourOfRecords } from '../../functions/domain/validation-records.ts';
 import type { ScriptedNode } from '../../local/scripted-node.ts';
 import { awsError, type ServiceView } from './support/service-view.ts';
 import { CENTRAL, type Execution, MEMBER, System, stack } from './support/system.ts';
@@ -83,7 +84,11 @@ describe('when all is well', () => {
       expect(await system.reconcile(task)).toMatchObject({ Examined: 12, ...nothingDone });
       return services.flatMap(({ calls }) => calls.map(({ operation }) => operation)).sort();
     };
-    expect(await callsDuring('certificates')).toEqual(['DescribeCertificate', 'DescribeCertificate']);
+    // Once a day one more, for its validation records.
+    const alsoForRecords = [arn, other].filter((each) => isHourOfRecords(each, system.clock.now()));
+    expect(await callsDuring('certificates')).toEqual(
+      Array(2 + alsoForRecords.length).fill('DescribeCertificate'),
+    );
     // What was denied before, and the statuses.
     expect(new Set(databaseCalls())).toEqual(new Set(['GetItem', 'Query']));
     expect(await callsDuring('nodes')).toEqual([

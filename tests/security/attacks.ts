@@ -803,6 +803,7 @@ const granted: Record<Holder, (keyof typeof neighbours)[]> = {
   'export-certificate': ['dynamodb:GetItem'],
   'start-installation': ['dynamodb:GetItem', 'dynamodb:UpdateItem', 'dynamodb:Query'],
   'check-installation': ['dynamodb:GetItem', 'dynamodb:UpdateItem', 'dynamodb:Query'],
+  'write-validation-records': ['dynamodb:GetItem', 'dynamodb:UpdateItem'],
   'rollout-ended': [
     'dynamodb:GetItem',
     'dynamodb:PutItem',

@@ -28,7 +28,7 @@ function stackOf(name: string, account: string, parameters: Record<string, strin
 }
 
 const stacksWith = (parameters: Record<string, string>): Deployed[] => [
-  stackOf('template.yaml', CENTRAL, { TargetAccounts: `${CENTRAL},${MEMBER}` }),
+  stackOf('template.yaml', CENTRAL, { TargetAccounts: `${CENTRAL},${MEMBER}`, DnsAccounts: MEMBER }),
   stackOf('member-account.yaml', MEMBER, {
     CentralAccountId: CENTRAL,
     CentralRegion: REGION,
@@ -63,6 +63,7 @@ const FUNCTIONS = [
   'export-certificate',
   'start-installation',
   'check-installation',
+  'write-validation-records',
   'rollout-ended',
   'report-certificate-notice',
   'handle-renewal',
@@ -107,6 +108,13 @@ const MORE: [role: string, actions: string, resource: string, context?: Need['re
     here('acm', 'certificate/01234567-89ab-cdef-0123-456789abcdef'),
   ],
   ['handle-renewal', 'dynamodb:GetItem', INVENTORY],
+  ['write-validation-records', 'dynamodb:GetItem dynamodb:UpdateItem', INVENTORY],
+  // The account of a hosted zone.
+  ...['write-validation-records', 'deployments-api'].map((name): (typeof MORE)[number] => [
+    name,
+    'sts:AssumeRole',
+    `arn:aws:iam::${MEMBER}:role/acm-export-validation-records-${REGION}`,
+  ]),
   ['rollout-ended', 'states:StartExecution', here('states', 'stateMachine:acm-export-certificate-rollout')],
   ['report-certificate-notice', 'dynamodb:Query', `${INVENTORY}/index/CertificateArnIndex`],
   ['reconcile', 'dynamodb:BatchWriteItem dynamodb:PutItem', INVENTORY],
@@ -191,7 +199,8 @@ function needOf(
     tags: {},
     identityPolicies: [],
   };
-  return { source, principal, request: { action, resource, context, resourceAccount: account } };
+  const resourceAccount = resource.split(':')[4] || account;
+  return { source, principal, request: { action, resource, context, resourceAccount } };
 }
 
 /** What AWS services do in the name of something: which one, for what, to what. */

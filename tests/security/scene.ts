@@ -51,6 +51,7 @@ export interface Scene {
     | 'export-certificate'
     | 'start-installation'
     | 'check-installation'
+    | 'write-validation-records'
     | 'rollout-ended'
     | 'report-certificate-notice'
     | 'handle-renewal'
@@ -259,6 +260,7 @@ export async function setScene(flows: Flows): Promise<Scene> {
     'export-certificate': lambda('export-certificate'),
     'start-installation': lambda('start-installation'),
     'check-installation': lambda('check-installation'),
+    'write-validation-records': lambda('write-validation-records'),
     'rollout-ended': lambda('rollout-ended'),
     'report-certificate-notice': lambda('report-certificate-notice'),
     'handle-renewal': lambda('handle-renewal'),

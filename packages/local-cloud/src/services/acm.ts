@@ -115,8 +115,8 @@ interface ExportedKey {
  */
 export class Acm {
   /**
-   * How requested certificates are validated. Automatic: at once, as if the DNS record was there already, and DescribeCertificate
-   * shows everything at once. Public DNS: when it answers each record and its CAA records allow it; until then as on AWS.
+   * How requested certificates are validated. Automatic: at once, because public DNS has the records from then on, and
+   * DescribeCertificate shows everything at once. Public DNS: when it answers each record and its CAA records allow it; until then as on AWS.
    * By hand: when a test calls `validate`.
    */
   validation: 'automatic' | 'public DNS' | 'by hand' = 'automatic';
@@ -402,8 +402,17 @@ export class Acm {
     certificate.status = 'ISSUED';
     certificate.issuedAt = now;
     certificate.exported = false;
+    if (action === 'ISSUANCE' && this.validation !== 'public DNS') this.#publishRecords(certificate);
     this.#scheduleExpiry(certificate, notAfter);
     if (lead === 0) this.#publishAvailable(certificate, issued, action);
+  }
+
+  /** Who validated the certificate has created its records. */
+  #publishRecords({ account, names }: Certificate): void {
+    for (const name of names) {
+      const { Name, Value } = validationRecord(account, name);
+      this.#publicDns.say(Name, 'CNAME', [Value]);
+    }
   }
 
   /** Renewal, daily warnings and expiry, when the clock comes to them. */
