@@ -1,3 +1,8 @@
+import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import type * as z from 'zod';
+import type { ASKED, Target } from './order.ts';
+
 /** Key algorithms that ACM issues public certificates for (ACM User Guide, "Public certificate characteristics"). */
 export const KEY_ALGORITHMS = ['RSA_2048', 'EC_prime256v1', 'EC_secp384r1'] as const;
 
@@ -22,24 +27,40 @@ export interface WrittenRecord {
   InSyncAt?: string;
 }
 
+/**
+ * A deployment that is registered when the certificate is issued: what a person wrote, and no more, with the account and
+ * Region filled in. What they left out is decided at the registration, as POST …/deployments would then.
+ */
+export type RequestedDeployment = Omit<
+  z.infer<z.ZodObject<typeof ASKED>>,
+  'CertName' | 'CertificateArn' | 'DryRun' | 'Options' | keyof Target
+> &
+  Target;
+
 /** What a person asked for. The names are normalised; the first one is ACM's DomainName. */
 export interface Wish {
   DomainNames: string[];
   KeyAlgorithm: (typeof KEY_ALGORITHMS)[number];
   Tags: Record<string, string>;
+  Deployments: RequestedDeployment[];
 }
 
 /** A request for a certificate, as the inventory holds it: one for each CertName. */
 export interface CertificateRequest {
   CertName: string;
+  /** At least the time in seconds, so that it is never used twice, also where the inventory was lost. */
   RequestNumber: number;
   Status: RequestStatus;
   Wish: Wish;
   CorrelationId: string;
   CreatedAt: string;
   UpdatedAt: string;
+  /** How many executions were started for it; absent: one. */
+  Executions?: number;
+  /** When ACM was about to be asked first. Its answer may be lost. */
+  AskingSince?: string;
   CertificateArn?: string;
-  /** When ACM was asked. */
+  /** When ACM has taken the request. */
   AskedAt?: string;
   Records?: ValidationRecord[];
   /** By the name of the record. */
@@ -50,5 +71,57 @@ export interface CertificateRequest {
   /** Ids of the deployments that were registered. */
   Registered?: string[];
   EndedAt?: string;
+  /** Why it failed, or which deployments were refused. */
   Error?: string;
+  /** When people were told of Error. */
+  ToldAt?: string;
 }
+
+/** Input of the state machine, and of its functions: what is to be done stands in the inventory. */
+export type RequestInput = Pick<CertificateRequest, 'CertName' | 'RequestNumber'>;
+
+export const isOpen = ({ Status }: Pick<CertificateRequest, 'Status'>): boolean =>
+  Status !== 'DONE' && Status !== 'FAILED';
+
+/** Whether two wishes ask for the same. ACM issues the same certificate whatever the order of the names. */
+export function isSameWish(a: Wish, b: Wish): boolean {
+  const { DomainNames: namesOfA, ...restOfA } = a;
+  const { DomainNames: namesOfB, ...restOfB } = b;
+  return isDeepStrictEqual(new Set(namesOfA), new Set(namesOfB)) && isDeepStrictEqual(restOfA, restOfB);
+}
+
+/** The number of the next request of a name. @param last that of the one before. */
+export const nextRequestNumber = (last: number | undefined, now: Date): number =>
+  Math.max((last ?? 0) + 1, Math.floor(now.getTime() / 1000));
+
+/** Characters of the SHA-256 in names: enough that two CertNames never meet. */
+const HASH_LENGTH = 24;
+
+const hashOf = (certName: string) =>
+  createHash('sha256').update(certName).digest('hex').slice(0, HASH_LENGTH);
+
+/** Name of an execution: a repeated start gets the same one. The characters of a CertName are not all allowed there. */
+export function requestExecutionName({
+  CertName,
+  RequestNumber,
+  Executions = 1,
+}: Pick<CertificateRequest, 'CertName' | 'RequestNumber' | 'Executions'>): string {
+  const continued = Executions > 1 ? `-${Executions}` : '';
+  return `request-${hashOf(CertName)}-${RequestNumber}${continued}`;
+}
+
+/** ARN of the execution that works on a request. */
+export const requestExecutionArn = (
+  stateMachineArn: string,
+  request: Parameters<typeof requestExecutionName>[0],
+): string => `${stateMachineArn.replace(':stateMachine:', ':execution:')}:${requestExecutionName(request)}`;
+
+/** ACM takes up to 32 letters, digits and underscores (API reference, RequestCertificate). */
+const TOKEN_LENGTH = 32;
+
+/** By the token ACM knows a repeated call for an hour: it issues, and charges for, one certificate. */
+export const idempotencyToken = ({ CertName, RequestNumber }: RequestInput): string =>
+  createHash('sha256').update(`${CertName}#${RequestNumber}`).digest('hex').slice(0, TOKEN_LENGTH);
+
+/** ACM puts the first name into the subject, which takes 64 characters (API reference, RequestCertificate, DomainName). */
+export const LONGEST_FIRST_NAME = 64;

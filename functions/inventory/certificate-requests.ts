@@ -1,8 +1,34 @@
-import type { CertificateRequest, WrittenRecord } from '../domain/certificate-request.ts';
+import { type CertificateRequest, isOpen, type WrittenRecord } from '../domain/certificate-request.ts';
 import { timestamp } from '../domain/deployment.ts';
 import type { Table } from './table.ts';
 
-/** The requests for certificates: one item for each CertName. */
+/** Rounds against others who write at the same time: two executions of one request, and a person. */
+const ROUNDS = 5;
+
+/** One partition: requests are few, and a mark goes when its request has ended. */
+const OPEN = 'fleet#requests';
+/** One item a day of ACM's requests. */
+const COUNTED = 'count#requests';
+
+/** What marks a request that is not ended: also that of a POST that was cut off before it wrote the request. */
+export interface OpenMark {
+  CertName: string;
+  RequestNumber: number;
+  At: string;
+}
+
+/** What write-validation-records has done. */
+export interface NotedRecords {
+  Written: Record<string, WrittenRecord>;
+  /** Absent: all were written. */
+  WritingFailure?: string;
+}
+
+/**
+ * Requests for certificates: one item a CertName. Its fields are in a map, because only deployments may carry the
+ * attributes of the indexes. Every write is conditional on the revision that was read, so that what is older never
+ * overwrites what is newer.
+ */
 export class CertificateRequests {
   private readonly table: Table;
 
@@ -10,31 +36,132 @@ export class CertificateRequests {
     this.table = table;
   }
 
-  /** Strongly consistent. */
+  /** The request of a name, strongly consistent; undefined where there was none. */
   async get(certName: string): Promise<CertificateRequest | undefined> {
-    return (await this.table.get(keyOf(certName))) as CertificateRequest | undefined;
+    const item = await this.table.get(keyOf(certName));
+    return item?.Request as CertificateRequest | undefined;
   }
 
   /**
-   * Notes which records were written, and why others were not.
+   * Writes a request that is new, after a mark that it is open. A mark without its request does no harm.
    *
-   * @param noted.WritingFailure the one before is removed where this has none.
-   * @returns undefined where the number is not the request's any more.
+   * @param before the request of this name that was read, which has ended; undefined where there was none.
+   * @returns undefined where another caller was faster.
    */
-  async noteRecords(
+  async open(
+    before: CertificateRequest | undefined,
+    request: CertificateRequest,
+  ): Promise<CertificateRequest | undefined> {
+    const { CertName, RequestNumber } = request;
+    const mark: OpenMark = { CertName, RequestNumber, At: timestamp(this.table.now()) };
+    await this.table.put({ Item: { ...markKeyOf(mark), Mark: mark } });
+    return this.write(before, request);
+  }
+
+  /**
+   * Writes a request as it is now, if it is as it was read.
+   *
+   * @returns undefined where it is not: read it again. Also for its own write, where the answer was lost and the SDK has
+   *   repeated it.
+   */
+  async write(
+    before: CertificateRequest | undefined,
+    request: CertificateRequest,
+  ): Promise<CertificateRequest | undefined> {
+    const revision = (before as Revised | undefined)?.Revision ?? 0;
+    const next = { ...request, UpdatedAt: timestamp(this.table.now()), Revision: revision + 1 };
+    const written = await this.table.change(keyOf(request.CertName), {
+      set: { Request: next },
+      condition: before ? 'Request.Revision = :revision' : 'attribute_not_exists(Request)',
+      values: before ? { ':revision': revision } : {},
+    });
+    return written?.Request as CertificateRequest | undefined;
+  }
+
+  /**
+   * Changes a request that is open, as it is then.
+   *
+   * @param change returns undefined where nothing is to be written.
+   * @returns the request as it is now; undefined where it has another number, has ended, or others are faster each time.
+   */
+  async change(
     certName: string,
     requestNumber: number,
-    noted: { Written: Record<string, WrittenRecord>; WritingFailure?: string | undefined },
+    change: (request: CertificateRequest) => CertificateRequest | undefined,
   ): Promise<CertificateRequest | undefined> {
-    const { Written, WritingFailure } = noted;
-    const item = await this.table.change(keyOf(certName), {
-      set: { Written, WritingFailure, UpdatedAt: timestamp(this.table.now()) },
-      remove: WritingFailure === undefined ? ['WritingFailure'] : [],
-      condition: 'RequestNumber = :number',
-      values: { ':number': requestNumber },
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const request = await this.get(certName);
+      if (request?.RequestNumber !== requestNumber || !isOpen(request)) {
+        return undefined;
+      }
+      const changed = change(request);
+      const written = changed ? await this.write(request, changed) : request;
+      if (written) {
+        return written;
+      }
+    }
+    return undefined;
+  }
+
+  /** Notes what was done about its records, beside what is noted of others. Undefined when the request is another one. */
+  noteRecords(
+    certName: string,
+    requestNumber: number,
+    { Written, WritingFailure }: NotedRecords,
+  ): Promise<CertificateRequest | undefined> {
+    return this.change(certName, requestNumber, ({ WritingFailure: _, ...request }) => ({
+      ...request,
+      Written: { ...request.Written, ...Written },
+      ...(WritingFailure === undefined ? {} : { WritingFailure }),
+    }));
+  }
+
+  /**
+   * Counts a request among those of the day on which it was made, once however often it is called.
+   *
+   * @param most how many there may be on one day.
+   * @returns false where there are as many as there may be.
+   */
+  async admit(request: CertificateRequest, most: number): Promise<boolean> {
+    const one = `${request.CertName}#${request.RequestNumber}`;
+    const counted = await this.table.update({
+      Key: dayOf(request.CreatedAt),
+      UpdateExpression: 'ADD Requests :self',
+      ConditionExpression:
+        'attribute_not_exists(Requests) OR contains(Requests, :one) OR size(Requests) < :most',
+      ExpressionAttributeValues: { ':self': new Set([one]), ':one': one, ':most': most },
     });
-    return item as CertificateRequest | undefined;
+    return counted !== undefined;
+  }
+
+  /** How many were counted on the day of a time. */
+  async countOn(at: Date): Promise<number> {
+    const item = await this.table.get(dayOf(timestamp(at)));
+    return (item?.Requests as Set<string> | undefined)?.size ?? 0;
+  }
+
+  /** The marks of all requests that are open, and of some that have just ended. */
+  async marks(): Promise<OpenMark[]> {
+    // At most MaxCertificatesPerDay a day are open for three days: they are below the 1 MB of one page.
+    const { items } = await this.table.query({
+      KeyConditionExpression: 'DeploymentId = :open',
+      ExpressionAttributeValues: { ':open': OPEN },
+      ConsistentRead: true,
+    });
+    return items.map(({ Mark }) => Mark as OpenMark);
+  }
+
+  /** A mark is of one request: one that came after it has a mark of its own. */
+  unmark(marks: readonly OpenMark[]): Promise<void> {
+    return this.table.delete(marks.map(markKeyOf));
   }
 }
 
+type Revised = CertificateRequest & { Revision?: number };
+
 const keyOf = (certName: string) => ({ DeploymentId: `request#${certName}`, Item: 'request' });
+const markKeyOf = ({ CertName, RequestNumber }: Pick<OpenMark, 'CertName' | 'RequestNumber'>) => ({
+  DeploymentId: OPEN,
+  Item: `${CertName}#${RequestNumber}`,
+});
+const dayOf = (time: string) => ({ DeploymentId: COUNTED, Item: time.slice(0, 10) });

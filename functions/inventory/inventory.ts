@@ -45,9 +45,10 @@ const notRunning = 'attribute_not_exists(Running) AND attribute_not_exists(Rollo
  * looks at each account (`look#<account>/<Region>`), what they found that nobody registered (`endpoint#…`), what AWS
  * denies to sweeps, and where member stacks are old (`denied#…`), for which certificates ACM was asked to renew
  * (`renewal#<ARN>`), how many deployments there are (`fleet#size`) and which of them are paused (`fleet#paused`), the freeze
- * of all rollouts (`freeze#all`), when people were reminded of both (`reminder#stops`), requests for certificates
- * (`request#<CertName>`), and validation records that public DNS does not answer any more (`records#lost`). Every write of deployments and
- * nodes is conditional, so that what is older never overwrites what is newer. `want`, `begin`, `end` and `note` are the only
+ * of all rollouts (`freeze#all`), when people were reminded of both (`reminder#stops`), the requests for certificates
+ * (`request#<CertName>`), which of them are open (`fleet#requests`), how many there were on each day (`count#requests`), and
+ * validation records that public DNS does not answer any more (`records#lost`). Every write of deployments, nodes and
+ * requests is conditional, so that what is older never overwrites what is newer. `want`, `begin`, `end` and `note` are the only
  * writes of a rollout's life. A deleted deployment leaves its RolloutNumber, which nodes and execution names rely on.
  */
 export class Inventory {
