@@ -18,6 +18,7 @@ import { compose as exportCertificate } from '../functions/export-certificate/ha
 import { compose as handleRenewal } from '../functions/handle-renewal/handler.ts';
 import { compose as reconcile } from '../functions/reconcile/handler.ts';
 import { compose as reportCertificateNotice } from '../functions/report-certificate-notice/handler.ts';
+import { compose as requestCertificate } from '../functions/request-certificate/handler.ts';
 import { compose as rolloutEnded } from '../functions/rollout-ended/handler.ts';
 import type { Clients } from '../functions/runtime/clients.ts';
 import type { Clock } from '../functions/runtime/clock.ts';
@@ -31,6 +32,7 @@ const COMPOSED = {
   'handle-renewal': handleRenewal,
   reconcile,
   'report-certificate-notice': reportCertificateNotice,
+  'request-certificate': requestCertificate,
   'rollout-ended': rolloutEnded,
   'start-installation': startInstallation,
   'write-validation-records': writeValidationRecords,

@@ -12,7 +12,7 @@ import {
   type Running,
   timestamp,
 } from '../domain/deployment.ts';
-import { CertificateNotDeployable, isNamed, RequestRefused } from '../domain/errors.ts';
+import { CertificateNotDeployable, type Fault, isNamed, RequestRefused } from '../domain/errors.ts';
 import {
   CHANGED_MEANWHILE,
   followUpOf,
@@ -22,6 +22,7 @@ import {
 } from '../domain/next.ts';
 import { type ManagedNode, obstacleOf, targetedBy } from '../domain/nodes.ts';
 import { type FlatOrder, flatOf, type Order } from '../domain/order.ts';
+import type { RequestRule } from '../domain/request-rules.ts';
 import { ROUNDS } from '../inventory/inventory.ts';
 import { kindOf } from '../inventory/looks.ts';
 import { InvalidToken } from '../inventory/pages.ts';
@@ -33,6 +34,7 @@ import { listNodes } from '../target-account/nodes.ts';
 import { findReaders } from '../target-account/readers.ts';
 import { type ConnectTarget, inTarget, type SessionStatement } from '../target-account/session.ts';
 import { countDenial } from './denials.ts';
+import { isThrottled } from './refused.ts';
 import {
   type EndpointQuery,
   type FleetQuery,
@@ -64,7 +66,31 @@ export interface DeploymentsApiDeps extends AdvanceDeps, RemovalDeps {
   allowPrivateCertificates: boolean;
   /** How many deployments there may be. */
   maxDeployments: number;
+  /** Which name may have a certificate for which domains; empty: none. */
+  requestRules: readonly RequestRule[];
+  /** How many certificates ACM may be asked for on one day. */
+  maxCertificatesPerDay: number;
+  /** How many names one certificate may have. */
+  maxDomainNames: number;
+  requestStateMachineArn: string;
+  /** What public DNS, and the hosted zones that this stack may write into, say before a certificate costs money. */
+  lookBefore: LookBefore;
+  /** Whether there are such zones. */
+  hasZones: boolean;
 }
+
+/** The hosted zone into which the record of a name goes. */
+export interface ZoneOfName {
+  DomainName: string;
+  RecordZone: string;
+  HostedZoneId: string;
+  Account: string;
+  NameServers: string[];
+}
+
+export type LookBefore = (
+  names: readonly string[],
+) => Promise<{ Faults: Fault[]; Zones: ZoneOfName[]; Warnings: string[] }>;
 
 /** What a request that starts something is answered with: the order as it is now, or the one that is tried, and more. */
 export interface Started extends FlatOrder {
@@ -83,6 +109,7 @@ const DAY_MS = 86_400_000;
  * Registers or changes a deployment and starts its rollout, or a dry run of it. Everything that can refuse the request
  * comes before the first write.
  *
+ * @param how `waitsForStandstill`: it was asked for before rollouts stood still, and its rollout begins afterwards.
  * @throws RequestRefused, TargetAccessDenied, TargetNotPrepared
  */
 export async function createDeployment(
@@ -90,6 +117,7 @@ export async function createDeployment(
   body: Registration,
   correlationId: string,
   deps: DeploymentsApiDeps,
+  { waitsForStandstill = false }: { waitsForStandstill?: boolean } = {},
 ): Promise<Started> {
   const deploymentId = deploymentIdOf(targetFrom(body, deps), certName);
   const existing = await deps.inventory.get(deploymentId);
@@ -106,7 +134,9 @@ export async function createDeployment(
   if (!isRegistered(certificate, existing)) {
     refusePrivate(certificate, deps);
   }
-  await refuseStandstill(deps);
+  if (!waitsForStandstill) {
+    await refuseStandstill(deps);
+  }
   if (existing?.Status === 'DELETING') {
     throw isDeleting();
   }
@@ -159,7 +189,7 @@ const isRepeatOf = (running: Running, order: Order, { Serial }: Certificate): bo
   isDryRun(running) && running.Serial === Serial && isSameOrder(running.Order, order);
 
 /** Warns of an order whose result nobody can see. */
-function unseen({ Delivery, Options }: Order): string[] {
+export function unseen({ Delivery, Options }: Order): string[] {
   const { VerifyPort, ReloadServices, RestartServices } = Options;
   const isSeen = VerifyPort !== 0 || ReloadServices.length > 0 || RestartServices.length > 0;
   return Delivery === 'secret' || isSeen
@@ -220,9 +250,9 @@ async function want(
 const FOLLOWS = 'Another rollout of this deployment is running: this one starts when it has ended.';
 
 const isChanged = () => new RequestRefused(409, CHANGED_MEANWHILE);
-const isDeleting = () =>
+export const isDeleting = () =>
   new RequestRefused(409, 'The deployment is being deleted: repeat the DELETE, then POST again.');
-const isPaused = () => new RequestRefused(409, 'The deployment is paused: resume it first.');
+export const isPaused = () => new RequestRefused(409, 'The deployment is paused: resume it first.');
 /** No 429: programs repeat that by themselves, which is in vain until a person has acted. */
 const isFull = ({ maxDeployments }: DeploymentsApiDeps) =>
   new RequestRefused(
@@ -275,7 +305,7 @@ async function started(
 }
 
 /** What begins a rollout is refused, and not noted for later: a person would not expect it by then. */
-async function refuseStandstill(deps: DeploymentsApiDeps): Promise<void> {
+export async function refuseStandstill(deps: DeploymentsApiDeps): Promise<void> {
   const standstill = await standstillOf(deps);
   if (standstill) {
     const what = standstill.reason === 'frozen' ? ' Repeat the request after POST /thaw.' : '';
@@ -283,7 +313,7 @@ async function refuseStandstill(deps: DeploymentsApiDeps): Promise<void> {
   }
 }
 
-function refuseForeign(order: Order, deps: DeploymentsApiDeps): void {
+export function refuseForeign(order: Order, deps: DeploymentsApiDeps): void {
   const faults = [];
   const allowedAccounts = deps.targetAccounts.length > 0 ? deps.targetAccounts : [deps.account];
   if (!allowedAccounts.includes(order.TargetAccount)) {
@@ -366,7 +396,7 @@ async function deployableCertificate(
 }
 
 /** Proves that the target account can be reached, and looks at the nodes or readers. Changes nothing there. */
-async function lookAtTarget(
+export async function lookAtTarget(
   deploymentId: string,
   order: Order,
   existing: Deployment | undefined,
@@ -707,15 +737,4 @@ async function deploymentsOf(
       typeof answered !== 'string' && at > (answered ? since : asking),
   );
   return { ...(own ? { own } : {}), isNoted };
-}
-
-/** True for the errors that mean: slower, please. */
-export function isThrottled(error: unknown): boolean {
-  return isNamed(
-    error,
-    'ThrottlingException',
-    'TooManyRequestsException',
-    'Throttling',
-    'RequestLimitExceeded',
-  );
 }

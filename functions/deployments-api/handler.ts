@@ -1,11 +1,15 @@
 import type { APIGatewayProxyEvent, APIGatewayProxyResult, Context } from 'aws-lambda';
+import type { RequestInput } from '../domain/certificate-request.ts';
+import { parseRules } from '../domain/request-rules.ts';
 import { ADVANCE_VARIABLES, advanceDepsFrom } from '../rollouts/advance.ts';
+import { repeatable } from '../rollouts/repeatable.ts';
 import { acm, type Clients, documents, iam, secretsManager, sfn, sns, ssm, sts } from '../runtime/clients.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { type Environment, listOf, readEnvironment } from '../runtime/environment.ts';
 import { inLambda } from '../runtime/in-lambda.ts';
-import { count } from '../runtime/observability.ts';
+import { count, logFields } from '../runtime/observability.ts';
 import { connectTargetFrom, TARGET_VARIABLES } from '../target-account/session.ts';
+import { type Registering, registerRequested } from './certificate-requests.ts';
 import { route } from './route.ts';
 
 type OwnClients = Pick<
@@ -13,7 +17,12 @@ type OwnClients = Pick<
   'acm' | 'documents' | 'iam' | 'secretsManager' | 'sfn' | 'sns' | 'ssm' | 'sts'
 >;
 
-/** Answers requests of people, and counts how many are refused. */
+/** What the state machine of a certificate request sends. API Gateway sends no event of this form. */
+interface RegisterEvent {
+  RegisterRequested: RequestInput;
+}
+
+/** Answers requests of people, registers the deployments of certificates that they requested, and counts how many are refused. */
 export function compose(environment: Environment, clients: OwnClients, clock: Clock) {
   const env = readEnvironment(
     [
@@ -27,6 +36,10 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
       'REQUIRE_CERTIFICATE_TAG',
       'ALLOW_PRIVATE_CERTIFICATES',
       'MAX_DEPLOYMENTS',
+      'REQUEST_RULES',
+      'MAX_CERTIFICATES_PER_DAY',
+      'MAX_DOMAIN_NAMES',
+      'REQUEST_STATE_MACHINE_ARN',
       'NOTIFICATION_TOPIC_ARN',
     ],
     environment,
@@ -52,11 +65,25 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     requireCertificateTag: env.REQUIRE_CERTIFICATE_TAG === 'true',
     allowPrivateCertificates: env.ALLOW_PRIVATE_CERTIFICATES === 'true',
     maxDeployments: Number(env.MAX_DEPLOYMENTS),
+    requestRules: parseRules(env.REQUEST_RULES),
+    maxCertificatesPerDay: Number(env.MAX_CERTIFICATES_PER_DAY),
+    maxDomainNames: Number(env.MAX_DOMAIN_NAMES),
+    requestStateMachineArn: env.REQUEST_STATE_MACHINE_ARN,
+    lookBefore: async () => ({ Faults: [], Zones: [], Warnings: [] }),
+    hasZones: false,
   };
-  return async (event: APIGatewayProxyEvent, context: Context): Promise<APIGatewayProxyResult> => {
+  return async <E extends APIGatewayProxyEvent | RegisterEvent>(
+    event: E,
+    context: Context,
+  ): Promise<E extends RegisterEvent ? Registering : APIGatewayProxyResult> => {
+    type Result = E extends RegisterEvent ? Registering : APIGatewayProxyResult;
+    if ('RegisterRequested' in event) {
+      logFields(event.RegisterRequested);
+      return (await repeatable(() => registerRequested(event.RegisterRequested, deps))) as Result;
+    }
     const response = await route(event, context.awsRequestId, deps);
     count(response.statusCode < 400 ? 'RequestAccepted' : 'RequestRefused');
-    return response;
+    return response as Result;
   };
 }
 

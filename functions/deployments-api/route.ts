@@ -1,15 +1,15 @@
 import type { APIGatewayProxyEvent, APIGatewayProxyResult } from 'aws-lambda';
 import type * as z from 'zod';
-import { isNamed, RequestRefused } from '../domain/errors.ts';
+import { RequestRefused } from '../domain/errors.ts';
 import { PATTERNS, whole } from '../domain/patterns.ts';
 import { LOGGED, logFields, logger } from '../runtime/observability.ts';
+import { requestCertificate, showRequest } from './certificate-requests.ts';
 import { countDenial } from './denials.ts';
 import {
   createDeployment,
   type DeploymentsApiDeps,
   deleteDeployment,
   getDeployment,
-  isThrottled,
   listDeployments,
   listEndpoints,
   pauseDeployment,
@@ -18,6 +18,7 @@ import {
   startRollout,
 } from './deployments-api.ts';
 import { freezeRollouts, showFreeze, thawRollouts } from './freeze.ts';
+import { refusalOf } from './refused.ts';
 import {
   CertNamePath,
   DeleteQuery,
@@ -34,6 +35,7 @@ import {
   RenewalBody,
   type RequestSchemas,
 } from './request.ts';
+import { CertificateRequestBody } from './request-body.ts';
 
 interface Call {
   correlationId: string;
@@ -98,6 +100,14 @@ export const ROUTES: Record<string, Route> = {
     { path: DeploymentPath, ...nothing },
     ({ path }, { correlationId, deps }) =>
       resumeDeployment(path.CertName, path.DeploymentId, correlationId, deps),
+  ),
+  'POST /certificates/{CertName}': routeOf(
+    202,
+    { path: CertNamePath, query: EmptyQuery, body: CertificateRequestBody },
+    ({ path, body }, { correlationId, deps }) => requestCertificate(path.CertName, body, correlationId, deps),
+  ),
+  'GET /certificates/{CertName}': routeOf(200, { path: CertNamePath, ...nothing }, ({ path }, { deps }) =>
+    showRequest(path.CertName, deps),
   ),
   'POST /certificates/{CertName}/renewals': routeOf(
     202,
@@ -166,20 +176,6 @@ export async function route(
 function correlationIdOf({ headers, requestContext }: APIGatewayProxyEvent): string | undefined {
   const own = Object.entries(headers ?? {}).find(([name]) => name.toLowerCase() === 'x-correlation-id');
   return [own?.[1], requestContext?.requestId].find((id) => whole(PATTERNS.CorrelationId).test(id ?? ''));
-}
-
-function refusalOf(error: unknown): RequestRefused | undefined {
-  if (error instanceof RequestRefused) {
-    return error;
-  }
-  // The request is right, but the target account is not ready for it.
-  if (isNamed(error, 'TargetAccessDenied', 'TargetNotPrepared', 'NotAllowedByOwner')) {
-    return new RequestRefused(422, error.message);
-  }
-  if (isThrottled(error)) {
-    return new RequestRefused(429, 'AWS throttles this call: repeat it in a minute.');
-  }
-  return undefined;
 }
 
 function respond(statusCode: number, body: object): APIGatewayProxyResult {

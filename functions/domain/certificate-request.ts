@@ -70,6 +70,8 @@ export interface CertificateRequest {
   IssuedAt?: string;
   /** Ids of the deployments that were registered. */
   Registered?: string[];
+  /** When ACM is looked at next. */
+  NextLookAt?: string;
   EndedAt?: string;
   /** Why it failed, or which deployments were refused. */
   Error?: string;
@@ -122,6 +124,3 @@ const TOKEN_LENGTH = 32;
 /** By the token ACM knows a repeated call for an hour: it issues, and charges for, one certificate. */
 export const idempotencyToken = ({ CertName, RequestNumber }: RequestInput): string =>
   createHash('sha256').update(`${CertName}#${RequestNumber}`).digest('hex').slice(0, TOKEN_LENGTH);
-
-/** ACM puts the first name into the subject, which takes 64 characters (API reference, RequestCertificate, DomainName). */
-export const LONGEST_FIRST_NAME = 64;

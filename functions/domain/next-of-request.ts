@@ -24,7 +24,7 @@ export const REQUEST_REASONS = {
   unplanned: 'ACM was asked. It has not said yet which records it wants.',
   writing: 'The records that ACM wants are written into the hosted zones.',
   unwritten:
-    'A record could not be written: see Error. It is tried again every few minutes. Or create the records below yourself.',
+    'A record could not be written: see Warnings. It is tried again every few minutes. Or create the records below yourself.',
   unseen:
     'ACM looks for its records in public DNS. Create those below, and leave them there: each renewal needs them again.',
   written: 'The records are written. ACM looks for them in public DNS, which may take some minutes.',
@@ -50,6 +50,9 @@ export interface RequestDecision {
 const FIRST_WAIT_SECONDS = 10;
 /** The longest: public DNS and ACM take minutes, and a person who waits looks at GET. */
 const LAST_WAIT_SECONDS = 300;
+
+/** By then ACM knows a certificate that it was asked for: it says "several seconds". */
+const KNOWN_AFTER_MS = 5 * 60_000;
 
 const AGAIN = 'Then POST the request again.';
 
@@ -128,7 +131,10 @@ export function nextOfRequest(
     return decision('ask', 'unasked');
   }
   if (certificate === 'gone') {
-    return decision('fail', 'gone', { error: GONE });
+    const askedAt = Date.parse(request.AskedAt ?? request.CreatedAt);
+    return now.getTime() < askedAt + KNOWN_AFTER_MS
+      ? decision('wait', 'unplanned', { waitSeconds: FIRST_WAIT_SECONDS })
+      : decision('fail', 'gone', { error: GONE });
   }
   const failure = certificate && failureOf(certificate);
   if (failure) {

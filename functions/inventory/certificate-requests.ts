@@ -39,7 +39,7 @@ export class CertificateRequests {
   /** The request of a name, strongly consistent; undefined where there was none. */
   async get(certName: string): Promise<CertificateRequest | undefined> {
     const item = await this.table.get(keyOf(certName));
-    return item?.Request as CertificateRequest | undefined;
+    return item?.Asked as CertificateRequest | undefined;
   }
 
   /**
@@ -71,11 +71,11 @@ export class CertificateRequests {
     const revision = (before as Revised | undefined)?.Revision ?? 0;
     const next = { ...request, UpdatedAt: timestamp(this.table.now()), Revision: revision + 1 };
     const written = await this.table.change(keyOf(request.CertName), {
-      set: { Request: next },
-      condition: before ? 'Request.Revision = :revision' : 'attribute_not_exists(Request)',
+      set: { Asked: next },
+      condition: before ? 'Asked.Revision = :revision' : 'attribute_not_exists(Asked)',
       values: before ? { ':revision': revision } : {},
     });
-    return written?.Request as CertificateRequest | undefined;
+    return written?.Asked as CertificateRequest | undefined;
   }
 
   /**
