@@ -49,6 +49,7 @@ export const SUBJECTS = {
     ),
   readers: (of: Named) => subject(`Reader of ${of.CertName} is missing: ${tagOf(of)}`),
   notice: (of: Named, type: string) => subject(`${type}: ${of.CertName}`),
+  request: (certName: string, how: string) => subject(`Certificate request of ${certName} ${how}`),
   frozen: () => subject('All rollouts are frozen'),
   thawed: () => subject('All rollouts are thawed'),
   stopped: (what: string) => subject(`Still stopped: ${what}`),

@@ -43,6 +43,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
       ...ADVANCE_VARIABLES,
       ...TARGET_VARIABLES,
       ...NOTIFIER_VARIABLES,
+      'REQUEST_STATE_MACHINE_ARN',
       'NODE_RETENTION_DAYS',
       'REMINDER_DAYS',
       'LOOK_INTERVAL_MINUTES',
@@ -64,6 +65,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     })),
     prefix: env.PREFIX,
     partition: env.PARTITION,
+    requestStateMachineArn: env.REQUEST_STATE_MACHINE_ARN,
     nodeRetentionDays: Number(env.NODE_RETENTION_DAYS),
     reminderDays: Number(env.REMINDER_DAYS),
     lookMinutes: {

@@ -13,6 +13,7 @@ export interface ReconcileDeps extends AdvanceDeps, RemovalDeps, RateLimitDeps, 
   acm: ACMClient;
   resolver: PublicResolver;
   connectTarget: ConnectTarget<'iam' | 'ssm' | 'secretsManager'>;
+  requestStateMachineArn: string;
   nodeRetentionDays: number;
   /** After how many days people are reminded of what is paused or frozen; 0: never. */
   reminderDays: number;

@@ -13,6 +13,7 @@ import { guarded, newPass, type Pass, type ReconcileDeps } from './pass.ts';
 import { sweepNodes } from './sweep-nodes.ts';
 import { remindOfStops, tellOfFreeze } from './tell-of-stops.ts';
 import { finishDeletion, tend } from './tend.ts';
+import { tendRequests } from './tend-requests.ts';
 
 /** What the two schedules send. */
 export const ReconcileEvent = z.object({ Task: z.enum(['nodes', 'certificates']) });
@@ -26,6 +27,7 @@ export async function reconcile(task: 'nodes' | 'certificates', deps: ReconcileD
   // In one of the two kinds: both begin at the same minute of each hour.
   if (task === 'nodes') {
     await guarded(pass, 'what people are told of a freeze', () => tellOfFreeze(pass, deps));
+    await guarded(pass, 'the requests for certificates', () => tendRequests(pass, deps));
   }
   await sweep(task, pass, deps);
   const others = pass.Errors - pass.Denied.length;

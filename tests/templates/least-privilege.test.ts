@@ -18,6 +18,8 @@ const stacks = [
 
 /** Actions that AWS authorizes without a resource (Service Authorization Reference); nothing else may have `*`. */
 const WITHOUT_RESOURCE_LEVEL = new Set([
+  'acm:ListCertificates',
+  'acm:RequestCertificate',
   'logs:CreateLogDelivery',
   'logs:DeleteLogDelivery',
   'logs:DescribeLogGroups',

@@ -57,6 +57,9 @@ const ten = (name: string) => Array(10).fill(name).join();
 /** A list of names that is so long. */
 const long = (length: number) =>
   `${`${x(49)},`.repeat(Math.floor(length / 50) - 1)}${x(49 + (length % 50))}a`;
+/** Rules that are so long together. */
+const rules = (length: number) =>
+  `${'a=aaaa.example,'.repeat(Math.floor(length / 15) - 2)}b=${x((length % 15) + 20)}.example`;
 const days = [30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
 const CENTRAL_LIMITS: Limits = {
@@ -85,6 +88,56 @@ const CENTRAL_LIMITS: Limits = {
     refuses: [x(65), '*', '**', 'a**', 'a*b', '*a', 'a/b', 'one,*'],
   },
   MaxDeployments: { default: 10_000, takes: [1, 100_000], refuses: [0, -1, 100_001] },
+  RequestRules: {
+    default: '',
+    takes: [
+      '',
+      'www=www.example.com',
+      'web-*=.example.com',
+      '*=*.example.com',
+      'Az09._-0=a.b',
+      `${x(64)}=${x(63)}.example.com`,
+      `${x(63)}*=xn--mnchen-3ya.de`,
+      'a=a.example,a=.b.example,b*=*.c.example',
+      rules(2000),
+    ],
+    refuses: [
+      'www',
+      '=www.example.com',
+      'www=',
+      'www=com',
+      'www=.com',
+      'www=*.com',
+      'www=*',
+      'www=.',
+      'www=**.example.com',
+      'www=a*.example.com',
+      'www=www.*.com',
+      'www=WWW.example.com',
+      'www=www..example.com',
+      'www=..example.com',
+      'www=www.example.com.',
+      'www=-a.example.com',
+      'www=a-.example.com',
+      `www=${x(64)}.example.com`,
+      'www=a_b.example.com',
+      'www=a.example=b.example',
+      `${x(65)}=a.example`,
+      `${x(64)}*=a.example`,
+      '**=a.example',
+      '*a=a.example',
+      'a*b=a.example',
+      '.a=a.example',
+      'a/b=a.example',
+      'a=a.example,',
+      ',a=a.example',
+      'a=a.example, b=b.example',
+      'a=a.example\n',
+      rules(2001),
+    ],
+  },
+  MaxCertificatesPerDay: { default: 10, takes: [0, 1000], refuses: [-1, 1001] },
+  MaxDomainNames: { default: 10, takes: [1, 100], refuses: [0, 101] },
   RolloutsEnabled: SWITCH('true'),
   InstallationTimeoutMinutes: { default: 120, takes: [10, 360], refuses: [9, 361] },
   NodeRetentionDays: { default: 7, takes: [1, 365], refuses: [0, 366] },
@@ -345,6 +398,9 @@ test('functions are told the limits that the parameters set', () => {
     AllowPrivateCertificates: 'true',
     ReminderDays: '26',
     DnsAccounts: '555566667777,666677778888',
+    RequestRules: 'web-*=.example.com',
+    MaxCertificatesPerDay: '27',
+    MaxDomainNames: '28',
   });
   const arnOf = (id: string) => stack.resources.get(id)?.arn;
   const told: Record<string, string | number | undefined> = {
@@ -370,6 +426,10 @@ test('functions are told the limits that the parameters set', () => {
     ALLOW_PRIVATE_CERTIFICATES: 'true',
     REMINDER_DAYS: 26,
     DNS_ACCOUNTS: '555566667777,666677778888',
+    REQUEST_RULES: 'web-*=.example.com',
+    MAX_CERTIFICATES_PER_DAY: 27,
+    MAX_DOMAIN_NAMES: 28,
+    REQUEST_STATE_MACHINE_ARN: arnOf('CertificateRequestStateMachine'),
   };
   const ofTheRuntime = /^(LOG_LEVEL|NODE_OPTIONS|POWERTOOLS_|AWS_)/;
   for (const [id, { properties }] of resourcesOf(stack, 'AWS::Serverless::Function')) {

@@ -241,6 +241,9 @@ export class System {
   requireCertificateTag = true;
   allowPrivateCertificates = false;
   maxDeployments = 10_000;
+  requestRules = 'web-*=.example.com,web-prod=*.example.com';
+  maxCertificatesPerDay = 10;
+  maxDomainNames = 10;
   targetAccounts = `${CENTRAL},${MEMBER}`;
   rolloutsEnabled = true;
   reminderDays = 7;
@@ -375,6 +378,9 @@ export class System {
         REQUIRE_CERTIFICATE_TAG: String(this.requireCertificateTag),
         ALLOW_PRIVATE_CERTIFICATES: String(this.allowPrivateCertificates),
         MAX_DEPLOYMENTS: String(this.maxDeployments),
+        REQUEST_RULES: this.requestRules,
+        MAX_CERTIFICATES_PER_DAY: String(this.maxCertificatesPerDay),
+        MAX_DOMAIN_NAMES: String(this.maxDomainNames),
         REMINDER_DAYS: String(this.reminderDays),
         TARGET_ACCOUNTS: this.targetAccounts,
         LOOK_INTERVAL_MINUTES: String(this.lookIntervalMinutes),
@@ -430,6 +436,38 @@ export class System {
       },
       wrappers,
     );
+  }
+
+  /** POST /certificates/{CertName}, for www.example.com by default. */
+  request(
+    body: Record<string, unknown> = {},
+    wrappers?: Wrappers,
+    certName = 'web-prod',
+  ): Promise<ApiAnswer> {
+    return this.api(
+      'POST',
+      '/certificates/{CertName}',
+      { path: { CertName: certName }, body: { DomainNames: ['www.example.com'], ...body } },
+      wrappers,
+    );
+  }
+
+  /** GET /certificates/{CertName}. */
+  requested(certName = 'web-prod'): Promise<ApiAnswer> {
+    return this.api('GET', '/certificates/{CertName}', { path: { CertName: certName } });
+  }
+
+  /** One call of request-certificate, with the input of the state machine or an event. */
+  requestStep(event: unknown, wrappers?: Wrappers) {
+    return this.function(
+      'request-certificate',
+      wrappers,
+    )(event as { CertName: string; RequestNumber: number });
+  }
+
+  /** What the state machine asks of deployments-api when the certificate is issued. */
+  registerRequested(RegisterRequested: { CertName: string; RequestNumber: number }, wrappers?: Wrappers) {
+    return this.function('deployments-api', wrappers)({ RegisterRequested }, context('lambda-5'));
   }
 
   rollouts(id: string, wrappers?: Wrappers): Promise<ApiAnswer> {
@@ -548,8 +586,10 @@ export class System {
         return false;
       }
       if (typeof next === 'string') {
-        const { Error: message = '' } = data.Installation as { Error?: string };
-        const fault = next === 'FAILED' ? { name: 'InstallationFailed', message } : undefined;
+        const isRequest = isRequestMachine(arn);
+        const { Error: message = '' } = (isRequest ? data : data.Installation) as { Error?: string };
+        const name = isRequest ? 'RequestFailed' : 'InstallationFailed';
+        const fault = next === 'FAILED' ? { name, message } : undefined;
         await this.#end(execution, next, fault);
         return false;
       }
@@ -581,6 +621,7 @@ export class System {
     fault?: { name: string; message: string },
   ): Promise<void> {
     this.sfn.end(execution.arn, status);
+    if (isRequestMachine(execution.arn)) return;
     // What it throws is for Lambda, and here for reconcile, to make up for.
     await this.report(this.executionEvent({ ...execution, status }, fault)).catch(() => undefined);
   }
@@ -591,7 +632,8 @@ export class System {
   }
 
   #next(arn: string): { state: string; data: Record<string, unknown> } {
-    const first = () => ({ state: 'Export', data: JSON.parse(this.sfn.executions.get(arn)?.input ?? '') });
+    const state = isRequestMachine(arn) ? 'Request' : 'Export';
+    const first = () => ({ state, data: JSON.parse(this.sfn.executions.get(arn)?.input ?? '') });
     return this.#states.get(arn) ?? first();
   }
 
@@ -609,6 +651,20 @@ export class System {
     data: Record<string, unknown>,
     wrappers?: Wrappers,
   ): Promise<{ state: string; data: Record<string, unknown> } | 'SUCCEEDED' | 'FAILED'> {
+    if (state === 'Register') {
+      const { CertName, RequestNumber } = data as { CertName: string; RequestNumber: number };
+      await this.registerRequested({ CertName, RequestNumber }, wrappers);
+      return 'SUCCEEDED';
+    }
+    if (state === 'Request' || state === 'Wait') {
+      if (state === 'Wait') this.clock.advance((data.WaitSeconds as number) * 1000);
+      await this.cloud.idle();
+      const step = await this.requestStep(data, wrappers);
+      Object.assign(data, step);
+      if (step.Action === 'END') return 'SUCCEEDED';
+      if (step.Action === 'FAILED') return 'FAILED';
+      return { state: step.Action === 'REGISTER' ? 'Register' : 'Wait', data: { ...step } };
+    }
     if (state === 'Export') {
       const Bundle = await this.function('export-certificate', wrappers)(data as never);
       return { state: 'Start', data: { ...data, Bundle } };
@@ -657,6 +713,8 @@ export class System {
     return { ...clients, documents: wrapped(clients.documents), sfn: wrapped(clients.sfn) };
   }
 }
+
+const isRequestMachine = (arn: string) => arn.includes(':acm-export-certificate-request:');
 
 const tokenOf = (count: number) => ({ getRetryCount: () => count, getRetryDelay: () => 0 });
 /** The SDK's retries without their pauses: the clock stands still. */

@@ -1,0 +1,825 @@
+import { QueryCommand, ScanCommand } from '@aws-sdk/lib-dynamodb';
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import { deploymentIdOf } from '../../functions/domain/deployment.ts';
+import { interleave } from './support/interleave.ts';
+import { awsError } from './support/service-view.ts';
+import { type ApiAnswer, CENTRAL, MEMBER, REGION, System } from './support/system.ts';
+
+let system: System;
+beforeEach(async () => {
+  system = await System.create();
+  // Until a test says so, ACM waits for its records.
+  system.cloud.services.acm.automaticValidation = false;
+});
+
+const WEB = { TargetTagKey: 'acm-export', TargetTagValue: 'web', TargetAccount: MEMBER, VerifyPort: 443 };
+const webId = (certName = 'web-prod') => deploymentIdOf({ ...WEB, TargetRegion: REGION }, certName);
+
+const certificates = () => system.acm.callsOf('RequestCertificate');
+const open = () => system.inventory.requests.get('web-prod');
+
+async function everything() {
+  const { Items } = await system.client.send(new ScanCommand({ TableName: system.table }));
+  return structuredClone({ Items, executions: [...system.sfn.executions.keys()] });
+}
+
+/** The execution of the request. */
+const execution = (answer: ApiAnswer): string => answer.body.ExecutionArn;
+
+/** Runs the execution until ACM was asked; resolves to the ARN of the certificate. */
+async function askedFor(answer: ApiAnswer): Promise<string> {
+  await system.step(execution(answer));
+  const request = await system.inventory.requests.get(answer.body.CertName);
+  return request?.CertificateArn ?? '';
+}
+
+/** Runs an execution to its end. */
+async function finish(answer: ApiAnswer): Promise<void> {
+  while (await system.step(execution(answer)));
+}
+
+async function issue(arn: string): Promise<void> {
+  await system.cloud.services.acm.validate(arn);
+}
+
+describe('from a request to what a server serves', () => {
+  test('a POST asks ACM once, waits, and registers the deployment as its own POST would', async () => {
+    await system.target().addNode('i-00000001');
+    const answer = await system.request({
+      DomainNames: ['WWW.example.com.', 'api.example.com'],
+      KeyAlgorithm: 'EC_prime256v1',
+      Tags: { team: 'web' },
+      Deployments: [WEB],
+    });
+    expect(answer).toMatchObject({
+      status: 202,
+      body: {
+        CertName: 'web-prod',
+        Status: 'ASKING',
+        DomainNames: ['www.example.com', 'api.example.com'],
+        KeyAlgorithm: 'EC_prime256v1',
+        Tags: { team: 'web' },
+        Records: [],
+        Deployments: [{ ...WEB, TargetRegion: REGION, DeploymentId: webId() }],
+        Warnings: [expect.stringContaining('ACM charges for the certificate')],
+      },
+    });
+    const arn = await askedFor(answer);
+    expect(certificates()).toEqual([
+      {
+        DomainName: 'www.example.com',
+        SubjectAlternativeNames: ['api.example.com'],
+        ValidationMethod: 'DNS',
+        KeyAlgorithm: 'EC_prime256v1',
+        Options: { Export: 'ENABLED' },
+        IdempotencyToken: expect.stringMatching(/^\w{1,32}$/),
+        Tags: [
+          { Key: 'team', Value: 'web' },
+          { Key: 'CertName', Value: 'web-prod' },
+        ],
+      },
+    ]);
+    await system.step(execution(answer));
+    const waiting = (await system.requested()).body;
+    expect(waiting).toMatchObject({
+      Status: 'VALIDATING',
+      CertificateArn: arn,
+      NextAttemptAt: expect.any(String),
+      Reason: expect.stringContaining('public DNS'),
+      Records: [
+        { Type: 'CNAME', DomainNames: ['www.example.com'] },
+        { Type: 'CNAME', DomainNames: ['api.example.com'] },
+      ],
+    });
+    await issue(arn);
+    await system.runAll();
+    expect((await system.requested()).body).toMatchObject({ Status: 'DONE', CertificateArn: arn });
+    expect((await system.requested()).body.Error).toBeUndefined();
+    expect(await system.deployment(webId())).toMatchObject({
+      Status: 'INSTALLED',
+      CertificateArn: arn,
+      VerifyPort: 443,
+      Rollouts: 1,
+    });
+    expect(certificates()).toHaveLength(1);
+  });
+
+  test('without deployments the request ends when the certificate is issued', async () => {
+    const answer = await system.request();
+    await issue(await askedFor(answer));
+    await finish(answer);
+    expect((await system.requested()).body).toMatchObject({ Status: 'DONE', Deployments: [] });
+    expect(system.sfn.executions.get(execution(answer))?.status).toBe('SUCCEEDED');
+  });
+
+  test('a wildcard and its domain share one record', async () => {
+    system.requestRules = 'web-prod=*.example.com,web-prod=example.com';
+    const answer = await system.request({ DomainNames: ['*.example.com', 'example.com'] });
+    const arn = await askedFor(answer);
+    const [first] = (await open())?.Records ?? [];
+    expect(first).toBeUndefined();
+    await system.step(execution(answer));
+    expect(arn).toMatch(/^arn:aws:acm:/);
+    const names = (await open())?.Records?.flatMap(({ DomainNames }) => DomainNames);
+    expect(names?.sort()).toEqual(['*.example.com', 'example.com']);
+  });
+
+  test('what GET answers can be sent back, and is the same request', async () => {
+    const answer = await system.request({ Deployments: [{ ...WEB, KeyMode: null }] });
+    await askedFor(answer);
+    const { body } = await system.requested();
+    const again = await system.api('POST', '/certificates/{CertName}', {
+      path: { CertName: 'web-prod' },
+      body,
+    });
+    expect(again).toMatchObject({ status: 202, body: { RequestNumber: body.RequestNumber } });
+    expect(certificates()).toHaveLength(1);
+  });
+
+  test('the request is no deployment: no list shows it', async () => {
+    await askedFor(await system.request());
+    for (const query of [
+      null,
+      { Status: 'WAITING' },
+      { CertificateArn: (await open())?.CertificateArn ?? '' },
+    ]) {
+      const { body } = await system.api('GET', '/deployments', { query: query as Record<string, string> });
+      expect(body.Deployments).toEqual([]);
+    }
+    const path = { CertName: 'web-prod' };
+    expect(
+      (await system.api('GET', '/certificates/{CertName}/deployments', { path })).body.Deployments,
+    ).toEqual([]);
+  });
+});
+
+describe('a dry run', () => {
+  test('shows what would be asked, and writes nothing', async () => {
+    const before = await everything();
+    const { status, body } = await system.request({ DryRun: true, Deployments: [WEB] });
+    expect({ status, body }).toMatchObject({
+      status: 202,
+      body: {
+        Status: 'DRY_RUN',
+        Zones: [],
+        Warnings: expect.arrayContaining([expect.stringContaining('charges')]),
+      },
+    });
+    expect(await everything()).toEqual(before);
+    expect(certificates()).toEqual([]);
+  });
+
+  test('is refused for the same reasons', async () => {
+    system.maxCertificatesPerDay = 0;
+    expect((await system.request({ DryRun: true })).status).toBe(409);
+    system.requestRules = '';
+    expect((await system.request({ DryRun: true })).status).toBe(403);
+  });
+});
+
+describe('a request that is refused writes nothing, and asks ACM for nothing', () => {
+  const refused = async (body: Record<string, unknown>, certName?: string): Promise<ApiAnswer> => {
+    const before = await everything();
+    const answer = await system.request(body, undefined, certName);
+    expect(await everything()).toEqual(before);
+    expect(certificates()).toEqual([]);
+    expect(answer.body.Message).toMatch(/^[A-Z].{15}/);
+    return answer;
+  };
+  const fieldsOf = ({ body }: ApiAnswer) => (body.Faults ?? []).map(({ Field }: { Field: string }) => Field);
+
+  test.each<[string, Record<string, unknown>, string]>([
+    ['no name', { DomainNames: [] }, 'DomainNames'],
+    ['a name that is none', { DomainNames: ['www'] }, 'DomainNames'],
+    ['a name twice', { DomainNames: ['www.example.com', 'WWW.EXAMPLE.COM'] }, 'DomainNames'],
+    ['an algorithm that ACM does not issue', { KeyAlgorithm: 'RSA_4096' }, 'KeyAlgorithm'],
+    ['the tag CertName', { Tags: { CertName: 'other' } }, 'Tags.CertName'],
+    ['the tag CertName in other letters', { Tags: { certname: 'other' } }, 'Tags.certname'],
+    ['a tag of AWS', { Tags: { 'aws:x': 'y' } }, 'Tags.aws:x'],
+    ['another name in the body', { CertName: 'other' }, 'CertName'],
+    ['an unknown field', { Validation: 'EMAIL' }, 'Validation'],
+    [
+      'a deployment with a certificate',
+      { Deployments: [{ ...WEB, CertificateArn: 'x' }] },
+      'Deployments.0.CertificateArn',
+    ],
+    ['a deployment that is tried', { Deployments: [{ ...WEB, DryRun: true }] }, 'Deployments.0.DryRun'],
+    [
+      'a deployment that is not whole',
+      { Deployments: [{ ...WEB, VerifyPort: 0, VerifyName: 'a' }] },
+      'Deployments.0.VerifyName',
+    ],
+    ['a target twice', { Deployments: [WEB, { ...WEB, VerifyPort: 8443 }] }, 'Deployments.1'],
+    [
+      'a foreign DeploymentId',
+      { Deployments: [{ ...WEB, DeploymentId: '0'.repeat(24) }] },
+      'Deployments.0.DeploymentId',
+    ],
+  ])('400: %s', async (_what, body, field) => {
+    const answer = await refused(body);
+    expect(answer.status).toBe(400);
+    expect(fieldsOf(answer)).toContain(field);
+  });
+
+  test('400: more names than the stack allows, and not one less', async () => {
+    system.maxDomainNames = 2;
+    const names = ['a.example.com', 'b.example.com', 'c.example.com'];
+    const answer = await refused({ DomainNames: names });
+    expect(answer).toMatchObject({
+      status: 400,
+      body: { Faults: [{ Reason: expect.stringContaining('MaxDomainNames') }] },
+    });
+    expect((await system.request({ DomainNames: names.slice(0, 2) })).status).toBe(202);
+  });
+
+  test.each<[string, string, string[], string]>([
+    ['no rule at all', '', ['www.example.com'], 'web-prod'],
+    ['a domain that only ends alike', 'web-prod=.example.com', ['www.badexample.com'], 'web-prod'],
+    ['the domain itself', 'web-prod=.example.com', ['example.com'], 'web-prod'],
+    ['a wildcard below', 'web-prod=.example.com', ['*.www.example.com'], 'web-prod'],
+    ['another wildcard', 'web-prod=*.example.com', ['*.www.example.com'], 'web-prod'],
+    ['a rule of another name', 'web-prod=.example.com', ['www.example.com'], 'web-prod2'],
+    ['a rule of names that begin otherwise', 'web-*=.example.com', ['www.example.com'], 'web'],
+    ['one of two names', 'web-prod=www.example.com', ['www.example.com', 'api.example.com'], 'web-prod'],
+  ])('403: %s', async (_what, rules, DomainNames, certName) => {
+    system.requestRules = rules;
+    const answer = await refused({ DomainNames }, certName);
+    expect(answer).toMatchObject({ status: 403, body: { Message: expect.stringContaining('RequestRules') } });
+    expect(fieldsOf(answer)).toEqual(['DomainNames']);
+  });
+
+  test('403: a deployment in an account that is not one of the stack', async () => {
+    const answer = await refused({ Deployments: [{ ...WEB, TargetAccount: '999999999999' }] });
+    expect(answer.status).toBe(403);
+    expect(fieldsOf(answer)).toEqual(['Deployments.0.TargetAccount']);
+  });
+
+  test('409: while rollouts stand still', async () => {
+    system.rolloutsEnabled = false;
+    expect((await refused({})).status).toBe(409);
+    system.rolloutsEnabled = true;
+    await system.freeze();
+    expect((await refused({})).status).toBe(409);
+  });
+
+  test('409: a deployment that is paused', async () => {
+    const arn = await system.acm.issue('old', { names: ['old.example.com'] });
+    const { body } = await system.register({ CertificateArn: arn });
+    await system.runAll();
+    await system.mark('pause', body.DeploymentId);
+    const answer = await refused({ Deployments: [{ ...WEB, VerifyPort: 0 }] });
+    expect(answer).toMatchObject({ status: 409, body: { Faults: [{ Field: 'Deployments.0' }] } });
+  });
+
+  test('422: a target account that is not prepared', async () => {
+    const open = system.refuse(MEMBER);
+    const answer = await refused({ Deployments: [WEB] });
+    expect(answer.status).toBe(422);
+    expect(fieldsOf(answer)).toEqual(['Deployments.0']);
+    open();
+  });
+
+  test.each(['ISSUED', 'PENDING_VALIDATION'] as const)(
+    '409: an equal certificate that is %s',
+    async (status) => {
+      const names = ['api.example.com', 'www.example.com'];
+      const arn = await system.acm.issue('equal', { names, status, keyAlgorithm: 'EC_prime256v1' });
+      const answer = await refused({ DomainNames: names.toReversed(), KeyAlgorithm: 'EC_prime256v1' });
+      expect(answer).toMatchObject({ status: 409, body: { Message: expect.stringContaining(arn) } });
+    },
+  );
+
+  test('a certificate that is nearly equal is none', async () => {
+    const names = ['api.example.com', 'www.example.com'];
+    const nearly = { names, keyAlgorithm: 'EC_prime256v1' as const };
+    await system.acm.issue('algorithm', { ...nearly, keyAlgorithm: 'EC_secp384r1' });
+    await system.acm.issue('export', { ...nearly, exportable: false });
+    await system.acm.issue('private', { ...nearly, type: 'PRIVATE' });
+    await system.acm.issue('expired', { ...nearly, status: 'EXPIRED' });
+    await system.acm.issue('fewer', { ...nearly, names: ['www.example.com'] });
+    await system.acm.issue('more', { ...nearly, names: [...names, 'ftp.example.com'] });
+    const answer = await system.request({ DomainNames: names, KeyAlgorithm: 'EC_prime256v1' });
+    expect(answer.status).toBe(202);
+  });
+
+  test('404: nobody requested this', async () => {
+    expect(await system.requested('web-other')).toMatchObject({
+      status: 404,
+      body: { Message: expect.stringContaining('web-other') },
+    });
+  });
+});
+
+describe('two requests', () => {
+  test('the same wish twice is one request, one execution and one certificate', async () => {
+    const first = await system.request({ DomainNames: ['www.example.com', 'api.example.com'] });
+    const arn = await askedFor(first);
+    const second = await system.request({ DomainNames: ['api.example.com', 'www.example.com'] });
+    expect(second.body).toMatchObject({
+      RequestNumber: first.body.RequestNumber,
+      ExecutionArn: first.body.ExecutionArn,
+      CertificateArn: arn,
+    });
+    await issue(arn);
+    await finish(first);
+    const third = await system.request({ DomainNames: ['www.example.com', 'api.example.com'] });
+    expect(third.body).toMatchObject({ Status: 'DONE', RequestNumber: first.body.RequestNumber });
+    expect(system.sfn.executions.size).toBe(1);
+    expect(certificates()).toHaveLength(1);
+  });
+
+  test('another wish while one is open is refused, and goes after it', async () => {
+    const first = await system.request();
+    const other = await system.request({ DomainNames: ['api.example.com'] });
+    expect(other).toMatchObject({
+      status: 409,
+      body: { Message: expect.stringContaining('GET /certificates/web-prod') },
+    });
+    await issue(await askedFor(first));
+    await finish(first);
+    const next = await system.request({ DomainNames: ['api.example.com'] });
+    expect(next.status).toBe(202);
+    expect(next.body.RequestNumber).toBeGreaterThan(first.body.RequestNumber);
+  });
+
+  test('after a request has failed the same wish is a new one', async () => {
+    const first = await system.request();
+    system.acm.held(await askedFor(first)).status = 'VALIDATION_TIMED_OUT';
+    await finish(first);
+    expect((await system.requested()).body).toMatchObject({
+      Status: 'FAILED',
+      Error: expect.stringContaining('72 hours'),
+    });
+    const second = await system.request();
+    expect(second.body.RequestNumber).toBeGreaterThan(first.body.RequestNumber);
+    await askedFor(second);
+    expect(new Set(certificates().map(({ IdempotencyToken }) => IdempotencyToken)).size).toBe(2);
+  });
+
+  test('of a certificate that was deleted after all was done, the same wish is a new one', async () => {
+    const first = await system.request();
+    const arn = await askedFor(first);
+    await issue(arn);
+    await finish(first);
+    system.acm.remove(arn);
+    const second = await system.request();
+    expect(second.body).toMatchObject({ Status: 'ASKING' });
+    expect(second.body.RequestNumber).toBeGreaterThan(first.body.RequestNumber);
+  });
+
+  test('side by side: one wish is answered, the other refused; the same wish is one request', async () => {
+    for (const [names, statuses] of [
+      [
+        ['www.example.com', 'api.example.com'],
+        [202, 409],
+      ],
+      [
+        ['www.example.com', 'www.example.com'],
+        [202, 202],
+      ],
+    ] as const) {
+      // Each in the midst of the other, in every order.
+      for (let seed = 0; seed < 24; seed += 1) {
+        system = await System.create();
+        system.cloud.services.acm.automaticValidation = false;
+        let state = seed;
+        const choose = (of: number) => {
+          state = (state * 1103515245 + 12345) & 0x7fffffff;
+          return (state >> 8) % of;
+        };
+        const endings = await interleave(
+          names.map((name) => ({
+            run: (around) => system.request({ DomainNames: [name] }, { around }),
+          })),
+          choose,
+        );
+        const answers = endings.map((ending) => (ending as { value: ApiAnswer }).value);
+        expect(answers.map(({ status }) => status).sort()).toEqual(statuses);
+        expect(system.sfn.running()).toHaveLength(1);
+        await system.step(system.sfn.running()[0]?.arn ?? '');
+        expect(certificates()).toHaveLength(1);
+      }
+    }
+  });
+});
+
+describe('what dies, or is lost', () => {
+  test('an answer of ACM that is lost costs no second certificate', async () => {
+    const answer = await system.request();
+    system.acm.failNext('RequestCertificate', awsError('TimeoutError'), 'after');
+    await system.step(execution(answer));
+    const arn = await askedFor(answer);
+    expect(certificates()).toHaveLength(2);
+    expect(new Set(certificates().map(({ IdempotencyToken }) => IdempotencyToken)).size).toBe(1);
+    const { CertificateSummaryList } = await listed();
+    expect(CertificateSummaryList.map(({ CertificateArn }) => CertificateArn)).toEqual([arn]);
+  });
+
+  test('nor when it is asked again after ACM has forgotten the token', async () => {
+    const answer = await system.request();
+    system.acm.failNext('RequestCertificate', awsError('TimeoutError'), 'after');
+    await system.step(execution(answer));
+    system.advance({ hours: 3 });
+    const arn = await askedFor(answer);
+    expect(certificates()).toHaveLength(1);
+    const { CertificateSummaryList } = await listed();
+    expect(CertificateSummaryList.map(({ CertificateArn }) => CertificateArn)).toEqual([arn]);
+  });
+
+  const listed = async () => {
+    const all = system.cloud.services.acm.operations['CertificateManager.ListCertificates'];
+    return (await all?.({}, { account: CENTRAL, region: REGION } as never)) as {
+      CertificateSummaryList: { CertificateArn: string }[];
+    };
+  };
+
+  test.each([1, 2, 3, 4, 5, 6])(
+    'a function that dies at its call %i is repeated, and all goes well',
+    async (call) => {
+      for (const when of ['before', 'after'] as const) {
+        system = await System.create();
+        system.cloud.services.acm.automaticValidation = false;
+        const answer = await system.request();
+        const input = { CertName: 'web-prod', RequestNumber: answer.body.RequestNumber };
+        await interleave(
+          [{ run: (around) => system.requestStep(input, { around }), crash: { call, when } }],
+          () => 0,
+        );
+        await issue(await askedFor(answer));
+        await finish(answer);
+        expect((await system.requested()).body).toMatchObject({ Status: 'DONE' });
+        expect((await listed()).CertificateSummaryList).toHaveLength(1);
+      }
+    },
+  );
+
+  test.each(['Requests', 'Asked'])(
+    'a POST whose write of %s was not heard answers the request that it wrote',
+    async (written) => {
+      system.repeats = true;
+      system.cloud.faults.inject({
+        operation: 'DynamoDB_20120810.UpdateItem',
+        kind: 'answer-lost',
+        when: ({ input }) => JSON.stringify(input).includes(written),
+      });
+      const answer = await system.request();
+      expect(answer.status).toBe(202);
+      expect(system.sfn.executions.size).toBe(1);
+      const { Items } = await system.client.send(
+        new QueryCommand({
+          TableName: system.table,
+          KeyConditionExpression: 'DeploymentId = :id',
+          ExpressionAttributeValues: { ':id': 'count#requests' },
+        }),
+      );
+      expect(Items?.[0]?.Requests).toEqual(new Set([`web-prod#${answer.body.RequestNumber}`]));
+    },
+  );
+
+  test('two executions of one request ask once and register once', async () => {
+    await system.target().addNode('i-00000001');
+    const answer = await system.request({ Deployments: [WEB] });
+    const input = { CertName: 'web-prod', RequestNumber: answer.body.RequestNumber };
+    const both = (work: (around: never) => Promise<unknown>, seed: number) =>
+      interleave([{ run: work as never }, { run: work as never }], (of) => (seed++ * 7) % of);
+    await both((around) => system.requestStep(input, { around }), 1);
+    const arn = (await open())?.CertificateArn ?? '';
+    expect((await listed()).CertificateSummaryList).toHaveLength(1);
+    await issue(arn);
+    await both((around) => system.requestStep(input, { around }), 3);
+    await both((around) => system.registerRequested(input, { around }), 5);
+    await system.runAll();
+    expect((await system.requested()).body).toMatchObject({ Status: 'DONE' });
+    expect(await system.deployment(webId())).toMatchObject({ Status: 'INSTALLED', Rollouts: 1 });
+  });
+
+  test('a number that is not the current one ends quietly, and changes nothing', async () => {
+    const answer = await system.request();
+    const before = await everything();
+    const RequestNumber = answer.body.RequestNumber - 1;
+    expect(await system.requestStep({ CertName: 'web-prod', RequestNumber })).toMatchObject({
+      Action: 'END',
+    });
+    expect(await system.requestStep({ CertName: 'web-none', RequestNumber })).toMatchObject({
+      Action: 'END',
+    });
+    await system.registerRequested({ CertName: 'web-prod', RequestNumber });
+    expect(await everything()).toEqual(before);
+    expect(certificates()).toEqual([]);
+  });
+
+  test('a certificate that ACM does not know yet is waited for, and one that was deleted ends the request', async () => {
+    const answer = await system.request();
+    const arn = await askedFor(answer);
+    system.acm.remove(arn);
+    const input = { CertName: 'web-prod', RequestNumber: answer.body.RequestNumber };
+    expect(await system.requestStep(input)).toMatchObject({ Action: 'WAIT' });
+    system.advance({ minutes: 5 });
+    expect(await system.requestStep(input)).toMatchObject({
+      Action: 'FAILED',
+      Error: expect.stringContaining('deleted'),
+    });
+    expect((await system.requested()).body.Status).toBe('FAILED');
+  });
+
+  test('rules that were narrowed meanwhile hold, and ACM is not asked', async () => {
+    const answer = await system.request();
+    system.requestRules = 'web-prod=api.example.com';
+    await finish(answer);
+    expect(certificates()).toEqual([]);
+    expect((await system.requested()).body).toMatchObject({
+      Status: 'FAILED',
+      Error: expect.stringContaining('RequestRules'),
+    });
+    expect(system.sfn.executions.get(execution(answer))?.status).toBe('FAILED');
+  });
+
+  test.each([
+    ['LimitExceededException', /quota/],
+    ['InvalidParameterException', /Correct what it names/],
+    ['TagPolicyException', /Correct what it names/],
+  ])('what ACM refuses for good (%s) fails the request, with the way out', async (name, words) => {
+    const answer = await system.request();
+    system.acm.failNext('RequestCertificate', awsError(name));
+    await finish(answer);
+    expect((await system.requested()).body).toMatchObject({
+      Status: 'FAILED',
+      Error: expect.stringMatching(words),
+    });
+  });
+
+  test('what ACM throttles is tried again', async () => {
+    const answer = await system.request();
+    system.acm.failNext('RequestCertificate', awsError('ThrottlingException'));
+    expect(await system.step(execution(answer))).toBe(true);
+    expect(await askedFor(answer)).toMatch(/^arn:/);
+  });
+});
+
+describe('the ceiling of a day', () => {
+  test('refuses what comes after it, with no 429, and lets it through the next day', async () => {
+    system.maxCertificatesPerDay = 2;
+    for (const certName of ['web-a', 'web-b']) {
+      expect(
+        (await system.request({ DomainNames: [`${certName}.example.com`] }, undefined, certName)).status,
+      ).toBe(202);
+    }
+    const third = () => system.request({ DomainNames: ['web-c.example.com'] }, undefined, 'web-c');
+    expect(await third()).toMatchObject({
+      status: 409,
+      body: { Message: expect.stringContaining('MaxCertificatesPerDay') },
+    });
+    expect(await system.inventory.requests.get('web-c')).toBeUndefined();
+    // The same wish is no new one.
+    expect((await system.request({ DomainNames: ['web-a.example.com'] }, undefined, 'web-a')).status).toBe(
+      202,
+    );
+    system.advance({ days: 1 });
+    expect((await third()).status).toBe(202);
+  });
+
+  test('holds also for what was written past the API', async () => {
+    const answer = await system.request();
+    system.maxCertificatesPerDay = 0;
+    const request = await open();
+    await system.inventory.requests.write(request, { ...request, RequestNumber: 7 } as never);
+    expect(await system.requestStep({ CertName: 'web-prod', RequestNumber: 7 })).toMatchObject({
+      Action: 'FAILED',
+      Error: expect.stringContaining('MaxCertificatesPerDay'),
+    });
+    expect(certificates()).toEqual([]);
+    expect(answer.status).toBe(202);
+  });
+});
+
+describe('the deployments of a request', () => {
+  test('one that is refused by then is named, and the others are registered all the same', async () => {
+    const other = { ...WEB, TargetAccount: CENTRAL };
+    const answer = await system.request({ Deployments: [WEB, other] });
+    await issue(await askedFor(answer));
+    const open = system.refuse(MEMBER);
+    await system.runAll();
+    open();
+    const { body } = await system.requested();
+    expect(body).toMatchObject({ Status: 'DONE', Error: expect.stringContaining(`account ${MEMBER}`) });
+    expect(await system.inventory.get(webId())).toBeUndefined();
+    const id = deploymentIdOf({ ...other, TargetRegion: REGION }, 'web-prod');
+    expect(await system.deployment(id)).toMatchObject({ CertificateArn: body.CertificateArn });
+    expect(body.Reason).toContain('refused');
+  });
+
+  test('they are noted during a freeze, and begin after it', async () => {
+    await system.target().addNode('i-00000001');
+    const answer = await system.request({ Deployments: [WEB] });
+    await issue(await askedFor(answer));
+    await system.freeze();
+    await finish(answer);
+    expect((await system.requested()).body.Status).toBe('DONE');
+    expect(await system.deployment(webId())).toMatchObject({
+      Rollouts: 0,
+      Reason: expect.stringContaining('frozen'),
+    });
+    await system.thaw();
+    await system.reconcile('nodes');
+    await system.runAll();
+    expect(await system.deployment(webId())).toMatchObject({ Status: 'INSTALLED' });
+  });
+
+  test('one that a person changed since is not registered again', async () => {
+    await system.target().addNode('i-00000001');
+    const answer = await system.request({ Deployments: [WEB] });
+    const arn = await askedFor(answer);
+    await issue(arn);
+    await system.step(execution(answer));
+    const input = { CertName: 'web-prod', RequestNumber: answer.body.RequestNumber };
+    // It dies before it ends the request.
+    system.cloud.faults.inject({
+      operation: 'DynamoDB_20120810.UpdateItem',
+      kind: 'refuse',
+      error: awsError('InternalServerError'),
+      when: ({ input: call }) => JSON.stringify(call).includes('DONE'),
+    });
+    await expect(system.registerRequested(input)).rejects.toThrow();
+    await system.register({ CertificateArn: arn, VerifyPort: 8443 });
+    await system.registerRequested(input);
+    expect(await system.deployment(webId())).toMatchObject({ VerifyPort: 8443 });
+    expect((await system.requested()).body.Status).toBe('DONE');
+  });
+
+  test('what a person left out stays as it is registered by then', async () => {
+    const old = await system.acm.issue('old', { names: ['old.example.com'] });
+    await system.register({ CertificateArn: old, VerifyPort: 8443, ReloadServices: ['nginx'] });
+    await system.runAll();
+    const { VerifyPort: _, ...asked } = WEB;
+    const answer = await system.request({ Deployments: [asked] });
+    await issue(await askedFor(answer));
+    await system.runAll();
+    expect(await system.deployment(webId())).toMatchObject({ VerifyPort: 8443, ReloadServices: ['nginx'] });
+  });
+});
+
+describe('ACM says that a certificate was issued', () => {
+  const issued = (arn: string) => ({
+    source: 'aws.acm',
+    'detail-type': 'ACM Certificate Available',
+    resources: [arn],
+    detail: { Action: 'ISSUANCE' },
+  });
+
+  test('the event goes on with the request, and the first execution ends quietly', async () => {
+    const answer = await system.request({ Deployments: [WEB] });
+    const arn = await askedFor(answer);
+    await issue(arn);
+    const step = await system.requestStep(issued(arn));
+    expect(step).toMatchObject({
+      CertName: 'web-prod',
+      RequestNumber: answer.body.RequestNumber,
+      Action: 'REGISTER',
+    });
+    await system.registerRequested(step);
+    expect((await system.requested()).body.Status).toBe('DONE');
+    await finish(answer);
+    expect(system.sfn.executions.get(execution(answer))?.status).toBe('SUCCEEDED');
+  });
+
+  test.each<[string, unknown]>([
+    ['a certificate without the tag', undefined],
+    ['a certificate of a name that requested another one', { CertName: 'web-prod' }],
+    ['a certificate of a name that requested none', { CertName: 'web-none' }],
+  ])('%s is nobody’s', async (_what, tags) => {
+    await askedFor(await system.request());
+    const arn = await system.acm.issue(
+      'own',
+      { names: ['own.example.com'] },
+      (tags ?? {}) as Record<string, string>,
+    );
+    const before = await everything();
+    expect(await system.requestStep(issued(arn))).toMatchObject({ Action: 'END' });
+    expect(await system.requestStep({ source: 'aws.acm', resources: ['arn:aws:s3:::x'] })).toMatchObject({
+      Action: 'END',
+    });
+    expect(await system.requestStep({ source: 'aws.acm' })).toMatchObject({ Action: 'END' });
+    expect(await everything()).toEqual(before);
+  });
+});
+
+describe('reconcile', () => {
+  const messages = () => system.messages().map(({ Subject }) => Subject);
+
+  test('tells people once of a request that has failed', async () => {
+    const answer = await system.request();
+    const held = system.acm.held(await askedFor(answer));
+    held.status = 'FAILED';
+    await finish(answer);
+    await system.reconcile('nodes');
+    system.advance({ days: 3 });
+    await system.reconcile('nodes');
+    expect(messages()).toEqual(['Certificate request of web-prod failed']);
+    expect(system.messages()[0]?.Message).toMatch(
+      /What: .*refused[\s\S]*www\.example\.com[\s\S]*Since: [\s\S]*What to do: /,
+    );
+    expect(await system.inventory.requests.marks()).toEqual([]);
+  });
+
+  test('tells nobody of one that went well, and forgets its mark', async () => {
+    const answer = await system.request();
+    await issue(await askedFor(answer));
+    await finish(answer);
+    await system.reconcile('nodes');
+    expect(messages()).toEqual([]);
+    expect(await system.inventory.requests.marks()).toEqual([]);
+  });
+
+  test('starts what was never started', async () => {
+    system.sfn.failNext('StartExecution', awsError('ServiceUnavailable', undefined, 'server'));
+    const answer = await system.request();
+    expect(answer).toMatchObject({
+      status: 202,
+      body: { Warnings: expect.arrayContaining([expect.stringContaining('could not be started')]) },
+    });
+    await system.reconcile('nodes');
+    expect(system.sfn.executions.size).toBe(0);
+    system.advance({ minutes: 15 });
+    await system.reconcile('nodes');
+    expect([...system.sfn.executions.keys()]).toEqual([execution(answer)]);
+    await issue(await askedFor(answer));
+    await finish(answer);
+    expect((await system.requested()).body.Status).toBe('DONE');
+  });
+
+  test.each(['ABORTED', 'TIMED_OUT'] as const)(
+    'continues a request whose execution is %s',
+    async (status) => {
+      const answer = await system.request();
+      const arn = await askedFor(answer);
+      system.sfn.end(execution(answer), status);
+      await system.reconcile('nodes');
+      expect(system.sfn.running()).toEqual([]);
+      system.advance({ minutes: 15 });
+      await system.reconcile('nodes');
+      const [continued] = system.sfn.running();
+      expect(continued?.name).toMatch(/^request-[0-9a-f]{24}-\d+-2$/);
+      await issue(arn);
+      await system.runAll();
+      expect((await system.requested()).body).toMatchObject({ Status: 'DONE', CertificateArn: arn });
+      expect(certificates()).toHaveLength(1);
+    },
+  );
+
+  test('leaves one alone whose execution runs', async () => {
+    await askedFor(await system.request());
+    system.advance({ hours: 1 });
+    await system.reconcile('nodes');
+    expect(system.sfn.executions.size).toBe(1);
+  });
+
+  test('gives up, and tells people once, when ACM’s 72 hours are over', async () => {
+    const answer = await system.request();
+    await askedFor(answer);
+    for (let day = 0; day < 10; day += 1) {
+      for (const { arn } of system.sfn.running()) system.sfn.end(arn, 'ABORTED');
+      system.advance({ hours: 12 });
+      await system.reconcile('nodes');
+    }
+    expect((await system.requested()).body).toMatchObject({
+      Status: 'FAILED',
+      Error: expect.stringContaining('ended without a result'),
+    });
+    expect(messages()).toEqual(['Certificate request of web-prod failed']);
+  });
+
+  test('continues once after a long standstill, however old the request is', async () => {
+    const answer = await system.request();
+    const arn = await askedFor(answer);
+    system.sfn.end(execution(answer), 'ABORTED');
+    system.advance({ days: 5 });
+    await issue(arn);
+    await system.reconcile('nodes');
+    await system.runAll();
+    expect((await system.requested()).body.Status).toBe('DONE');
+  });
+
+  test('forgets the mark of a POST that was cut off, after a while', async () => {
+    await interleave(
+      [{ run: (around) => system.request({}, { around }), crash: { call: 5, when: 'before' } }],
+      () => 0,
+    );
+    expect(await open()).toBeUndefined();
+    expect(await system.inventory.requests.marks()).toHaveLength(1);
+    await system.reconcile('nodes');
+    expect(await system.inventory.requests.marks()).toHaveLength(1);
+    system.advance({ minutes: 15 });
+    await system.reconcile('nodes');
+    expect(await system.inventory.requests.marks()).toEqual([]);
+  });
+
+  test('tells people of deployments that were refused', async () => {
+    const answer = await system.request({ Deployments: [WEB] });
+    await issue(await askedFor(answer));
+    const open = system.refuse(MEMBER);
+    await finish(answer);
+    open();
+    await system.reconcile('nodes');
+    expect(messages()).toEqual(['Certificate request of web-prod left deployments out']);
+  });
+});
