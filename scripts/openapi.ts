@@ -1,6 +1,7 @@
 // The parts of docs/openapi.yaml that functions/domain/order.ts and the body of a registration say.
 import * as z from 'zod';
 import { READ_ONLY, RegistrationBody } from '../functions/deployments-api/request.ts';
+import { CertificateRequestBody, REQUEST_READ_ONLY } from '../functions/deployments-api/request-body.ts';
 import { DeploymentBody, InstallOptions } from '../functions/domain/order.ts';
 import { type OptionSchema, schemaOf } from './parameters.ts';
 
@@ -84,6 +85,50 @@ export function openApiBlocks(): Record<string, unknown> {
         description: 'What the order says at the top level, for clients of the first edition.',
         required: answered.required,
         properties: references(options),
+      },
+    },
+    'certificate requests': certificateRequests(asked),
+  };
+}
+
+/** The body of POST /certificates/{CertName}. @param asked references to the fields of a deployment that may be asked for. */
+function certificateRequests(
+  asked: (taken: ObjectSchema, names: string[]) => Record<string, object>,
+): Record<string, unknown> {
+  const { properties, required } = schemaOf(CertificateRequestBody) as unknown as ObjectSchema;
+  const { CertName: _, Deployments, ...fields } = properties;
+  const deployment = Deployments?.items as unknown as ObjectSchema;
+  const { DeploymentId: __, ...askedFields } = deployment.properties;
+  const reference = (name: string) => ({ $ref: `#/components/schemas/${name}` });
+  const isReadOnly = new Set<string>(REQUEST_READ_ONLY);
+  const own = Object.entries(fields).filter(([name]) => !isReadOnly.has(name));
+  return {
+    RequestedDeployment: {
+      type: 'object',
+      description:
+        'As the body of POST …/deployments, without CertificateArn and DryRun. What is left out is decided when it is registered.',
+      required: deployment.required,
+      additionalProperties: false,
+      properties: {
+        ...asked(deployment, Object.keys(askedFields)),
+        DeploymentId: {
+          description: 'If given, that of this name and target.',
+          ...reference('DeploymentId'),
+        },
+      },
+    },
+    CertificateRequest: {
+      type: 'object',
+      description: 'What GET answers is taken: what is only read is ignored.',
+      required,
+      additionalProperties: false,
+      properties: {
+        CertName: { description: 'The same name as in the path, if you give it.', ...reference('CertName') },
+        ...Object.fromEntries(own),
+        Deployments: { ...Deployments, items: reference('RequestedDeployment') },
+        ...Object.fromEntries(
+          REQUEST_READ_ONLY.map((name) => [name, { description: 'Ignored: only read.' }]),
+        ),
       },
     },
   };

@@ -244,8 +244,9 @@ describe('answers of the running code are as they are described', () => {
     validate(answer.body);
     expect([name, answer.status, validate.errors ?? []]).toEqual([name, answer.status, []]);
     // A page's items and a deployment are closed as well.
+    const item = resource === '/certificates/{CertName}' ? 'RequestedDeployment' : 'Deployment';
     for (const deployment of answer.body.Deployments ?? []) {
-      const one = validatorOf({ $ref: '#/components/schemas/Deployment' });
+      const one = validatorOf({ $ref: `#/components/schemas/${item}` });
       one(deployment);
       expect(one.errors ?? []).toEqual([]);
     }
@@ -378,6 +379,30 @@ describe('answers of the running code are as they are described', () => {
     await call('GET /freeze');
     meanwhile(async () => [await frozen(), await thawed()], ROUNDS);
     expect((await call('POST /freeze', { body: { Reason: 'change freeze' } })).status).toBe(409);
+
+    // A request for a certificate, from its dry run to its end, and one that has failed.
+    const request = (more: object = {}) =>
+      call('POST /certificates/{CertName}', { path, body: { DomainNames: ['new.example.com'], ...more } });
+    const deployment = {
+      TargetTagKey: 'acm-export',
+      TargetTagValue: 'new',
+      TargetAccount: MEMBER,
+      KeyMode: null,
+    };
+    await request({ DryRun: true, Tags: { team: 'web' } });
+    const { ExecutionArn } = (await request({ Deployments: [deployment] })).body;
+    expect((await request()).status).toBe(409);
+    while (await system.step(ExecutionArn)) await call('GET /certificates/{CertName}', { path });
+    await system.runAll();
+    expect((await call('GET /certificates/{CertName}', { path })).body.Status).toBe('DONE');
+    await call('GET /certificates/{CertName}', { path: { CertName: 'none' } });
+    await call('GET /certificates/{CertName}', { path: { CertName: '..' } });
+    await request({ DomainNames: ['www'] });
+    await request({ DomainNames: ['www.example.org'] });
+    system.acm.failNext('ListCertificates', awsError('ThrottlingException'));
+    await request({ DomainNames: ['newer.example.com'] });
+    system.sts.failNext('AssumeRole', awsError('AccessDenied'));
+    await request({ DomainNames: ['newer.example.com'], Deployments: [deployment] });
 
     // Refusals: too large, not valid, not allowed, not found, not ready, throttled.
     for (const { name } of operations.filter((operation) => operation.name.startsWith('POST '))) {
