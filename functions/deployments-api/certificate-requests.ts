@@ -1,5 +1,6 @@
 import { describeRequested } from '../certificates/describe-requested.ts';
 import { findEqual } from '../certificates/find-equal.ts';
+import type { ZoneOfName } from '../dns/find-zones.ts';
 import {
   type CertificateRequest,
   isOpen,
@@ -28,7 +29,6 @@ import {
   refuseForeign,
   refuseStandstill,
   unseen,
-  type ZoneOfName,
 } from './deployments-api.ts';
 import { refusalOf } from './refused.ts';
 import { notValid, orderFrom } from './request.ts';
@@ -64,7 +64,7 @@ export async function requestCertificate(
   await refuseStandstill(deps);
   const ofDeployments = await checkDeployments(certName, wish.Deployments, deps);
   await refuseEqual(wish, deps);
-  const looked = await deps.lookBefore(wish.DomainNames);
+  const looked = await deps.lookBefore(certName, wish.DomainNames);
   if (looked.Faults.length > 0) {
     throw new RequestRefused(422, 'ACM could not issue this certificate.', looked.Faults);
   }

@@ -2,6 +2,7 @@ import { type ACMClient, RenewCertificateCommand } from '@aws-sdk/client-acm';
 import type { SNSClient } from '@aws-sdk/client-sns';
 import type * as z from 'zod';
 import { describeDeployable, ownerAllows } from '../certificates/describe-certificate.ts';
+import type { LookBefore } from '../dns/look-before.ts';
 import type { Certificate } from '../domain/certificate.ts';
 import {
   type Deployment,
@@ -12,7 +13,7 @@ import {
   type Running,
   timestamp,
 } from '../domain/deployment.ts';
-import { CertificateNotDeployable, type Fault, isNamed, RequestRefused } from '../domain/errors.ts';
+import { CertificateNotDeployable, isNamed, RequestRefused } from '../domain/errors.ts';
 import {
   CHANGED_MEANWHILE,
   followUpOf,
@@ -74,23 +75,10 @@ export interface DeploymentsApiDeps extends AdvanceDeps, RemovalDeps {
   maxDomainNames: number;
   requestStateMachineArn: string;
   /** What public DNS, and the hosted zones that this stack may write into, say before a certificate costs money. */
-  lookBefore: LookBefore;
+  lookBefore: (certName: string, names: readonly string[]) => Promise<LookBefore>;
   /** Whether there are such zones. */
   hasZones: boolean;
 }
-
-/** The hosted zone into which the record of a name goes. */
-export interface ZoneOfName {
-  DomainName: string;
-  RecordZone: string;
-  HostedZoneId: string;
-  Account: string;
-  NameServers: string[];
-}
-
-export type LookBefore = (
-  names: readonly string[],
-) => Promise<{ Faults: Fault[]; Zones: ZoneOfName[]; Warnings: string[] }>;
 
 /** What a request that starts something is answered with: the order as it is now, or the one that is tried, and more. */
 export interface Started extends FlatOrder {

@@ -1,9 +1,24 @@
 import type { APIGatewayProxyEvent, APIGatewayProxyResult, Context } from 'aws-lambda';
+import { lookBefore } from '../dns/look-before.ts';
+import { publicResolver } from '../dns/resolver.ts';
+import { DNS_VARIABLES, dnsSessionsFrom } from '../dns/session.ts';
 import type { RequestInput } from '../domain/certificate-request.ts';
 import { parseRules } from '../domain/request-rules.ts';
 import { ADVANCE_VARIABLES, advanceDepsFrom } from '../rollouts/advance.ts';
 import { repeatable } from '../rollouts/repeatable.ts';
-import { acm, type Clients, documents, iam, secretsManager, sfn, sns, ssm, sts } from '../runtime/clients.ts';
+import {
+  acm,
+  type Clients,
+  dns,
+  documents,
+  iam,
+  route53,
+  secretsManager,
+  sfn,
+  sns,
+  ssm,
+  sts,
+} from '../runtime/clients.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { type Environment, listOf, readEnvironment } from '../runtime/environment.ts';
 import { inLambda } from '../runtime/in-lambda.ts';
@@ -14,7 +29,7 @@ import { route } from './route.ts';
 
 type OwnClients = Pick<
   Clients,
-  'acm' | 'documents' | 'iam' | 'secretsManager' | 'sfn' | 'sns' | 'ssm' | 'sts'
+  'acm' | 'dns' | 'documents' | 'iam' | 'route53' | 'secretsManager' | 'sfn' | 'sns' | 'ssm' | 'sts'
 >;
 
 /** What the state machine of a certificate request sends. API Gateway sends no event of this form. */
@@ -28,8 +43,8 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     [
       ...ADVANCE_VARIABLES,
       ...TARGET_VARIABLES,
+      ...DNS_VARIABLES,
       'ACCOUNT_ID',
-      'AWS_REGION',
       'TARGET_ACCOUNTS',
       'TARGET_TAG_KEYS',
       'SECRET_READER_ROLES',
@@ -44,6 +59,8 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     ],
     environment,
   );
+  const resolver = publicResolver(clients.dns());
+  const sessionsFor = dnsSessionsFrom(env, clients, { functionName: 'deployments-api' }, clock);
   const deps = {
     ...advanceDepsFrom(env, clients, clock),
     acm: clients.acm(),
@@ -69,8 +86,9 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     maxCertificatesPerDay: Number(env.MAX_CERTIFICATES_PER_DAY),
     maxDomainNames: Number(env.MAX_DOMAIN_NAMES),
     requestStateMachineArn: env.REQUEST_STATE_MACHINE_ARN,
-    lookBefore: async () => ({ Faults: [], Zones: [], Warnings: [] }),
-    hasZones: false,
+    lookBefore: (certName: string, names: readonly string[]) =>
+      lookBefore(names, { ...sessionsFor(certName), resolver }),
+    hasZones: listOf(env.DNS_ACCOUNTS).length > 0,
   };
   return async <E extends APIGatewayProxyEvent | RegisterEvent>(
     event: E,
@@ -87,4 +105,15 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
   };
 }
 
-export const handler = inLambda(compose, { acm, documents, iam, secretsManager, sfn, sns, ssm, sts });
+export const handler = inLambda(compose, {
+  acm,
+  dns,
+  documents,
+  iam,
+  route53,
+  secretsManager,
+  sfn,
+  sns,
+  ssm,
+  sts,
+});

@@ -19,9 +19,10 @@ export interface OpenMark {
 
 /** What write-validation-records has done. */
 export interface NotedRecords {
+  /** All of them: what was written before, too. */
   Written: Record<string, WrittenRecord>;
-  /** Absent: all were written. */
-  WritingFailure?: string;
+  /** Absent: nothing is in the way. */
+  WritingFailure?: string | undefined;
 }
 
 /**
@@ -103,7 +104,7 @@ export class CertificateRequests {
     return undefined;
   }
 
-  /** Notes what was done about its records, beside what is noted of others. Undefined when the request is another one. */
+  /** Notes what was done about its records. Undefined when the request is another one. */
   noteRecords(
     certName: string,
     requestNumber: number,
@@ -111,7 +112,7 @@ export class CertificateRequests {
   ): Promise<CertificateRequest | undefined> {
     return this.change(certName, requestNumber, ({ WritingFailure: _, ...request }) => ({
       ...request,
-      Written: { ...request.Written, ...Written },
+      Written,
       ...(WritingFailure === undefined ? {} : { WritingFailure }),
     }));
   }

@@ -5,13 +5,13 @@ const stack = centralStack();
 const functions = resourcesOf(stack, 'AWS::Serverless::Function');
 
 describe('each function', () => {
-  test('there are nine, named like their logical ids', () => {
+  test('there are ten, named like their logical ids', () => {
     const expected = functions.map(([id]) => {
       const words = id.replace(/Function$/, '').match(/[A-Z][a-z]+/g) ?? [];
       return `acm-export-${words.join('-').toLowerCase()}`;
     });
     expect(functions.map(([, { properties }]) => properties.FunctionName)).toEqual(expected);
-    expect(functions).toHaveLength(9);
+    expect(functions).toHaveLength(10);
   });
 
   test.each(functions)(

@@ -663,7 +663,9 @@ export class System {
       Object.assign(data, step);
       if (step.Action === 'END') return 'SUCCEEDED';
       if (step.Action === 'FAILED') return 'FAILED';
-      return { state: step.Action === 'REGISTER' ? 'Register' : 'Wait', data: { ...step } };
+      const written =
+        step.Action === 'WRITE' ? await this.function('write-validation-records', wrappers)({ ...step }) : {};
+      return { state: step.Action === 'REGISTER' ? 'Register' : 'Wait', data: { ...step, ...written } };
     }
     if (state === 'Export') {
       const Bundle = await this.function('export-certificate', wrappers)(data as never);
