@@ -71,6 +71,7 @@ export async function requestCertificate(
     return ask(request, deps);
   }
   const now = timestamp(deps.now());
+  const Records = recordsOf(certificate);
   const step = { CertName, RequestNumber, WaitSeconds: decision.waitSeconds };
   switch (decision.action) {
     case 'fail':
@@ -78,12 +79,16 @@ export async function requestCertificate(
     case 'register':
       await note(
         request,
-        (known) => ({ ...known, Status: 'REGISTERING', IssuedAt: known.IssuedAt ?? now }),
+        (known) => ({ ...known, ...Records, Status: 'REGISTERING', IssuedAt: known.IssuedAt ?? now }),
         deps,
       );
       return { ...step, Action: 'REGISTER' };
     case 'end':
-      await note(request, (known) => ({ ...known, Status: 'DONE', IssuedAt: now, EndedAt: now }), deps);
+      await note(
+        request,
+        (known) => ({ ...known, ...Records, Status: 'DONE', IssuedAt: now, EndedAt: now }),
+        deps,
+      );
       return { ...step, Action: 'END' };
     default: {
       await note(request, (known) => looked(known, certificate, decision, deps.now()), deps);
@@ -126,17 +131,24 @@ async function note(
   return noted;
 }
 
+/** They stay on the request when it has ended: ACM wants the same ones at each renewal. */
+function recordsOf(
+  certificate: RequestedCertificate | 'gone' | undefined,
+): Pick<CertificateRequest, 'Records'> {
+  const records = certificate && certificate !== 'gone' ? certificate.Records : [];
+  return records.length > 0 ? { Records: records } : {};
+}
+
 function looked(
   known: CertificateRequest,
   certificate: RequestedCertificate | 'gone' | undefined,
   { waitSeconds }: RequestDecision,
   now: Date,
 ): CertificateRequest {
-  const records = certificate && certificate !== 'gone' ? certificate.Records : [];
   return {
     ...known,
     Status: 'VALIDATING',
-    ...(records.length > 0 ? { Records: records } : {}),
+    ...recordsOf(certificate),
     NextLookAt: timestamp(new Date(now.getTime() + waitSeconds * 1000)),
   };
 }

@@ -1,6 +1,6 @@
 import { QueryCommand, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { deploymentIdOf } from '../../functions/domain/deployment.ts';
+import { type Deployment, deploymentIdOf, orderOf, type Wanted } from '../../functions/domain/deployment.ts';
 import { interleave } from './support/interleave.ts';
 import { awsError } from './support/service-view.ts';
 import { type ApiAnswer, CENTRAL, MEMBER, REGION, System } from './support/system.ts';
@@ -640,10 +640,35 @@ describe('the deployments of a request', () => {
       when: ({ input: call }) => JSON.stringify(call).includes('DONE'),
     });
     await expect(system.registerRequested(input)).rejects.toThrow();
-    await system.register({ CertificateArn: arn, VerifyPort: 8443 });
+    // The person's own POST: it has an id of its own.
+    const changed = await system.inventory.get(webId());
+    const wanted = { ...changed?.Wanted, Generation: 2, CorrelationId: 'person' } as Wanted;
+    const order = orderOf({ ...changed, Options: { ...changed?.Options, VerifyPort: 8443 } } as Deployment);
+    await system.inventory.want(webId(), changed, wanted, { order, notAfter: '2027-06-09T23:59:59Z' });
+    expect((await system.inventory.get(webId()))?.CertificateArn).toBe(arn);
     await system.registerRequested(input);
     expect(await system.deployment(webId())).toMatchObject({ VerifyPort: 8443 });
     expect((await system.requested()).body.Status).toBe('DONE');
+  });
+
+  test('one that was registered, and not noted, is not registered again', async () => {
+    await system.target().addNode('i-00000001');
+    const answer = await system.request({ Deployments: [WEB] });
+    await issue(await askedFor(answer));
+    await system.step(execution(answer));
+    const input = { CertName: 'web-prod', RequestNumber: answer.body.RequestNumber };
+    system.cloud.faults.inject({
+      operation: 'DynamoDB_20120810.UpdateItem',
+      kind: 'refuse',
+      error: awsError('InternalServerError'),
+      when: ({ input: call }) => JSON.stringify(call).includes('Registered'),
+    });
+    await expect(system.registerRequested(input)).rejects.toThrow();
+    await system.runAll();
+    await system.registerRequested(input);
+    await system.runAll();
+    expect((await system.requested()).body.Status).toBe('DONE');
+    expect(await system.deployment(webId())).toMatchObject({ Status: 'INSTALLED', Rollouts: 1 });
   });
 
   test('what a person left out stays as it is registered by then', async () => {
@@ -656,6 +681,26 @@ describe('the deployments of a request', () => {
     await system.runAll();
     expect(await system.deployment(webId())).toMatchObject({ VerifyPort: 8443, ReloadServices: ['nginx'] });
   });
+});
+
+test('what comes late changes no request that has ended, nor the next one', async () => {
+  const first = await system.request();
+  const { requests } = system.inventory;
+  const { RequestNumber } = first.body;
+  const record = { HostedZoneId: 'Z1', Account: CENTRAL, At: '2026-11-24T10:30:00Z' };
+  const noted = { Written: { '_a.www.example.com.': record }, WritingFailure: 'no zone' };
+  expect(await requests.noteRecords('web-prod', RequestNumber, noted)).toMatchObject(noted);
+  expect((await system.requested()).body.Warnings).toEqual(['no zone']);
+  expect(await requests.noteRecords('web-prod', RequestNumber, { Written: {} })).toMatchObject({
+    Written: {},
+  });
+  expect((await system.requested()).body.Warnings).toEqual([]);
+  await issue(await askedFor(first));
+  await finish(first);
+  const before = await everything();
+  expect(await requests.noteRecords('web-prod', RequestNumber, noted)).toBeUndefined();
+  expect(await requests.noteRecords('web-prod', RequestNumber + 1, noted)).toBeUndefined();
+  expect(await everything()).toEqual(before);
 });
 
 describe('ACM says that a certificate was issued', () => {

@@ -98,6 +98,23 @@ test('write-validation-records starts with what the template gives it, and knows
   expect(await invoke('write-validation-records', sample)).toEqual({ ...sample, WaitSeconds: 30 });
 });
 
+test.each(readdirSync(path.join(EVENTS, 'request-certificate')))(
+  'request-certificate starts with what the template gives it, and knows of no request of %s',
+  async (file) => {
+    expect(await invoke('request-certificate', sampleOf('request-certificate', file))).toMatchObject({
+      Action: 'END',
+    });
+  },
+);
+
+test('deployments-api takes the call of the state machine of requests', async () => {
+  const RegisterRequested = sampleOf('request-certificate', 'requested.json');
+  expect(await invoke('deployments-api', { RegisterRequested })).toEqual({
+    ...RegisterRequested,
+    Registered: [],
+  });
+});
+
 test('a missing variable is named, and so are all others at once', () => {
   expect(() => readEnvironment(['PREFIX', 'EXTERNAL_ID'], { PREFIX: undefined })).toThrow(
     /^Missing environment variables: PREFIX \(name prefix .*\), EXTERNAL_ID \(/,
@@ -110,6 +127,8 @@ describe('deployments-api', () => {
     [/^list-endpoints/, 200, /"Endpoints":\[\]/],
     [/^list-/, 200, /"Deployments":\[\]/],
     [/^(register|try)-/, 422, /Cannot assume .* Check that member-account\.yaml is deployed/],
+    [/^request-certificate/, 403, /RequestRules/],
+    [/^get-certificate-request/, 404, /No certificate was requested under the name web-prod/],
     [/^request-renewal/, 404, /"Field":"CertificateArn"/],
     [/^freeze/, 200, /"Frozen":true,.*"FrozenBy":"arn:aws:sts::111122223333:assumed-role\/platform-team\//],
     [/^(thaw|get-freeze)/, 200, /"Frozen":false/],

@@ -694,6 +694,13 @@ const automation: Attack[] = [
   ],
 ];
 
+const REQUESTED = {
+  DomainName: 'www.example.com',
+  ValidationMethod: 'DNS',
+  Options: { Export: 'ENABLED' },
+  Tags: [{ Key: 'CertName', Value: 'web' }],
+};
+
 const exporting: Attack[] = [
   [
     'export-certificate cannot export a certificate without the CertName tag',
@@ -704,6 +711,7 @@ const exporting: Attack[] = [
   ...(
     [
       'deployments-api',
+      'request-certificate',
       'start-installation',
       'check-installation',
       'rollout-ended',
@@ -723,6 +731,7 @@ const exporting: Attack[] = [
     [
       ['deployments-api', 'DescribeCertificate', {}],
       ['deployments-api', 'RenewCertificate', {}],
+      ['request-certificate', 'DescribeCertificate', {}],
       ['export-certificate', 'DescribeCertificate', {}],
       ['export-certificate', 'ExportCertificate', { Passphrase: 'aW50cnVkZXI=' }],
       ['handle-renewal', 'DescribeCertificate', {}],
@@ -735,6 +744,54 @@ const exporting: Attack[] = [
       `CertificateManager.${verb}`,
       ({ farArn }) => ({ CertificateArn: farArn, ...more }),
       'us-east-1',
+    ],
+  ),
+  ...(
+    [
+      'deployments-api',
+      'export-certificate',
+      'start-installation',
+      'check-installation',
+      'rollout-ended',
+      'report-certificate-notice',
+      'handle-renewal',
+      'reconcile',
+    ] as const
+  ).map(
+    (name): Attack => [
+      `${name} cannot request a certificate`,
+      ({ functions }) => functions[name],
+      'CertificateManager.RequestCertificate',
+      REQUESTED,
+    ],
+  ),
+  ...(
+    [
+      ['that cannot be exported', { Options: undefined }],
+      ['that says it must not be exported', { Options: { Export: 'DISABLED' } }],
+      ['by e-mail', { ValidationMethod: 'EMAIL' }],
+      ['by no method that it names', { ValidationMethod: undefined }],
+      ['without the tag of its name', { Tags: undefined }],
+      ['with another tag', { Tags: [{ Key: 'Name', Value: 'web' }] }],
+    ] as const
+  ).map(
+    ([how, more]): Attack => [
+      `request-certificate cannot request a certificate ${how}`,
+      ({ functions }) => functions['request-certificate'],
+      'CertificateManager.RequestCertificate',
+      { ...REQUESTED, ...more },
+    ],
+  ),
+  ...(['AddTagsToCertificate', 'RenewCertificate', 'RevokeCertificate'] as const).map(
+    (verb): Attack => [
+      `request-certificate cannot change a certificate that is there: ${verb}`,
+      ({ functions }) => functions['request-certificate'],
+      `CertificateManager.${verb}`,
+      ({ flows }) => ({
+        CertificateArn: flows.certificateArn,
+        ...(verb === 'AddTagsToCertificate' ? { Tags: [{ Key: 'CertName', Value: '+' }] } : {}),
+        ...(verb === 'RevokeCertificate' ? { RevocationReason: 'UNSPECIFIED' } : {}),
+      }),
     ],
   ),
   [
@@ -800,6 +857,7 @@ const granted: Record<Holder, (keyof typeof neighbours)[]> = {
     'states:StopExecution',
     'sns:ListSubscriptionsByTopic',
   ],
+  'request-certificate': ['dynamodb:GetItem', 'dynamodb:UpdateItem'],
   'export-certificate': ['dynamodb:GetItem'],
   'start-installation': ['dynamodb:GetItem', 'dynamodb:UpdateItem', 'dynamodb:Query'],
   'check-installation': ['dynamodb:GetItem', 'dynamodb:UpdateItem', 'dynamodb:Query'],

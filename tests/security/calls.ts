@@ -51,6 +51,7 @@ const there = (service: string, resource: string) => `arn:aws:${service}:${REGIO
 const INVENTORY = here('dynamodb', 'table/acm-export-inventory');
 const IDEMPOTENCY = here('dynamodb', 'table/acm-export-idempotency');
 const EXECUTION = here('states', `execution:acm-export-certificate-rollout:${ID}-1`);
+const REQUEST_EXECUTION = here('states', `execution:acm-export-certificate-request:request-${ID}-1`);
 const SECRET = there('secretsmanager', `secret:acm-export/web/${ID}-AbCdEf`);
 const ANY_AUTOMATION = there('ssm', 'automation-execution/01234567-89ab-cdef-0123-456789abcdef');
 const MARKED = { 'aws:ResourceTag/acm-export:deployment-id': ID };
@@ -60,6 +61,8 @@ const UNDELIVERED_EVENTS = here('sqs', 'acm-export-undelivered-events');
 
 const FUNCTIONS = [
   'deployments-api',
+  'request-certificate',
+  'write-validation-records',
   'export-certificate',
   'start-installation',
   'check-installation',
@@ -80,16 +83,50 @@ const MORE: [role: string, actions: string, resource: string, context?: Need['re
     ],
     [name, 'xray:PutTraceSegments xray:PutTelemetryRecords', '*'],
   ]),
+  ...(['state-machine', 'certificate-request'] as const).flatMap((name): typeof MORE => [
+    [
+      name,
+      'logs:CreateLogDelivery logs:GetLogDelivery logs:UpdateLogDelivery logs:DeleteLogDelivery logs:ListLogDeliveries logs:PutResourcePolicy logs:DescribeResourcePolicies logs:DescribeLogGroups',
+      '*',
+    ],
+    [
+      name,
+      'xray:PutTraceSegments xray:PutTelemetryRecords xray:GetSamplingRules xray:GetSamplingTargets',
+      '*',
+    ],
+  ]),
+  ...['request-certificate', 'write-validation-records', 'deployments-api'].map(
+    (name): (typeof MORE)[number] => [
+      'certificate-request',
+      'lambda:InvokeFunction',
+      here('lambda', `function:acm-export-${name}`),
+    ],
+  ),
+  // A person requests a certificate.
+  ['deployments-api', 'acm:ListCertificates', '*'],
   [
-    'state-machine',
-    'logs:CreateLogDelivery logs:GetLogDelivery logs:UpdateLogDelivery logs:DeleteLogDelivery logs:ListLogDeliveries logs:PutResourcePolicy logs:DescribeResourcePolicies logs:DescribeLogGroups',
+    'request-certificate',
+    'acm:RequestCertificate',
     '*',
+    { 'acm:ValidationMethod': 'DNS', 'acm:Export': 'ENABLED', 'aws:RequestTag/CertName': 'web' },
   ],
+  ['request-certificate', 'acm:ListCertificates', '*'],
   [
-    'state-machine',
-    'xray:PutTraceSegments xray:PutTelemetryRecords xray:GetSamplingRules xray:GetSamplingTargets',
-    '*',
+    'request-certificate',
+    'acm:DescribeCertificate acm:ListTagsForCertificate',
+    here('acm', 'certificate/01234567-89ab-cdef-0123-456789abcdef'),
   ],
+  ...['request-certificate', 'write-validation-records'].map((name): (typeof MORE)[number] => [
+    name,
+    'dynamodb:GetItem dynamodb:UpdateItem',
+    INVENTORY,
+  ]),
+  ...['deployments-api', 'reconcile'].map((name): (typeof MORE)[number] => [
+    name,
+    'states:StartExecution',
+    here('states', 'stateMachine:acm-export-certificate-request'),
+  ]),
+  ['reconcile', 'states:DescribeExecution', REQUEST_EXECUTION],
   ...['rollout-ended', 'report-certificate-notice', 'reconcile'].flatMap((name): typeof MORE => [
     [name, 'sns:Publish', TOPIC],
     [name, 'dynamodb:PutItem dynamodb:UpdateItem dynamodb:DeleteItem', IDEMPOTENCY],
@@ -205,11 +242,13 @@ function needOf(
 
 /** What AWS services do in the name of something: which one, for what, to what. */
 const servicesOf = (apiId: string): [service: string, source: string, action: string, resource: string][] => {
-  const ofApi = ['GET/endpoints', 'POST/certificates/web/deployments'].map((route) => ({
-    service: 'apigateway',
-    source: here('execute-api', `${apiId}/v1/${route}`),
-    name: 'deployments-api',
-  }));
+  const ofApi = ['GET/endpoints', 'POST/certificates/web', 'POST/certificates/web/deployments'].map(
+    (route) => ({
+      service: 'apigateway',
+      source: here('execute-api', `${apiId}/v1/${route}`),
+      name: 'deployments-api',
+    }),
+  );
   const ofRules = Object.entries({
     'rollout-ended': 'rollout-ended',
     'certificate-notice': 'report-certificate-notice',

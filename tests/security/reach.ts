@@ -18,8 +18,8 @@ export const REACH: [neighbours: RegExp, reason: string][] = [
     'any index of the inventory: the fleet is listed by each',
   ],
   [
-    /^identity \S+ states:\w+ execution:acm-export-certificate-rollout:<ID> /,
-    'any execution of this state machine: the number of the rollout is in its name',
+    /^identity \S+ states:\w+ execution:acm-export-certificate-(rollout:<ID>|request:<request-ID-1>|request:request-<ID>|request:\S+) /,
+    'any execution of this state machine: the number of the rollout or request is in its name',
   ],
   [
     /^identity \S+ sts:AssumeRole role\/<acm-export-(rollout|bundle-writer)-eu-central-1> (longer|shorter|(other|longer) after acm-export-(rollout|bundle-writer)-.*)$/,
@@ -87,8 +87,12 @@ export const REACH: [neighbours: RegExp, reason: string][] = [
     'any execution: Systems Manager makes their ids',
   ],
   [
-    /^resource apigateway\S+ lambda:InvokeFunction with aws:SourceArn \w+\/(<v1>\/POST\/certificates\/web|v1\/POST\/certificates\/<web>)\/deployments /,
+    /^resource apigateway\S+ lambda:InvokeFunction with aws:SourceArn \w+\/(<v1>\/POST\/certificates\/web|v1\/POST\/certificates\/<web>)(\/deployments)? |^resource apigateway\S+ lambda:InvokeFunction with aws:SourceArn \w+\/v1\/POST\/certificates\/web\/<deployments> /,
     'any stage of this API, any name in its path: IAM asks the caller for the path',
+  ],
+  [
+    /^resource certificate-request lambda:InvokeFunction /,
+    'the policy of a function only adds callers that are no role of the account: the role decides for its state machine',
   ],
   [
     /^resource (node by \S+|reader) secretsmanager:GetSecretValue as /,
@@ -155,6 +159,20 @@ export const GUARDS: Guard[] = [
     key: 'aws:ResourceTag/acm-export:deployment-id',
     values: [undefined],
   },
+  // Only exportable certificates, validated by DNS, and with the tag of their name are requested.
+  ...(
+    [
+      ['acm:ValidationMethod', [undefined, 'EMAIL', 'HTTP']],
+      ['acm:Export', [undefined, 'DISABLED']],
+      ['aws:RequestTag/CertName', [undefined]],
+    ] as const
+  ).map(
+    ([key, values]): Guard => ({
+      calls: /^identity request-certificate acm:RequestCertificate /,
+      key,
+      values: [...values],
+    }),
+  ),
   // Without a tag its owner has not said that it may be delivered.
   { calls: /^identity \S+ acm:ExportCertificate /, key: 'aws:ResourceTag/CertName', values: [undefined] },
 ];

@@ -48,6 +48,7 @@ export interface Scene {
   namesakes: Record<Visitor, Identity>;
   functions: Record<
     | 'deployments-api'
+    | 'request-certificate'
     | 'export-certificate'
     | 'start-installation'
     | 'check-installation'
@@ -257,6 +258,7 @@ export async function setScene(flows: Flows): Promise<Scene> {
   const lambda = (name: string) => roleIdentity(cloud, functionRole(name), 'lambda.amazonaws.com');
   const functions = {
     'deployments-api': lambda('deployments-api'),
+    'request-certificate': lambda('request-certificate'),
     'export-certificate': lambda('export-certificate'),
     'start-installation': lambda('start-installation'),
     'check-installation': lambda('check-installation'),

@@ -3,5 +3,7 @@ export {
   DescribeCertificateCommand,
   ExportCertificateCommand,
   ListTagsForCertificateCommand,
+  paginateListCertificates,
   RenewCertificateCommand,
+  RequestCertificateCommand,
 } from '@aws-sdk/client-acm';
