@@ -52,8 +52,12 @@ export interface Schedule {
 }
 
 /**
- * Amazon EventBridge: the default bus and custom ones, rules with Lambda, SNS or SQS targets, and EventBridge
- * Scheduler. Source: user guides of both.
+ * Amazon EventBridge: the default bus and custom ones, rules with Lambda, SNS or SQS targets and state machines, and
+ * EventBridge Scheduler. Source: user guides of both. A state machine is started with the event as input, as the role of the
+ * target.
+ *
+ * UNCONFIRMED: that each attempt names another execution, so that one whose answer was lost is started twice; that the
+ * trust policy of a target's role sees the rule as aws:SourceArn.
  *
  * Not modelled: input paths and transformers, targets in other accounts, archives, pipes, cron schedules, time
  * windows.
@@ -81,8 +85,14 @@ export class Events {
     refuseUnknownPattern(rule.pattern);
     for (const target of rule.targets) {
       const service = parseArn(target.Arn)?.service ?? '';
-      if (!['lambda', 'sns', 'sqs'].includes(service)) throw new NotModelled(`rule target ${target.Arn}`);
-      const known = ['Id', 'Arn', 'Input', 'RetryPolicy', 'DeadLetterConfig'];
+      if (!['lambda', 'sns', 'sqs', 'states'].includes(service))
+        throw new NotModelled(`rule target ${target.Arn}`);
+      // "For … Step Functions state machines, EventBridge relies on IAM roles that you specify in the RoleARN argument" (API
+      // reference, PutTargets).
+      const role = service === 'states' ? ['RoleArn'] : [];
+      if (service === 'states' && !target.RoleArn)
+        throw new Error(`RoleArn is required for target ${target.Arn}.`);
+      const known = ['Id', 'Arn', 'Input', 'RetryPolicy', 'DeadLetterConfig', ...role];
       const unknown = Object.entries(target).find(
         ([key, value]) => value !== undefined && !known.includes(key),
       );
@@ -158,9 +168,9 @@ export class Events {
       const here = rule.account === event.account && rule.region === event.region && rule.busName === busName;
       if (!here || !rule.enabled || !matchesPattern(rule.pattern, event)) continue;
       for (const target of rule.targets) {
-        this.#kernel.track(
-          this.#send(target, target.Input ?? JSON.stringify(event), this.#asRule(rule), rule.arn),
-        );
+        const caller = this.#asRule(rule);
+        const role = target.RoleArn ? () => this.#asTarget(rule, target) : undefined;
+        this.#kernel.track(this.#send(target, target.Input ?? JSON.stringify(event), caller, rule.arn, role));
       }
     }
   }
@@ -173,6 +183,20 @@ export class Events {
       context: { 'aws:SourceArn': arn, 'aws:SourceAccount': account },
       source: 'aws events',
     };
+  }
+
+  /** Throws AccessDenied when EventBridge cannot take on the role of a target. */
+  #asTarget({ arn, account, region }: Rule, { RoleArn = '' }: Target): Caller {
+    const context = { 'aws:SourceArn': arn, 'aws:SourceAccount': account };
+    const name = arn.split('/').at(-1) ?? '';
+    const session = { name: name.slice(0, 64), seconds: 3600, source: `rule ${name}` };
+    return this.#kernel.identities.callerForService(
+      'events.amazonaws.com',
+      RoleArn,
+      region,
+      context,
+      session,
+    );
   }
 
   /** Scheduler invokes with a role, whose trust policy sees the schedule group as aws:SourceArn. */
@@ -190,7 +214,13 @@ export class Events {
   }
 
   /** Delivery with retries, then the dead-letter queue. What cannot get better is not tried again. */
-  async #send(target: Omit<Target, 'Id'>, payload: string, caller: Caller, sender: string): Promise<void> {
+  async #send(
+    target: Omit<Target, 'Id'>,
+    payload: string,
+    caller: Caller,
+    sender: string,
+    role?: () => Caller,
+  ): Promise<void> {
     const { clock } = this.#kernel;
     const {
       MaximumRetryAttempts: retries = DEFAULT_RETRIES,
@@ -199,7 +229,7 @@ export class Events {
     const deadline = clock.now().getTime() + age * 1000;
     for (let attempt = 0; ; attempt++) {
       try {
-        await this.#sendOnce(target.Arn, payload, caller);
+        await this.#sendOnce(target.Arn, payload, role?.() ?? caller);
         return;
       } catch (error) {
         if (!(error instanceof ServiceError || error instanceof NoAnswer)) throw error;
@@ -224,6 +254,12 @@ export class Events {
       await this.#kernel.call(
         'lambda.Invoke',
         { FunctionName: arn, InvocationType: 'Event', Payload: payload },
+        caller,
+      );
+    } else if (service === 'states') {
+      await this.#kernel.call(
+        'AWSStepFunctions.StartExecution',
+        { stateMachineArn: arn, input: payload },
         caller,
       );
     } else if (service === 'sns') {

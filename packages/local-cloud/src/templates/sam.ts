@@ -69,9 +69,7 @@ export function expandSam(
   for (const [id, resource] of [...expanded]) {
     if (resource.Type === 'AWS::Serverless::Api') expandApi(id, resource, add);
     if (resource.Type === 'AWS::Serverless::Function') expandFunction(id, resource, expanded, add);
-    if (resource.Type === 'AWS::Serverless::StateMachine' && resource.Properties?.Events) {
-      throw new NotModelled(`${id}: events of a state machine`);
-    }
+    if (resource.Type === 'AWS::Serverless::StateMachine') expandStateMachine(id, resource, add);
   }
   return expanded;
 }
@@ -233,22 +231,57 @@ function expandRoute(
   ];
 }
 
-function expandRule(owner: string, eventId: string, type: string, options: Properties, add: Add): void {
-  const { Name, RuleName, Description, State, Enabled, EventBusName, Pattern, Schedule } = options;
+/** Rules that start a state machine: each has a role of its own, which may do nothing else. */
+function expandStateMachine(id: string, { Properties = {} }: Expanded, add: Add): void {
+  for (const [name, { Type, Properties: options = {} }] of Object.entries<Properties>(
+    Properties.Events ?? {},
+  )) {
+    const eventId = `${id}${name}`;
+    if (Type !== 'EventBridgeRule') throw new NotModelled(`${id}: event ${name} of type ${Type}`);
+    if (options.RoleArn || options.Target) throw new NotModelled(`${id}: RoleArn or Target of event ${name}`);
+    addRule(id, eventId, options, add, {
+      Id: `${eventId}StepFunctionsTarget`,
+      Arn: { Ref: id },
+      RoleArn: getArn(`${eventId}Role`),
+    });
+    add(id, `${eventId}Role`, {
+      Type: 'AWS::IAM::Role',
+      Properties: {
+        AssumeRolePolicyDocument: trust('events.amazonaws.com'),
+        Policies: [
+          {
+            PolicyName: `${eventId}RoleStartExecutionPolicy`,
+            PolicyDocument: {
+              Statement: [{ Action: 'states:StartExecution', Effect: 'Allow', Resource: { Ref: id } }],
+            },
+          },
+        ],
+      },
+    });
+  }
+}
+
+function addRule(
+  owner: string,
+  eventId: string,
+  options: Properties,
+  add: Add,
+  target: Properties,
+  isSchedule = false,
+): void {
+  const { Name, RuleName, Description, State, EventBusName, Pattern, Schedule } = options;
   const queue = deadLetterQueue(owner, eventId, options, add);
-  const schedule = type === 'Schedule';
   add(owner, eventId, {
     Type: 'AWS::Events::Rule',
     Properties: {
-      Name: schedule ? Name : RuleName,
+      Name: isSchedule ? Name : RuleName,
       Description,
       EventBusName,
-      State: State ?? (Enabled === undefined ? undefined : Enabled ? 'ENABLED' : 'DISABLED'),
-      ...(schedule ? { ScheduleExpression: Schedule } : { EventPattern: Pattern }),
+      State,
+      ...(isSchedule ? { ScheduleExpression: Schedule } : { EventPattern: Pattern }),
       Targets: [
         {
-          Id: options.Target?.Id ?? `${eventId}LambdaTarget`,
-          Arn: getArn(owner),
+          ...target,
           Input: options.Input,
           InputPath: options.InputPath,
           InputTransformer: options.InputTransformer,
@@ -258,6 +291,12 @@ function expandRule(owner: string, eventId: string, type: string, options: Prope
       ],
     },
   });
+}
+
+function expandRule(owner: string, eventId: string, type: string, options: Properties, add: Add): void {
+  const { Enabled, State = Enabled === undefined ? undefined : Enabled ? 'ENABLED' : 'DISABLED' } = options;
+  const target = { Id: options.Target?.Id ?? `${eventId}LambdaTarget`, Arn: getArn(owner) };
+  addRule(owner, eventId, { ...options, State }, add, target, type === 'Schedule');
   add(owner, `${eventId}Permission`, permission(owner, 'events.amazonaws.com', getArn(eventId)));
 }
 

@@ -292,6 +292,13 @@ Resources:
       Role: !GetAtt HandleRole.Arn
       DefinitionUri: machine/courier.asl.yaml
       DefinitionSubstitutions: {HandleFunctionArn: !GetAtt HandleFunction.Arn}
+      Events:
+        Issued:
+          Type: EventBridgeRule
+          Properties:
+            Pattern: {source: [aws.acm]}
+            RetryPolicy: {MaximumRetryAttempts: 3}
+            DeadLetterConfig: {Arn: !GetAtt LostEvents.Arn}
 `;
 const asl = `
 StartAt: Handle
@@ -329,6 +336,8 @@ describe('SAM', () => {
       'HandleFunctionSweep',
       'HandleFunctionSweepRole',
       'LostEvents',
+      'MachineIssued',
+      'MachineIssuedRole',
     ]);
     expect(get('HandleFunctionRenewed')?.properties).toEqual({
       Name: 'shop-renewed',
@@ -357,6 +366,23 @@ describe('SAM', () => {
       OnFailure: { Destination: get('HandleFunctionEventInvokeConfigOnFailureQueue')?.arn },
     });
     expect(get('Apiv1Stage')?.properties).toMatchObject({ StageName: 'v1', TracingEnabled: true });
+  });
+
+  test('a rule that starts a state machine has a role that may do nothing else', () => {
+    const machine = 'arn:aws:states:eu-central-1:111122223333:stateMachine:courier';
+    const role = rolesOf(deployed).find(({ name }) => name === get('MachineIssuedRole')?.physicalId);
+    expect(get('MachineIssued')?.properties.Targets).toMatchObject([
+      {
+        Id: 'MachineIssuedStepFunctionsTarget',
+        Arn: machine,
+        RoleArn: get('MachineIssuedRole')?.arn,
+        RetryPolicy: { MaximumRetryAttempts: 3 },
+      },
+    ]);
+    expect(role?.trustPolicy.Statement).toMatchObject([{ Principal: { Service: ['events.amazonaws.com'] } }]);
+    expect(role?.inlinePolicies).toEqual([
+      { Statement: [{ Action: 'states:StartExecution', Effect: 'Allow', Resource: machine }] },
+    ]);
   });
 
   test('lists the routes of the API', () => {
