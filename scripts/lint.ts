@@ -80,6 +80,12 @@ function checkTemplates(): string[] {
       FunctionAccountId: '111122223333',
       ExternalId: 'lint-only',
     },
+    'dns-account.yaml': {
+      CentralAccountId: '111122223333',
+      CentralRegion: 'eu-west-1',
+      ExternalId: 'lint-only',
+      HostedZoneArns: 'arn:aws:route53:::hostedzone/Z0123456789ABCDEFGHIJ',
+    },
     'member-account.yaml': {
       CentralAccountId: '111122223333',
       CentralRegion: 'eu-west-1',

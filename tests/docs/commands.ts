@@ -114,7 +114,14 @@ function runIn(
     const found = programOf(name);
     if (found) symlinkSync(found, path.join(bin, name));
   }
-  for (const file of ['member-account.yaml', 'template.yaml', 'deployment-resource.yaml', 'docs', 'events']) {
+  for (const file of [
+    'member-account.yaml',
+    'template.yaml',
+    'deployment-resource.yaml',
+    'dns-account.yaml',
+    'docs',
+    'events',
+  ]) {
     symlinkSync(path.join(ROOT, file), path.join(project, file));
   }
   for (const script of readdirSync(path.join(ROOT, 'scripts'))) {

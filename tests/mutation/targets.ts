@@ -53,16 +53,16 @@ interface Substitution {
   only?: string;
 }
 
-/** The calls of deployment-resource.yaml are in no flow: what it grants is held against the whole text. */
-const RESOURCE = 'deployment-resource.yaml';
+/** The calls of these are in no flow: what they grant is held against a test of their own. */
+const OWN_TESTS: Record<string, string> = {
+  'deployment-resource.yaml': 'tests/templates/deployment-resource.test.ts',
+  'dns-account.yaml': 'tests/templates/dns-account.test.ts',
+};
 
 function template(file: string): Target {
   const mutants = templateMutants(file, textOf(file)).map((mutant) => ({
     ...mutant,
-    tests:
-      file === RESOURCE
-        ? [...TEMPLATE_TESTS, 'tests/templates/deployment-resource.test.ts']
-        : testsOf(mutant),
+    tests: OWN_TESTS[file] ? [...TEMPLATE_TESTS, OWN_TESTS[file]] : testsOf(mutant),
   }));
   // The calls that the system needs are found once: what widens a template takes none of them away.
   return {
@@ -103,7 +103,7 @@ function editOf(file: string, name: string, text: string, becomes: string) {
 export const targets = (): Target[] => [
   template('template.yaml'),
   template('member-account.yaml'),
-  template(RESOURCE),
+  ...Object.keys(OWN_TESTS).map(template),
   ...substitutions(),
 ];
 

@@ -232,9 +232,9 @@ class Template {
     const there = like === operator.value ? undefined : block.get(like);
     if (!isMap(there)) return [this.#replace(item, changed), this.#replace(operator, like)];
     const keys = block.get(operator.value) as unknown as Block;
-    if (keys.items.length > 1) throw new Error(`${operator.value}: several keys next to ${like}`);
+    const isOnly = keys.items.length === 1;
     return [
-      this.#remove(operator.range?.[0] ?? 0, keys),
+      isOnly ? this.#remove(operator.range?.[0] ?? 0, keys) : this.#remove(key.range?.[0] ?? 0, item),
       this.#insertAfter(there, `\n${this.#indentOf(there)}${key.value}: ${changed}`),
     ];
   }

@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import {
   callerRoleStack,
   centralStack,
+  dnsStack,
   memberStack,
   type PlacedStatement,
   resourceStack,
@@ -14,6 +15,7 @@ const stacks = [
   ['member-account.yaml', statementsOf(memberStack({ TargetTagKey2: 'env', TargetTagKey3: 'team' }))],
   ['deployment-resource.yaml', statementsOf(resourceStack())],
   ['docs/examples/deployment-caller-role.yaml', statementsOf(callerRoleStack())],
+  ['dns-account.yaml', statementsOf(dnsStack())],
 ] as const;
 
 /** Actions that AWS authorizes without a resource (Service Authorization Reference); nothing else may have `*`. */
@@ -28,6 +30,7 @@ const WITHOUT_RESOURCE_LEVEL = new Set([
   'logs:ListLogDeliveries',
   'logs:PutResourcePolicy',
   'logs:UpdateLogDelivery',
+  'route53:ListHostedZonesByName',
   'secretsmanager:GetRandomPassword',
   'ssm:DescribeInstanceInformation',
   'ssm:GetCommandInvocation',
@@ -103,7 +106,8 @@ describe.each(stacks)('%s', (file, statements) => {
           .filter(
             ([key, values]) =>
               // A key with several values needs ForAllValues or ForAnyValue.
-              (key === 'aws:TagKeys' && !operator.startsWith('For')) ||
+              (/^(aws:TagKeys|route53:ChangeResourceRecordSets)/.test(key) &&
+                !/^(For|Null)/.test(operator)) ||
               // ARN operators compare ARNs only.
               (operator.startsWith('Arn') && !/Arn$/.test(key)) ||
               // A variable without a value makes a negated condition uncertain.
@@ -149,7 +153,7 @@ test('what a stack may register is said by name, method and path, and for no API
     ['web', 'team-*'].map(
       (name) => `arn:*:execute-api:*:*:*/v1/${method}/certificates/${name}/deployments${rest}`,
     );
-  for (const [, statements] of stacks.slice(2)) {
+  for (const [, statements] of stacks.slice(2, 4)) {
     const said = statements.filter(({ statement }) => statement.Action === 'execute-api:Invoke');
     expect(
       said.map(({ statement: { Effect, Resource, NotResource } }) => [Effect, Resource ?? NotResource]),

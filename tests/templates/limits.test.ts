@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { resolveParameters } from 'local-cloud/templates';
 import {
   centralStack,
+  dnsStack,
   EXTERNAL_ID,
   memberStack,
   resourcesOf,
@@ -320,6 +321,39 @@ const RESOURCE_LIMITS: Limits = {
   LogLevel: CENTRAL_LIMITS.LogLevel as Limits[string],
   FunctionArchitecture: CENTRAL_LIMITS.FunctionArchitecture as Limits[string],
 };
+const ZONE_ARN = 'arn:aws:route53:::hostedzone';
+const DNS_LIMITS: Limits = {
+  Prefix: PREFIX,
+  CentralAccountId: MEMBER_LIMITS.CentralAccountId as Limits[string],
+  CentralRegion: MEMBER_LIMITS.CentralRegion as Limits[string],
+  ExternalId: EXTERNAL,
+  HostedZoneArns: {
+    takes: [
+      `${ZONE_ARN}/Z1`,
+      `${ZONE_ARN}/Z1,${ZONE_ARN}/Z0123456789ABCDEFGHIJ`,
+      `arn:aws-us-gov:route53:::hostedzone/Z${'A'.repeat(31)}`,
+      `arn:aws${x(20)}:route53:::hostedzone/Z1`,
+    ],
+    refuses: [
+      '',
+      '*',
+      `${ZONE_ARN}/*`,
+      `${ZONE_ARN}/Z*`,
+      `${ZONE_ARN}/Z1*`,
+      `${ZONE_ARN}/Z1,*`,
+      `${ZONE_ARN}/Z1,${ZONE_ARN}/*`,
+      `${ZONE_ARN}/z1`,
+      `${ZONE_ARN}/Z`,
+      `${ZONE_ARN}/Z${'A'.repeat(32)}`,
+      `x${ZONE_ARN}/Z1`,
+      `arn:aws${x(21)}:route53:::hostedzone/Z1`,
+      'arn:aws*:route53:::hostedzone/Z1',
+      'arn:aws:route53:::change/Z1',
+      'arn:aws:route53:::*/Z1',
+      'Z1',
+    ],
+  },
+};
 const CALLER_ROLE_LIMITS: Limits = {
   CertNames: LISTED,
   DeploymentsApiUrl: API_URLS,
@@ -336,6 +370,7 @@ describe.each([
   ['member-account.yaml', MEMBER_LIMITS],
   ['deployment-resource.yaml', RESOURCE_LIMITS],
   ['docs/examples/deployment-caller-role.yaml', CALLER_ROLE_LIMITS],
+  ['dns-account.yaml', DNS_LIMITS],
 ] as const)('the parameters of %s', (file, limits) => {
   const declared = writtenTemplate(file).Parameters;
   const isTaken = (name: string, value: string | number) => {
@@ -362,6 +397,7 @@ test('no condition of a grant holds where its key lacks, or whatever the letters
   const grants = [
     ...statementsOf(centralStack()),
     ...statementsOf(memberStack({ TargetTagKey2: 'env', TargetTagKey3: 'team' })),
+    ...statementsOf(dnsStack()),
   ].filter(({ statement }) => statement.Effect === 'Allow');
   const lax = grants.flatMap(({ where, statement }) =>
     Object.entries(statement.Condition ?? {})
@@ -371,7 +407,8 @@ test('no condition of a grant holds where its key lacks, or whatever the letters
       ),
   );
   // No tag at all opens a bundle to no node, and an Automation without one is not ours to stop; a deletion that says nothing
-  // keeps days to restore. The last two of the rollout role are its grants of the first edition.
+  // keeps days to restore. The last two of the rollout role are its grants of the first edition. Records are written only where
+  // each key is there (Null).
   expect(lax).toEqual([
     'RolloutRole RemoveBundles: BoolIfExists secretsmanager:ForceDeleteWithoutRecovery',
     'RolloutRole MarkInstallation: ForAllValues:StringEquals aws:TagKeys',
@@ -379,6 +416,9 @@ test('no condition of a grant holds where its key lacks, or whatever the letters
     'RolloutRole StoreBundles: BoolIfExists secretsmanager:ForceDeleteWithoutRecovery',
     'BundleWriterRole CreateBundles: ForAllValues:StringEquals aws:TagKeys',
     'BundleWriterRole StoreBundles: BoolIfExists secretsmanager:ForceDeleteWithoutRecovery',
+    'ValidationRecordsRole WriteRecords: ForAllValues:StringEquals route53:ChangeResourceRecordSetsRecordTypes',
+    'ValidationRecordsRole WriteRecords: ForAllValues:StringEquals route53:ChangeResourceRecordSetsActions',
+    'ValidationRecordsRole WriteRecords: ForAllValues:StringLike route53:ChangeResourceRecordSetsNormalizedRecordNames',
   ]);
 });
 

@@ -34,6 +34,25 @@ export function memberStack(parameters: Parameters = {}, place = MEMBER): Deploy
   });
 }
 
+export const DNS = { account: '777788889999', region: 'us-east-1' };
+export const ZONE = 'arn:aws:route53:::hostedzone/Z0123456789ABCDEFGHIJ';
+export const OTHER_ZONE = 'arn:aws:route53:::hostedzone/Z2';
+
+/** dns-account.yaml as it would be deployed for that central stack, with two hosted zones. */
+export function dnsStack(parameters: Parameters = {}, place = DNS): Deployed {
+  return resolveTemplate(path.join(ROOT, 'dns-account.yaml'), {
+    ...place,
+    stackName: 'acm-export-dns',
+    parameters: {
+      CentralAccountId: CENTRAL.account,
+      CentralRegion: CENTRAL.region,
+      ExternalId: EXTERNAL_ID,
+      HostedZoneArns: `${ZONE},${OTHER_ZONE}`,
+      ...parameters,
+    },
+  });
+}
+
 export const API_URL = 'https://abcde12345.execute-api.eu-central-1.amazonaws.com/v1';
 
 /** deployment-resource.yaml as it would be deployed beside that central stack. */

@@ -97,10 +97,10 @@ describe('a requested certificate', () => {
   test('has its tags at once, and a name that fits into a common name', async () => {
     const CertificateArn = await requestWith({
       DomainName: 'www.example.com',
-      Tags: [{ Key: 'CertName', Value: 'www' }],
+      Tags: [{ Key: 'team', Value: 'web' }],
     });
     const { Tags } = await acm.send(new ListTagsForCertificateCommand({ CertificateArn }));
-    expect(Tags).toEqual([{ Key: 'CertName', Value: 'www' }]);
+    expect(Tags).toEqual([{ Key: 'team', Value: 'web' }]);
     const long = `${'a'.repeat(53)}.example.com`;
     await expect(request(long)).rejects.toMatchObject({ name: 'InvalidParameterException' });
     await expect(request(long.slice(1), long)).resolves.toMatch(/^arn:/);
