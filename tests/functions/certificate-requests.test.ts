@@ -1,15 +1,17 @@
 import { QueryCommand, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { type Deployment, deploymentIdOf, orderOf, type Wanted } from '../../functions/domain/deployment.ts';
+import { addDnsRole } from './support/dns-role.ts';
 import { interleave } from './support/interleave.ts';
 import { awsError } from './support/service-view.ts';
-import { type ApiAnswer, CENTRAL, MEMBER, REGION, System } from './support/system.ts';
+import { type ApiAnswer, CENTRAL, DNS, MEMBER, REGION, System } from './support/system.ts';
 
 let system: System;
 beforeEach(async () => {
   system = await System.create();
   // Until a test says so, ACM waits for its records.
-  system.cloud.services.acm.automaticValidation = false;
+  system.cloud.services.acm.validation = 'by hand';
+  system.dnsAccounts = '';
 });
 
 const WEB = { TargetTagKey: 'acm-export', TargetTagValue: 'web', TargetAccount: MEMBER, VerifyPort: 443 };
@@ -151,6 +153,42 @@ describe('from a request to what a server serves', () => {
       (await system.api('GET', '/certificates/{CertName}/deployments', { path })).body.Deployments,
     ).toEqual([]);
   });
+});
+
+test('with hosted zones nobody has to do anything: the records are written, and ACM finds them', async () => {
+  system.dnsAccounts = DNS;
+  const { acm, route53 } = system.cloud.services;
+  const zone = route53.createZone(DNS, 'example.com');
+  system.cloud.publicDns.delegate('example.com', zone.nameServers);
+  const place = { central: CENTRAL, region: REGION, externalId: 'only-for-these-tests' };
+  addDnsRole(system.cloud, DNS, { ...place, zones: [zone.id] });
+  acm.validation = 'public DNS';
+  await system.target().addNode('i-00000001');
+  const trial = await system.request({ DryRun: true });
+  expect(trial.body.Zones).toEqual([expect.objectContaining({ HostedZoneId: zone.id, Account: DNS })]);
+  const answer = await system.request({ Deployments: [WEB] });
+  await system.runAll();
+  const { body } = await system.requested();
+  expect(body).toMatchObject({
+    Status: 'DONE',
+    Records: [{ HostedZoneId: zone.id, Account: DNS, WrittenAt: expect.any(String) }],
+    Warnings: [],
+  });
+  expect(await system.deployment(webId())).toMatchObject({ Status: 'INSTALLED', Rollouts: 1 });
+  // The same names again, under another name: what ACM has already is not ordered twice.
+  expect((await system.request({}, undefined, 'web-other')).status).toBe(409);
+  expect(answer.status).toBe(202);
+});
+
+test('a CAA record that forbids ACM refuses the request before it costs money', async () => {
+  system.cloud.publicDns.say('example.com', 'CAA', [{ critical: 0, issue: 'letsencrypt.org' }] as never);
+  const answer = await system.request();
+  expect(answer).toMatchObject({
+    status: 422,
+    body: { Faults: [{ Field: 'DomainNames', Reason: expect.stringContaining('CAA') }] },
+  });
+  expect(certificates()).toEqual([]);
+  expect(await open()).toBeUndefined();
 });
 
 describe('a dry run', () => {
@@ -381,7 +419,8 @@ describe('two requests', () => {
       // Each in the midst of the other, in every order.
       for (let seed = 0; seed < 24; seed += 1) {
         system = await System.create();
-        system.cloud.services.acm.automaticValidation = false;
+        system.cloud.services.acm.validation = 'by hand';
+        system.dnsAccounts = '';
         let state = seed;
         const choose = (of: number) => {
           state = (state * 1103515245 + 12345) & 0x7fffffff;
@@ -438,7 +477,8 @@ describe('what dies, or is lost', () => {
     async (call) => {
       for (const when of ['before', 'after'] as const) {
         system = await System.create();
-        system.cloud.services.acm.automaticValidation = false;
+        system.cloud.services.acm.validation = 'by hand';
+        system.dnsAccounts = '';
         const answer = await system.request();
         const input = { CertName: 'web-prod', RequestNumber: answer.body.RequestNumber };
         await interleave(
@@ -837,8 +877,8 @@ describe('reconcile', () => {
     const answer = await system.request();
     const arn = await askedFor(answer);
     system.sfn.end(execution(answer), 'ABORTED');
-    system.advance({ days: 5 });
     await issue(arn);
+    system.advance({ days: 5 });
     await system.reconcile('nodes');
     await system.runAll();
     expect((await system.requested()).body.Status).toBe('DONE');

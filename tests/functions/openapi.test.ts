@@ -380,6 +380,7 @@ describe('answers of the running code are as they are described', () => {
     meanwhile(async () => [await frozen(), await thawed()], ROUNDS);
     expect((await call('POST /freeze', { body: { Reason: 'change freeze' } })).status).toBe(409);
 
+    system.dnsAccounts = '';
     // A request for a certificate, from its dry run to its end, and one that has failed.
     const request = (more: object = {}) =>
       call('POST /certificates/{CertName}', { path, body: { DomainNames: ['new.example.com'], ...more } });

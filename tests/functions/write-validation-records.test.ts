@@ -47,7 +47,7 @@ async function request(
     CertName: 'www',
     RequestNumber: NUMBER,
     Status: 'VALIDATING',
-    Wish: { DomainNames: [], KeyAlgorithm: 'RSA_2048', Tags: {} },
+    Wish: { DomainNames: [], KeyAlgorithm: 'RSA_2048', Tags: {}, Deployments: [] },
     CorrelationId: 'c',
     CreatedAt: now,
     UpdatedAt: now,
@@ -55,7 +55,9 @@ async function request(
     ...changes,
   };
   const key = { DeploymentId: 'request#www', Item: 'request' };
-  await system.client.send(new PutCommand({ TableName: system.table, Item: { ...key, ...item } }));
+  await system.client.send(
+    new PutCommand({ TableName: system.table, Item: { ...key, Asked: { ...item, Revision: 1 } } }),
+  );
 }
 
 const write = (RequestNumber = NUMBER) =>

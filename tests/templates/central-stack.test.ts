@@ -151,7 +151,8 @@ describe('the tables', () => {
 
 describe('events and schedules', () => {
   const queue = resourceOf(stack, 'UndeliveredEventsQueue').arn;
-  const rules = resourcesOf(stack, 'AWS::Events::Rule');
+  const isOfRequests = (id: string) => id === 'CertificateIssuedRule';
+  const rules = resourcesOf(stack, 'AWS::Events::Rule').filter(([id]) => !isOfRequests(id));
   const schedules = resourcesOf(stack, 'AWS::Scheduler::Schedule');
 
   test.each(rules)('what %s cannot deliver lies in a queue', (_, { properties }) => {
@@ -167,6 +168,13 @@ describe('events and schedules', () => {
       expect(properties.Target.RetryPolicy.MaximumEventAgeInSeconds).toBeLessThanOrEqual(3600);
     },
   );
+
+  test('an issued certificate that was not heard of is seen by the execution that waits, and leaves no dead letter', () => {
+    const [target] = resourceOf(stack, 'CertificateIssuedRule').properties.Targets;
+    expect(target.DeadLetterConfig).toBeUndefined();
+    expect(target.RetryPolicy.MaximumEventAgeInSeconds).toBe(300);
+    expect(target.RoleArn).toBe(resourceOf(stack, 'CertificateIssuedRole').arn);
+  });
 
   test('the queue takes messages from the rules of this stack and from no other', () => {
     const { Statement } = resourceOf(stack, 'UndeliveredEventsQueuePolicy').properties.PolicyDocument;
@@ -233,18 +241,21 @@ describe('what is told, and to whom', () => {
   });
 });
 
-describe('the state machine', () => {
-  const machine = resourceOf(stack, 'CertificateRolloutStateMachine');
+describe.each([
+  ['CertificateRolloutStateMachine', 'STATE_MACHINE_ARN'],
+  ['CertificateRequestStateMachine', 'REQUEST_STATE_MACHINE_ARN'],
+])('the state machine %s', (id, variable) => {
+  const machine = resourceOf(stack, id);
 
   test('has the ARN that the functions were told before it existed', () => {
     for (const [, { properties }] of functions) {
-      const told = properties.Environment.Variables.STATE_MACHINE_ARN;
+      const told = properties.Environment.Variables[variable];
       expect([undefined, machine.arn]).toContain(told);
     }
   });
 
   test('is logged to a vended log group and traced', () => {
-    const group = resourceOf(stack, 'CertificateRolloutStateMachineLogGroup');
+    const group = resourceOf(stack, `${id}LogGroup`);
     expect(group.properties.LogGroupName).toMatch(/^\/aws\/vendedlogs\/states\//);
     expect(machine.properties.Logging.Destinations[0].CloudWatchLogsLogGroup.LogGroupArn).toBe(
       group.attributes.Arn,
@@ -258,7 +269,7 @@ describe('the state machine', () => {
     )
       .map((state) => state.Parameters?.FunctionName)
       .filter((name) => name !== undefined);
-    const role = resourceOf(stack, 'CertificateRolloutStateMachineRole');
+    const role = resourceOf(stack, `${id}Role`);
     const granted = role.properties.Policies[0].PolicyDocument.Statement.find(
       ({ Sid }: { Sid: string }) => Sid === 'InvokeFunctions',
     );

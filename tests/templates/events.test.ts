@@ -93,12 +93,13 @@ const DOCUMENTED: Record<string, string> = {
   'ACM Certificate Revoked': 'CertificateExpirationDate CertificateType CommonName Exportable',
 };
 
-test.each([...samplesOf('handle-renewal'), ...samplesOf('report-certificate-notice')])(
-  '%s has the fields that ACM documents, and no others',
-  (_file, event) => {
-    expect(Object.keys(event.detail).sort().join(' ')).toBe(DOCUMENTED[event['detail-type']]);
-  },
-);
+test.each([
+  ...samplesOf('handle-renewal'),
+  ...samplesOf('report-certificate-notice'),
+  ...samplesOf('request-certificate').filter(([file]) => file.includes('issued')),
+])('%s has the fields that ACM documents, and no others', (_file, event) => {
+  expect(Object.keys(event.detail).sort().join(' ')).toBe(DOCUMENTED[event['detail-type']]);
+});
 
 test.each(samplesOf('provide-deployment'))(
   '%s has the fields that CloudFormation documents',
@@ -119,7 +120,7 @@ test('other events of ACM and other state machines reach nobody', () => {
   const [[, renewed]] = samplesOf('handle-renewal') as [[string, Sample]];
   const [[, ended]] = samplesOf('rollout-ended') as [[string, Sample]];
   const others = [
-    ...['ISSUANCE', 'IMPORT', 'REIMPORT'].map((Action) => ({
+    ...['IMPORT', 'REIMPORT'].map((Action) => ({
       ...renewed,
       detail: { ...renewed.detail, Action },
     })),
@@ -133,6 +134,18 @@ test('other events of ACM and other state machines reach nobody', () => {
       ),
     ).toEqual([]);
   }
+});
+
+test('the event of a certificate that was issued starts the state machine of requests, and nothing else', () => {
+  const [[, issued]] = samplesOf('request-certificate').filter(([file]) => file.includes('issued')) as [
+    [string, Sample],
+  ];
+  const reached = resourcesOf(stack, 'AWS::Events::Rule').filter(([, rule]) =>
+    matches(rule.properties.EventPattern, issued),
+  );
+  expect(reached.map(([, rule]) => rule.properties.Targets[0].Arn)).toEqual([
+    resourceOf(stack, 'CertificateRequestStateMachine').arn,
+  ]);
 });
 
 test('the schedules send the samples of reconcile', () => {

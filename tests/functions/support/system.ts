@@ -244,6 +244,8 @@ export class System {
   requestRules = 'web-*=.example.com,web-prod=*.example.com';
   maxCertificatesPerDay = 10;
   maxDomainNames = 10;
+  /** Accounts with hosted zones; empty: a person creates the records. */
+  dnsAccounts = `${MEMBER},${DNS}`;
   targetAccounts = `${CENTRAL},${MEMBER}`;
   rolloutsEnabled = true;
   reminderDays = 7;
@@ -381,6 +383,7 @@ export class System {
         REQUEST_RULES: this.requestRules,
         MAX_CERTIFICATES_PER_DAY: String(this.maxCertificatesPerDay),
         MAX_DOMAIN_NAMES: String(this.maxDomainNames),
+        DNS_ACCOUNTS: this.dnsAccounts,
         REMINDER_DAYS: String(this.reminderDays),
         TARGET_ACCOUNTS: this.targetAccounts,
         LOOK_INTERVAL_MINUTES: String(this.lookIntervalMinutes),
