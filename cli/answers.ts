@@ -1,6 +1,11 @@
 // What the API answers (docs/openapi.yaml), as far as the command reads it. Output as JSON has all of it.
+import type {
+  KEY_ALGORITHMS,
+  RequestStatus,
+  ValidationRecord,
+} from '../functions/domain/certificate-request.ts';
 import type { BundleFinding, Finding, NodeOutcome, Serves, Status } from '../functions/domain/deployment.ts';
-import type { FlatOrder } from '../functions/domain/order.ts';
+import type { FlatOrder, Target } from '../functions/domain/order.ts';
 
 export interface Ended {
   Number: number;
@@ -94,4 +99,36 @@ export interface Endpoint {
   Issuer: string;
   Subject: string;
   Since: string;
+}
+
+/** A record that ACM asks for, and what was done about it. */
+export interface RecordState extends ValidationRecord {
+  HostedZoneId?: string;
+  Account?: string;
+  WrittenAt?: string;
+  /** When all name servers of Route 53 had it. */
+  InSyncAt?: string;
+}
+
+/** The certificate request of a name: what GET and POST /certificates/{CertName} answer. */
+export interface RequestState {
+  CertName: string;
+  Status: RequestStatus | 'DRY_RUN';
+  Reason: string;
+  NextAttemptAt?: string;
+  CertificateArn?: string;
+  DomainNames: string[];
+  KeyAlgorithm: (typeof KEY_ALGORITHMS)[number];
+  Tags: Record<string, string>;
+  /** Absent until ACM says which records it wants. */
+  Records?: RecordState[];
+  /** With an id once it is registered. */
+  Deployments?: (Target & { DeploymentId?: string })[];
+  /** Of a dry run: the zones that would get the records. */
+  Zones?: { DomainName: string; HostedZoneId: string; Account: string }[];
+  /** Why it failed; of one that is DONE, which deployments were refused. */
+  Error?: string;
+  CreatedAt?: string;
+  UpdatedAt?: string;
+  Warnings?: string[];
 }

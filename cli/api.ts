@@ -1,7 +1,15 @@
 import { Sha256 } from '@aws-crypto/sha256-js';
 import { SignatureV4 } from '@smithy/signature-v4';
 import { isStandstill } from '../functions/domain/next.ts';
-import type { Deployment, DeploymentWithNodes, Endpoint, FreezeState, Node, Started } from './answers.ts';
+import type {
+  Deployment,
+  DeploymentWithNodes,
+  Endpoint,
+  FreezeState,
+  Node,
+  RequestState,
+  Started,
+} from './answers.ts';
 import { Stop } from './exit.ts';
 import { credentialsFault, NETWORK } from './faults.ts';
 import type { AwsSettings, World } from './world.ts';
@@ -78,6 +86,16 @@ export class Api {
 
   renew(certName: string, CertificateArn: string): Promise<{ Serial: string; Warnings: string[] }> {
     return this.#call('POST', `${pathOf(certName)}/renewals`, {}, { CertificateArn });
+  }
+
+  /** Requests a certificate under a name. The same request again asks ACM for nothing. */
+  requestCertificate(certName: string, wish: object): Promise<RequestState> {
+    return this.#call('POST', pathOf(certName), {}, wish);
+  }
+
+  /** The certificate request of a name. */
+  certificateRequest(certName: string): Promise<RequestState> {
+    return this.#call('GET', pathOf(certName));
   }
 
   /** Whether all rollouts are frozen, by whom and why. */

@@ -14,9 +14,10 @@ export type ExitName = keyof typeof EXIT;
 
 export const EXIT_MEANS: Record<ExitName, string> = {
   served: 'Done. Where a rollout was waited for, every server has the version.',
-  failed: 'A rollout failed, the API or AWS refused a request, or doctor found something wrong.',
+  failed:
+    'A rollout or a certificate request failed, the API or AWS refused a request, or doctor found something wrong.',
   usage: 'The command, the file or the request is not valid. Nothing was changed.',
-  timedOut: 'The wait took longer than --timeout. The rollout goes on.',
+  timedOut: 'The wait took longer than --timeout. What was started goes on.',
   degraded:
     'Some servers cannot be reached (DEGRADED), or none has the tag yet (WAITING); or doctor could not look everywhere.',
   paused: 'The deployment is paused, or all rollouts are frozen or switched off.',

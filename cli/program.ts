@@ -4,6 +4,7 @@ import type { Register } from './commands/command.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addFileCommands } from './commands/files.ts';
 import { addLookCommands } from './commands/look.ts';
+import { addRequest } from './commands/request.ts';
 import { addStopCommands } from './commands/stop.ts';
 import { type CommonOptions, Session } from './connection.ts';
 import { EXIT, EXIT_MEANS, type ExitName, Stop } from './exit.ts';
@@ -50,6 +51,7 @@ export function programOf(world: World, ended: (exit: ExitName) => void): Comman
   };
   addLookCommands(register);
   addActCommands(register);
+  addRequest(register);
   addStopCommands(register);
   addFileCommands(register);
   addDoctor(register);

@@ -54,16 +54,16 @@ export const expiringColumns = (now: Date): Column<Deployment>[] => [
   { title: 'WHY', text: ({ Reason, LastError }) => LastError ?? Reason, isCut: true },
 ];
 
+/** A line for a field that has a value, more of them for a value of several lines. */
+export function says(out: Output, title: string, text: string | undefined): void {
+  if (text === undefined || text === '') return;
+  const [first = '', ...more] = text.split('\n');
+  out.line(`${title}:`.padEnd(16) + first);
+  for (const line of more) out.line(' '.repeat(16) + line);
+}
+
 /** All that there is to know of a deployment, for people. */
 export function showDeployment(out: Output, one: DeploymentWithNodes, now: Date): void {
-  const says = (title: string, text: string | undefined, colour?: Colour) => {
-    if (text === undefined || text === '') return;
-    const head = `${title}:`.padEnd(16);
-    const [first = '', ...more] = text.split('\n');
-    out.line(head + (colour ? '' : first));
-    if (colour) out.line(' '.repeat(16) + first, colour);
-    for (const line of more) out.line(' '.repeat(16) + line);
-  };
   const fields: [string, string | undefined][] = [
     ['Name', one.CertName],
     ['DeploymentId', one.DeploymentId],
@@ -93,15 +93,15 @@ export function showDeployment(out: Output, one: DeploymentWithNodes, now: Date)
     ['Bundle', one.BundleFinding && bundleOf(one.BundleFinding)],
     ['Missing readers', one.MissingReaderRoleArns?.join('\n')],
   ];
-  for (const [title, text] of fields) says(title, text);
+  for (const [title, text] of fields) says(out, title, text);
   const settings = SETTINGS.flatMap((field) => {
     const value = one[field];
     const text = Array.isArray(value) ? value.join(', ') : value === undefined ? '' : String(value);
     return text === '' ? [] : [`${field} ${text}`];
   });
-  says('Settings', settings.join('\n'));
+  says(out, 'Settings', settings.join('\n'));
   if (one.Nodes.length === 0) {
-    if (one.Delivery === 'nodes') says('Servers', 'none has reported yet');
+    if (one.Delivery === 'nodes') says(out, 'Servers', 'none has reported yet');
     return;
   }
   out.line();

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { requestOf } from '../../functions/domain/order-changes.ts';
 import type { Deployment } from '../answers.ts';
 import type { Api } from '../api.ts';
@@ -7,6 +6,7 @@ import type { Session } from '../connection.ts';
 import { EXIT, type ExitName, Stop, worstOf } from '../exit.ts';
 import { type Entry, readDeployments } from '../file.ts';
 import { entryOf, exportOf, isStanding, planOf, type Step } from '../plan.ts';
+import { textOf } from '../text-of.ts';
 import { type Followed, followedOf, waitFor } from '../wait.ts';
 import { addCommand, addWaiting, addYes, type Register, timeoutOf, type WaitOptions } from './command.ts';
 
@@ -122,14 +122,6 @@ async function planned(session: Session, { file, prune }: FileOptions): Promise<
   const entries = readDeployments(await textOf(session, file), file === '-' ? 'standard input' : file);
   const api = await session.api();
   return { steps: planOf(entries, await registeredFor(api, entries), prune === true), api };
-}
-
-async function textOf({ world }: Session, file: string): Promise<string> {
-  if (file === '-') return world.readStdin();
-  return readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    const why = error.code === 'ENOENT' ? 'There is no such file' : error.message;
-    throw new Stop('usage', `${why}: ${file}`);
-  });
 }
 
 /** Calls at once: each takes a tenth of a second, and a file may have hundreds of entries. */
