@@ -116,14 +116,16 @@ export interface RequestState {
   Status: RequestStatus | 'DRY_RUN';
   Reason: string;
   NextAttemptAt?: string;
+  RequestNumber?: number;
+  ExecutionArn?: string;
   CertificateArn?: string;
   DomainNames: string[];
   KeyAlgorithm: (typeof KEY_ALGORITHMS)[number];
   Tags: Record<string, string>;
   /** Absent until ACM says which records it wants. */
   Records?: RecordState[];
-  /** With an id once it is registered. */
-  Deployments?: (Target & { DeploymentId?: string })[];
+  /** Each with the id under which it is registered once the certificate is issued. */
+  Deployments?: (Target & { DeploymentId: string })[];
   /** Of a dry run: the zones that would get the records. */
   Zones?: { DomainName: string; HostedZoneId: string; Account: string }[];
   /** Why it failed; of one that is DONE, which deployments were refused. */

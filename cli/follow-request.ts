@@ -3,7 +3,7 @@ import type { Api } from './api.ts';
 import type { Session } from './connection.ts';
 import { type ExitName, Stop, worstOf } from './exit.ts';
 import { placeOf, showRecords } from './show-request.ts';
-import { waitFor } from './wait.ts';
+import { type Followed, waitFor } from './wait.ts';
 
 /** A person who has just asked looks at the first answers. */
 const LEAST_PAUSE_MS = 2000;
@@ -84,16 +84,18 @@ async function conclude(session: Session, api: Api, request: RequestState, left:
     out.line(`${CertName}: timed out`, 'yellow');
     out.paragraph(`Not ended yet, and the wait is over. It goes on: ${goOn(request)}`, '  ');
   }
-  const ids = isDone ? Deployments.flatMap(({ DeploymentId }) => DeploymentId ?? []) : [];
-  if (ids.length > 0) {
-    const deployments = [];
-    for (const id of ids) deployments.push(await api.deployment(CertName, id, true));
-    const followed = deployments.map((deployment) => ({ deployment, awaited: {} }));
+  const followed: Followed[] = [];
+  for (const { DeploymentId } of isDone ? Deployments : []) {
+    // One that was refused may not be there.
+    const deployment = await api.find(CertName, DeploymentId);
+    if (deployment) followed.push({ deployment, awaited: {} });
+  }
+  if (followed.length > 0) {
     const more = { ...(exit === 'failed' ? { Outcome: exit } : {}), Request: request };
     return worstOf([exit, await waitFor(session, followed, left, more)]);
   }
   if (out.isJson) out.json({ Outcome: exit, Deployments: [], Request: request });
-  if (exit === 'served') {
+  if (exit === 'served' && Deployments.length === 0) {
     out.line('  No deployment came with the request. To deliver the certificate:');
     out.line(`  acm-export register ${CertName} --certificate-arn ${CertificateArn} --tag key=value`);
   }

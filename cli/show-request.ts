@@ -31,8 +31,8 @@ export function showRequest(out: Output, one: RequestState, now: Date): void {
 }
 
 function targetOf(certName: string, one: NonNullable<RequestState['Deployments']>[number]): string {
-  const id = one.DeploymentId ? `  ${one.DeploymentId}` : '';
-  return `${certName}/${one.TargetTagKey}=${one.TargetTagValue} in ${one.TargetAccount} ${one.TargetRegion}${id}`;
+  const { TargetTagKey: key, TargetTagValue: value, TargetAccount, TargetRegion } = one;
+  return `${certName}/${key}=${value} in ${TargetAccount} ${TargetRegion}  ${one.DeploymentId.slice(0, 8)}`;
 }
 
 /** The records that ACM asks for, as lines that a person can paste into the file of a zone as they stand. */
