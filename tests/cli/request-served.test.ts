@@ -33,7 +33,6 @@ test('one command leads from nothing to a server that serves the certificate, an
   const words = `request shop ${NAMES} --deployments - --yes`;
   const ran = await cli(words, { stdin: FILE });
   expect([ran.code, ran.err]).toEqual([0, expect.stringMatching(/^Warning: ACM charges .*\n$/)]);
-  expect(ran.out).toMatch(/^_[0-9a-f]{32}\.shop\.example\.com\. IN CNAME _\S+\.acm-validations\.aws\.$/m);
   expect(ran.out).toContain('shop: issued\n');
   expect(ran.out).toMatch(/shop\/acm-export=shop: served\n {2}Every server serves it at its port, until /);
   expect(node.installed).toBeDefined();

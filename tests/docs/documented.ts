@@ -24,7 +24,10 @@ export const written = ({ document, line, words }: Command) => `${document}:${li
 /** Every command of the documents, and the local cloud that they are for, for the tests of one file. */
 export function documented(): () => Documented {
   // A command to a server that is offline waits for its time-out: at a hundredth of its time that takes seconds.
-  const fleet = testFleet({}, 0.002);
+  const fleet = testFleet(
+    { central: { parameters: { RequestRules: 'shop=shop.example.com,shop=*.shop.example.com' } } },
+    0.002,
+  );
   let found: Documented;
   beforeAll(async () => {
     const { cloud, central } = fleet();

@@ -10,7 +10,9 @@ import { ROOT } from '../../templates/stacks.ts';
 
 const world = { env: {}, stdout: { write: () => {} }, stderr: { write: () => {} } } as unknown as World;
 const commands = programOf(world, () => {}).commands.filter((one) => one.name() !== 'help');
-const fleet = testFleet();
+const fleet = testFleet({
+  central: { parameters: { RequestRules: 'shop=shop.example.com,shop=.shop.example.com' } },
+});
 
 /** The words of a line as bash has them; what goes to a file is not looked at. */
 function wordsOf(line: string, variables: Record<string, string>): string[] {
@@ -32,7 +34,7 @@ describe('help', () => {
   let arn: string;
   beforeAll(async () => {
     arn = await requestCertificate(fleet(), '+', ['www.example.com']);
-    for (const name of ['web', 'api']) await quickNode(fleet().cloud, name);
+    for (const name of ['web', 'api', 'shop']) await quickNode(fleet().cloud, name);
     fleet().cloud.settle();
     for (const [name, tag] of [
       ['www', 'web'],
@@ -65,14 +67,18 @@ describe('help', () => {
     for (const line of name === 'remove' ? examples.slice(0, 1) : examples) {
       const words = wordsOf(line, { CERTIFICATE_ARN: arn });
       const stdin = `Deployments:\n  - {CertName: www, CertificateArn: '${arn}', TargetTagKey: acm-export, TargetTagValue: web, VerifyPort: 443}\n`;
-      const isFile = words.includes('certificates.yaml');
+      const files: Record<string, string> = {
+        'certificates.yaml': stdin,
+        'shop.yaml': 'Deployments:\n  - {TargetTagKey: acm-export, TargetTagValue: shop, VerifyPort: 443}\n',
+      };
+      const [file] = words.filter((word) => word in files);
       const ran = await command(
         fleet(),
-        words.map((word) => (word === 'certificates.yaml' ? '-' : word)),
+        words.map((word) => (word === file ? '-' : word)),
         {
           answer: 'y',
           pause: 40,
-          ...(isFile ? { stdin } : {}),
+          ...(file ? { stdin: files[file] as string } : {}),
           env: { ACM_EXPORT_STACK: 'acm-export-central' },
         },
       );
