@@ -70,6 +70,14 @@ export const teamAttempts: [
   ['deploy under the name of another team', 403, 'POST', '/certificates/payments/deployments', payments],
   ['renew the certificate of another team', 403, 'POST', '/certificates/payments/renewals', paymentsArn],
   [
+    'request a certificate under its own name, which costs money',
+    403,
+    'POST',
+    '/certificates/web-shop',
+    () => ({ DomainNames: ['web.example.com'] }),
+  ],
+  ['see a request for a certificate of its own name', 403, 'GET', '/certificates/web-shop', nothing],
+  [
     'read one deployment of another team',
     403,
     'GET',
