@@ -260,6 +260,10 @@ export class Api {
         'failed',
         `API Gateway refuses ${method} ${path}: ${text}`,
         `Is ${this.url} the root of the API, the output DeploymentsApiUrl of the stack?`,
+        // API Gateway says this of a path that the API does not have, whatever signature the call has.
+        ...(text === 'Missing Authentication Token'
+          ? ['If it is, the stack is of an earlier edition, which does not know this call. Update the stack.']
+          : []),
       );
     }
     return new Stop(

@@ -352,6 +352,13 @@ test('a caller without the permission is told which one is missing', async () =>
   );
 });
 
+test('a stack that does not know requests yet is to be updated', async () => {
+  const fetch = (async () =>
+    new Response('{"message":"Missing Authentication Token"}', { status: 403 })) as typeof globalThis.fetch;
+  const ran = await request(['shop'], { fetch });
+  expect([ran.code, ran.err]).toEqual([1, expect.stringMatching(/earlier edition.* Update the stack\.\n$/)]);
+});
+
 test.each([
   [['shop', '--dry-run'], /request needs at least one --domain/],
   [['shop', '--deployments', '-'], /request needs at least one --domain/],
