@@ -4,7 +4,8 @@ import { command, quickNode, type Surroundings } from './command-line.ts';
 
 // The command with the API itself: from nothing to served.
 
-const RequestRules = 'shop=shop.example.com,shop=*.shop.example.com,bare=bare.example.com';
+const RequestRules =
+  'shop=shop.example.com,shop=*.shop.example.com,bare=bare.example.com,hand=hand.example.com,hand=*.hand.example.com';
 const fleet = testFleet({ central: { parameters: { RequestRules } } });
 const cli = (words: string, around: Surroundings = {}) =>
   command(fleet(), words.split(' '), { pause: 40, ...around });
@@ -69,4 +70,26 @@ test('a domain that no rule allows is refused by name, with the parameter that a
   const ran = await cli('request shop --domain shop.example.com --domain other.example.com --yes');
   expect([ran.code, askedOfAcm()]).toEqual([1, before]);
   expect(ran.err).toContain('parameter RequestRules.\n  DomainNames: other.example.com: no rule allows it');
+});
+
+test('without Route 53 the command prints the record; entered as it stands, ACM issues the certificate', async () => {
+  const { services, publicDns } = fleet().cloud;
+  services.acm.validation = 'public DNS';
+  try {
+    const begun = await cli(
+      'request hand --domain hand.example.com --domain *.hand.example.com --yes --no-wait',
+    );
+    expect([begun.code, begun.out]).toEqual([0, expect.stringContaining('Status:         ASKING\n')]);
+    const late = await cli('request hand --wait --timeout 30s');
+    expect([late.code, late.out]).toEqual([3, expect.stringContaining('hand: timed out\n')]);
+    expect(late.out).toContain('; hand.example.com, *.hand.example.com: acm-export has not written it\n');
+    const lines = [...late.out.matchAll(/^(_[0-9a-f]{32}\.hand\.example\.com\.) IN CNAME (_\S+\.)$/gm)];
+    expect(lines).toHaveLength(1);
+    const [[, name = '', value = ''] = []] = lines;
+    publicDns.say(name, 'CNAME', [value]);
+    const issued = await cli('request hand --wait');
+    expect([issued.code, issued.out]).toEqual([0, expect.stringContaining('hand: issued\n')]);
+  } finally {
+    services.acm.validation = 'automatic';
+  }
 });
