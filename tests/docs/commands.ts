@@ -29,7 +29,20 @@ export interface Command {
 const HARMLESS = ['cat', 'cut', 'date', 'tr'];
 /** Programs that documents may name; none of them runs. */
 const RECORDED = [
-  ...['aws', 'awscurl', 'curl', 'git', 'make', 'openssl', 'sam', 'diff', 'install', 'journalctl', 'keytool'],
+  ...[
+    'aws',
+    'awscurl',
+    'curl',
+    'git',
+    'make',
+    'openssl',
+    'sam',
+    'diff',
+    'dig',
+    'install',
+    'journalctl',
+    'keytool',
+  ],
   ...['ln', 'mkdir', 'mv', 'npx', 'read-passphrase.sh', 'readlink', 'rm', 'systemctl', 'touch'],
 ];
 /** What is typed on a server finds its folders and files. */
