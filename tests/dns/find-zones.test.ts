@@ -231,4 +231,6 @@ test('what passes by itself is thrown', async () => {
   world.zone(ACCOUNT, 'throttled.com');
   world.deny('ListHostedZonesByName', 'Throttling');
   await expect(find('throttled.com')).rejects.toMatchObject({ name: 'Throttling' });
+  world.deny('GetHostedZone', 'Throttling');
+  await expect(find('throttled.com')).rejects.toMatchObject({ name: 'Throttling' });
 });

@@ -2,8 +2,7 @@ import { ChangeResourceRecordSetsCommand, Route53Client, type RRType } from '@aw
 import { PutCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { CertificateRequest } from '../../functions/domain/certificate-request.ts';
-import { addDnsRole } from './support/dns-role.ts';
-import { CENTRAL, DNS, MEMBER, REGION, System } from './support/system.ts';
+import { DNS, MEMBER, REGION, System } from './support/system.ts';
 
 let system: System;
 let zone: ReturnType<typeof createZone>;
@@ -15,10 +14,7 @@ function createZone(account: string, name: string) {
   return created;
 }
 
-function allow(account: string, ...zones: { id: string }[]): void {
-  const place = { central: CENTRAL, region: REGION, externalId: 'only-for-these-tests' };
-  addDnsRole(system.cloud, account, { ...place, zones: zones.map(({ id }) => id) });
-}
+const allow = (account: string, ...zones: { arn: string }[]) => system.addDns(account, zones);
 
 beforeEach(async () => {
   system = await System.create();
@@ -89,9 +85,9 @@ async function put(of: { id: string; account: string }, name: string, type: RRTy
 }
 
 describe('records', () => {
-  beforeEach(() => {
-    allow(DNS, zone);
-    allow(MEMBER, other);
+  beforeEach(async () => {
+    await allow(DNS, zone);
+    await allow(MEMBER, other);
   });
 
   test('are written into the zones of all accounts, one change a zone, and noted until they are everywhere', async () => {
@@ -260,22 +256,22 @@ describe('what a person must change is noted, and the request waits', () => {
     expect((await noted()).WritingFailure).toMatch(
       /Cannot assume .* dns-account.yaml is deployed in account/,
     );
-    allow(DNS, zone);
+    await allow(DNS, zone);
     await write();
     expect(await noted()).toMatchObject({ WritingFailure: undefined });
     expect(cnamesOf(zone)).toEqual([shown(record)]);
   });
 
   test('the role does not name the zone', async () => {
-    allow(DNS, other);
+    await allow(DNS, other);
     await request([record]);
     await write();
     expect((await noted()).WritingFailure).toMatch(new RegExp(`hosted zone ${zone.id}.* HostedZoneArns`));
   });
 
   test('no account has the zone, or public DNS does not answer', async () => {
-    allow(DNS, zone);
-    allow(MEMBER, other);
+    await allow(DNS, zone);
+    await allow(MEMBER, other);
     system.cloud.publicDns.delegate('example.net', ['ns1.provider.net']);
     system.cloud.publicDns.say('example.info', 'any', 'SERVFAIL');
     const [foreign, failing] = [recordOf('www.example.net'), recordOf('example.info')];
@@ -287,8 +283,8 @@ describe('what a person must change is noted, and the request waits', () => {
   });
 
   test('Route 53 refuses the change', async () => {
-    allow(DNS, zone);
-    allow(MEMBER, other);
+    await allow(DNS, zone);
+    await allow(MEMBER, other);
     await request([record, recordOf('www.example.org')]);
     const error = { name: 'InvalidChangeBatch', message: 'too many records', status: 400 };
     system.cloud.faults.inject({ operation: 'route53.ChangeResourceRecordSets', kind: 'refuse', error });
@@ -301,8 +297,8 @@ describe('what a person must change is noted, and the request waits', () => {
 test.each(['Throttling', 'PriorRequestNotComplete'])(
   '%s is for the state machine to repeat, and what was written by then is noted',
   async (name) => {
-    allow(DNS, zone);
-    allow(MEMBER, other);
+    await allow(DNS, zone);
+    await allow(MEMBER, other);
     const [first, second] = [recordOf('www.example.com'), recordOf('www.example.org')];
     await request([first, second]);
     system.cloud.faults.inject({
@@ -320,8 +316,8 @@ test.each(['Throttling', 'PriorRequestNotComplete'])(
 );
 
 test('sessions are for one purpose, and the calls of an account keep to its quota', async () => {
-  allow(DNS, zone);
-  allow(MEMBER, other);
+  await allow(DNS, zone);
+  await allow(MEMBER, other);
   const names = Array.from({ length: 20 }, (_, index) => recordOf(`n${index}.example.com`));
   await request(names);
   const began = system.clock.now().getTime();

@@ -4,6 +4,38 @@ import { centralStack, resourceOf, resourcesOf } from './stacks.ts';
 const stack = centralStack();
 const functions = resourcesOf(stack, 'AWS::Serverless::Function');
 
+describe('the accounts of hosted zones', () => {
+  const grants = (parameters: Record<string, string>) =>
+    resourcesOf(centralStack(parameters), 'AWS::IAM::Role').flatMap(([id, { properties }]) =>
+      (properties.Policies ?? [])
+        .flatMap((policy: { PolicyDocument: { Statement: object[] } }) => policy.PolicyDocument.Statement)
+        .filter((statement: { Resource: unknown }) =>
+          JSON.stringify(statement).includes('-validation-records-eu'),
+        )
+        .map((statement: { Sid: string }) => ({ ...statement, id })),
+    );
+
+  test('are visited by two functions, by the one name of the role there', () => {
+    const DnsAccounts = ['777788889999', '888899990000'];
+    const visited = (id: string) => ({
+      id,
+      Sid: 'AssumeValidationRecordsRole',
+      Effect: 'Allow',
+      Action: ['sts:AssumeRole'],
+      Resource: `arn:aws:iam::*:role/acm-export-validation-records-${stack.region}`,
+      Condition: { StringEquals: { 'aws:ResourceAccount': DnsAccounts } },
+    });
+    expect(grants({ DnsAccounts: DnsAccounts.join() })).toEqual([
+      visited('DeploymentsApiFunctionRole'),
+      visited('WriteValidationRecordsFunctionRole'),
+    ]);
+  });
+
+  test('are visited by no function where the stack names none', () => {
+    expect(grants({})).toEqual([]);
+  });
+});
+
 describe('each function', () => {
   test('there are ten, named like their logical ids', () => {
     const expected = functions.map(([id]) => {

@@ -316,6 +316,13 @@ export class System {
     await this.cloud.deploy(memberStackOf(account, region));
   }
 
+  /** Deploys the DNS stack in an account: functions may write validation records into these hosted zones. */
+  async addDns(account: string, zones: readonly { arn: string }[]): Promise<void> {
+    const HostedZoneArns = zones.map(({ arn }) => arn).join();
+    const parameters = { CentralAccountId: CENTRAL, CentralRegion: REGION, HostedZoneArns };
+    await this.cloud.deploy(stackOf('dns-account.yaml', account, REGION, parameters));
+  }
+
   /** The owner of the member account updates the parameters of its stack; what is left out has its default. */
   updateMember(parameters: Record<string, string>, account = MEMBER, region = REGION): void {
     updateStack(this.cloud, memberStackOf(account, region, parameters));
