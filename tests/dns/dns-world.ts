@@ -53,7 +53,7 @@ export class DnsWorld {
     return zone;
   }
 
-  undelegated(account: string, name: string, options: { private?: boolean } = {}) {
+  undelegated(account: string, name: string, options: { private?: boolean; id?: string } = {}) {
     return this.cloud.services.route53.createZone(account, name, options);
   }
 

@@ -68,12 +68,16 @@ describe('the zone of a name', () => {
   });
 
   test('may have a name that begins many others', async () => {
-    const zone = world.zone(ACCOUNT, 'many.com');
+    // More than a page, and listed by their ids.
     for (let index = 0; index < 120; index += 1) {
-      world.undelegated(ACCOUNT, 'many.com', { private: true });
+      const id = `ZA${String(index).padStart(18, '0')}`;
+      world.undelegated(ACCOUNT, 'many.com', { private: true, id });
     }
+    const zone = world.undelegated(ACCOUNT, 'many.com', { id: 'ZZ000000000000000000' });
+    world.cloud.publicDns.delegate('many.com', zone.nameServers);
     world.undelegated(ACCOUNT, 'many.com.au');
     expect(await find('many.com')).toEqual(found('many.com', zone));
+    expect(world.calls('ListHostedZonesByName', 'many.com')).toBe(3);
   });
 
   test('is found in whatever case and order servers are answered', async () => {
