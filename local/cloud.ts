@@ -66,6 +66,9 @@ export async function deployCentral(cloud: Cloud, options: DeployOptions): Promi
 export const deployMember = (cloud: Cloud, options: DeployOptions): Promise<Stack> =>
   deploy(cloud, 'member-account.yaml', 'member', options);
 
+export const deployDns = (cloud: Cloud, options: DeployOptions): Promise<Stack> =>
+  deploy(cloud, 'dns-account.yaml', 'dns', options);
+
 const deploy = (cloud: Cloud, file: string, kind: string, options: DeployOptions): Promise<Stack> =>
   cloud.deployTemplate(join(PROJECT, file), {
     stackName: `${options.parameters?.Prefix ?? 'acm-export'}-${kind}`,

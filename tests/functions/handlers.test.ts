@@ -1,13 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
+import { DynamoDBDocumentClient, PutCommand, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Caller, Cloud, InvokeResult, Operation } from 'local-cloud';
 import type { Deployment } from '../../functions/domain/deployment.ts';
 import { InstallOptions } from '../../functions/domain/order.ts';
 import { Inventory } from '../../functions/inventory/inventory.ts';
 import { readEnvironment } from '../../functions/runtime/environment.ts';
-import { type CentralStack, deployCentral, startCloud } from '../../local/cloud.ts';
+import { type CentralStack, deployCentral, deployDns, startCloud } from '../../local/cloud.ts';
 
 // The built handlers in workers, with the variables and roles of the template. No member stack is there.
 const EVENTS = path.resolve(import.meta.dirname, '../../events');
@@ -23,7 +23,11 @@ beforeAll(async () => {
   cloud = await startCloud({ quotas: false, holdsExecutions: true });
   // Tests deliver the events that arrive.
   cloud.services.events.lose(() => true, Number.POSITIVE_INFINITY);
-  const parameters = { ExternalId: 'only-for-these-tests', TargetAccounts: '111122223333,444455556666' };
+  const parameters = {
+    ExternalId: 'only-for-these-tests',
+    TargetAccounts: '111122223333,444455556666',
+    DnsAccounts: '444455556666',
+  };
   central = await deployCentral(cloud, { ...place, parameters });
   const options = { names: ['www.example.com'], tags: { CertName: '+' } };
   arn = await cloud.services.acm.add(place.account, place.region, options);
@@ -113,6 +117,40 @@ test('deployments-api takes the call of the state machine of requests', async ()
     ...RegisterRequested,
     Registered: [],
   });
+});
+
+test('write-validation-records asks public DNS and Route 53 over the network', async () => {
+  const account = '444455556666';
+  const zone = cloud.services.route53.createZone(account, 'example.net');
+  cloud.publicDns.delegate('example.net', zone.nameServers);
+  const parameters = {
+    ExternalId: 'only-for-these-tests',
+    CentralAccountId: place.account,
+    CentralRegion: place.region,
+    HostedZoneArns: zone.arn,
+  };
+  await deployDns(cloud, { account, region: place.region, parameters });
+  const Name = `_${'a'.repeat(32)}.www.example.net.`;
+  const Value = `_${'b'.repeat(32)}.abcdefghij.acm-validations.aws.`;
+  const request = {
+    CertName: 'net',
+    RequestNumber: 1,
+    Status: 'VALIDATING',
+    Records: [{ Name, Type: 'CNAME', Value, DomainNames: ['www.example.net'] }],
+  };
+  const Item = { DeploymentId: 'request#net', Item: 'request', Asked: { ...request, Revision: 1 } };
+  const TableName = central.resource('InventoryTable').physicalId;
+  await client.send(new PutCommand({ TableName, Item }));
+
+  const input = { CertName: 'net', RequestNumber: 1 };
+  expect(await invoke('write-validation-records', input)).toEqual({ ...input, WaitSeconds: 10 });
+  expect(await inventory.requests.get('net')).toMatchObject({
+    Written: { [Name]: { HostedZoneId: zone.id, Account: account, ChangeId: expect.any(String) } },
+  });
+  expect([...cloud.services.route53.zone(zone.id).records.values()]).toContainEqual(
+    expect.objectContaining({ name: Name, type: 'CNAME', values: [Value] }),
+  );
+  expect(cloud.publicDns.questions).toEqual(expect.arrayContaining(['NS www.example.net', 'NS example.net']));
 });
 
 test('a missing variable is named, and so are all others at once', () => {
