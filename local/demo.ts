@@ -3,16 +3,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ACMClient, DescribeCertificateCommand, RenewCertificateCommand } from '@aws-sdk/client-acm';
 import { openConnections } from 'local-cloud/node';
-import { startCloud } from './cloud.ts';
+import { deployDns, startCloud } from './cloud.ts';
 import { driftFiles, driftPort, mendPort } from './drift.ts';
 import {
+  AGREED,
   addNode,
   CENTRAL,
   callApi,
   deployFleet,
   type Fleet,
   MEMBER,
-  requestCertificate,
   type ServingNode,
   served,
 } from './example-fleet.ts';
@@ -161,27 +161,7 @@ async function demo(fleet: Fleet): Promise<void> {
   const placeholder = await served(other);
   const { unit } = other.server;
 
-  tell('ACM is asked for an exportable certificate for www.example.com, tagged CertName=www');
-  const arn = await requestCertificate(fleet, 'www', ['www.example.com', 'example.com']);
-  tell(`ACM issued ${arn}`);
-
-  console.log();
-  const ids: string[] = [];
-  for (const { account, region } of [CENTRAL, MEMBER]) {
-    const answer = await callApi(fleet, 'POST', '/certificates/www/deployments', {
-      CertificateArn: arn,
-      TargetTagKey: 'acm-export',
-      TargetTagValue: 'web',
-      TargetAccount: account,
-      TargetRegion: region,
-      ReloadServices: [unit],
-      VerifyPort: fleet.port,
-    });
-    ids.push(String(answer.DeploymentId));
-    tell(
-      `POST /certificates/www/deployments for acm-export=web in ${account}: deployment ${answer.DeploymentId}`,
-    );
-  }
+  const { arn, ids } = await requestServed(fleet, unit);
   const first = await serialOf(fleet, arn);
   const serve = (serial: string) => allServe(fleet, targeted, serial, ids);
   await waitUntil(`the 4 nodes tagged web serve serial ${first}`, serve(first));
@@ -226,6 +206,50 @@ async function demo(fleet: Fleet): Promise<void> {
   await rest(fleet);
 
   await showAndCheck(fleet, await Promise.all(ids.map((id) => deploymentOf(fleet, id))), third, other);
+}
+
+/** One request, and nothing else: the certificate, its validation in a zone of another account, and where it goes. */
+async function requestServed(fleet: Fleet, unit: string): Promise<{ arn: string; ids: string[] }> {
+  const { cloud, central } = fleet;
+  tell(`The zone example.com is in ${MEMBER.account}, with dns-account.yaml. It has no record of ACM`);
+  const zone = cloud.services.route53.createZone(MEMBER.account, 'example.com');
+  cloud.publicDns.delegate('example.com', zone.nameServers);
+  cloud.services.acm.validation = 'public DNS';
+  await deployDns(cloud, {
+    ...MEMBER,
+    parameters: {
+      ExternalId: AGREED.ExternalId,
+      CentralAccountId: central.account,
+      CentralRegion: central.region,
+      HostedZoneArns: zone.arn,
+    },
+  });
+
+  console.log();
+  const { Deployments } = await callApi(fleet, 'POST', '/certificates/www', {
+    DomainNames: ['www.example.com', 'example.com'],
+    KeyAlgorithm: 'EC_prime256v1',
+    Deployments: [CENTRAL, MEMBER].map(({ account, region }) => ({
+      TargetTagKey: 'acm-export',
+      TargetTagValue: 'web',
+      TargetAccount: account,
+      TargetRegion: region,
+      ReloadServices: [unit],
+      VerifyPort: fleet.port,
+    })),
+  });
+  tell('POST /certificates/www for www.example.com and example.com, to acm-export=web in both accounts');
+  let arn = '';
+  let said = '';
+  await waitUntil('ACM has issued it, and the deployments are registered', async () => {
+    const { Status, Reason, Error: error, CertificateArn } = await callApi(fleet, 'GET', '/certificates/www');
+    if (Status === 'FAILED') throw new NotSo(String(error));
+    if (Reason !== said) tell(`      "${Reason}"`);
+    said = String(Reason);
+    arn = String(CertificateArn);
+    return Status === 'DONE' || said;
+  });
+  return { arn, ids: (Deployments as Deployment[]).map(({ DeploymentId }) => DeploymentId) };
 }
 
 /**
@@ -359,7 +383,13 @@ try {
   try {
     tell(`It is at ${cloud.endpoint}; both templates are deployed there`);
     const fleet = await deployFleet(cloud, {
-      central: { parameters: { LookIntervalMinutes: LOOK_MINUTES } },
+      central: {
+        parameters: {
+          LookIntervalMinutes: LOOK_MINUTES,
+          RequestRules: 'www=www.example.com,www=example.com',
+          DnsAccounts: MEMBER.account,
+        },
+      },
     });
     try {
       await demo(fleet);

@@ -21,7 +21,7 @@ export const CENTRAL = { account: '111122223333', region: 'eu-west-1' };
 export const MEMBER = { account: '444455556666', region: 'eu-central-1' };
 
 /** Parameters that the central and the member stacks must agree on. */
-const AGREED = { Prefix: 'acm-export', ExternalId: 'local-cloud-external-id' };
+export const AGREED = { Prefix: 'acm-export', ExternalId: 'local-cloud-external-id' };
 const TAG_KEY = 'acm-export';
 
 /** A node with the TLS server that runs on it. */

@@ -1,7 +1,6 @@
 import { QueryCommand, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { type Deployment, deploymentIdOf, orderOf, type Wanted } from '../../functions/domain/deployment.ts';
-import { addDnsRole } from './support/dns-role.ts';
 import { interleave } from './support/interleave.ts';
 import { awsError } from './support/service-view.ts';
 import { type ApiAnswer, CENTRAL, DNS, MEMBER, REGION, System } from './support/system.ts';
@@ -160,8 +159,7 @@ test('with hosted zones nobody has to do anything: the records are written, and 
   const { acm, route53 } = system.cloud.services;
   const zone = route53.createZone(DNS, 'example.com');
   system.cloud.publicDns.delegate('example.com', zone.nameServers);
-  const place = { central: CENTRAL, region: REGION, externalId: 'only-for-these-tests' };
-  addDnsRole(system.cloud, DNS, { ...place, zones: [zone.id] });
+  await system.addDns(DNS, [zone]);
   acm.validation = 'public DNS';
   await system.target().addNode('i-00000001');
   const trial = await system.request({ DryRun: true });
