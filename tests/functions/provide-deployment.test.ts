@@ -30,7 +30,10 @@ const deploy = (...resources: CustomResource[]) => app.deploy(resources, more);
 const deployFailing = (...resources: CustomResource[]) => app.deploy(resources, { ...more, fails: true });
 const remove = () => app.remove(more);
 const sent = () => model().requests.map(({ RequestType }) => RequestType);
-const rollouts = () => app.cloud.services.stepFunctions.executions().length;
+const rollouts = () =>
+  app.cloud.services.stepFunctions
+    .executions()
+    .filter(({ arn }) => arn.includes(':acm-export-certificate-rollout:')).length;
 const registered = async (TargetTagValue = tag) =>
   (await app.deployments()).find((one) => one.TargetTagValue === TargetTagValue);
 const byPerson = (properties: object = {}) =>

@@ -950,6 +950,18 @@ const inside: Attack[] = [
     'lambda.Invoke',
     { FunctionName: `arn:aws:lambda:${here}:function:acm-export-deployments-api` },
   ],
+  [
+    'the state machine of requests cannot export behind the back of the other one',
+    ({ requestMachine }) => requestMachine,
+    'lambda.Invoke',
+    { FunctionName: `arn:aws:lambda:${here}:function:acm-export-export-certificate` },
+  ],
+  [
+    'the rule of issued certificates cannot start a rollout',
+    ({ issuedRule }) => issuedRule,
+    'AWSStepFunctions.StartExecution',
+    { stateMachineArn: `arn:aws:states:${here}:stateMachine:acm-export-certificate-rollout`, input: '{}' },
+  ],
 ];
 
 export const attacks: Attack[] = [
@@ -980,6 +992,18 @@ export const serviceAttacks: [
     'states.amazonaws.com',
     `arn:aws:iam::${CENTRAL.account}:role/acm-export-state-machine-${CENTRAL.region}`,
     { 'aws:SourceAccount': CENTRAL.account, 'aws:SourceArn': PAYMENTS_MACHINE },
+  ],
+  [
+    'another state machine of the account cannot run as the state machine of requests',
+    'states.amazonaws.com',
+    `arn:aws:iam::${CENTRAL.account}:role/acm-export-certificate-request-${CENTRAL.region}`,
+    { 'aws:SourceAccount': CENTRAL.account, 'aws:SourceArn': PAYMENTS_MACHINE },
+  ],
+  [
+    'another rule of the account cannot run as the rule of issued certificates',
+    'events.amazonaws.com',
+    `arn:aws:iam::${CENTRAL.account}:role/acm-export-certificate-issued-${CENTRAL.region}`,
+    { 'aws:SourceAccount': CENTRAL.account, 'aws:SourceArn': `arn:aws:events:${here}:rule/payments` },
   ],
   [
     'a schedule of another account cannot run as the schedules of this stack',

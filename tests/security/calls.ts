@@ -127,6 +127,11 @@ const MORE: [role: string, actions: string, resource: string, context?: Need['re
     here('states', 'stateMachine:acm-export-certificate-request'),
   ]),
   ['reconcile', 'states:DescribeExecution', REQUEST_EXECUTION],
+  [
+    'certificate-issued',
+    'states:StartExecution',
+    here('states', 'stateMachine:acm-export-certificate-request'),
+  ],
   ...['rollout-ended', 'report-certificate-notice', 'reconcile'].flatMap((name): typeof MORE => [
     [name, 'sns:Publish', TOPIC],
     [name, 'dynamodb:PutItem dynamodb:UpdateItem dynamodb:DeleteItem', IDEMPOTENCY],

@@ -76,6 +76,8 @@ export interface Scene {
   widenedLook: Identity;
   automation: Identity;
   stateMachine: Identity;
+  requestMachine: Identity;
+  issuedRule: Identity;
   schedule: Identity;
 }
 
@@ -373,6 +375,18 @@ export async function setScene(flows: Flows): Promise<Scene> {
       'states.amazonaws.com',
       `arn:aws:iam::${CENTRAL.account}:role/acm-export-state-machine-${CENTRAL.region}`,
       source(site.central.stateMachineArn),
+      session,
+    ),
+    requestMachine: identities.assumeAsService(
+      'states.amazonaws.com',
+      `arn:aws:iam::${CENTRAL.account}:role/acm-export-certificate-request-${CENTRAL.region}`,
+      source(site.central.stateMachineArn.replace(/-rollout$/, '-request')),
+      session,
+    ),
+    issuedRule: identities.assumeAsService(
+      'events.amazonaws.com',
+      `arn:aws:iam::${CENTRAL.account}:role/acm-export-certificate-issued-${CENTRAL.region}`,
+      source(`arn:aws:events:${CENTRAL.region}:${CENTRAL.account}:rule/acm-export-certificate-issued`),
       session,
     ),
     schedule: identities.assumeAsService(
