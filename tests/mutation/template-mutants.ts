@@ -198,8 +198,15 @@ class Template {
           else if (!isOnlyOperator) add(`${name} is gone`, this.#remove(operator.range?.[0] ?? 0, keys));
           else add(`${name} is gone`, isBranch ? this.#replace(block, '{}') : this.#emptied(at, block));
         }
-        for (const [how, changed] of operatorsNear(operator.value))
-          add(`${name} ${how}`, this.#replace(operator, changed));
+        for (const [how, changed] of operatorsNear(operator.value)) {
+          // Where that operator is there already, its block takes the key: keys are unique.
+          const there = block.get(changed);
+          const moved = isMap(there) && [
+            this.#remove(operator.range?.[0] ?? 0, keys),
+            this.#insertAfter(there, `\n${this.#indentOf(there)}${key.value}: ${this.#textOf(value)}`),
+          ];
+          add(`${name} ${how}`, ...(moved || [this.#replace(operator, changed)]));
+        }
         const items = (isSeq(value) && !value.tag?.startsWith('!') ? value.items : [value]) as Node[];
         for (const item of items.flatMap(choices)) {
           for (const [how, changed] of widenings(item)) {
@@ -237,6 +244,10 @@ class Template {
       isOnly ? this.#remove(operator.range?.[0] ?? 0, keys) : this.#remove(key.range?.[0] ?? 0, item),
       this.#insertAfter(there, `\n${this.#indentOf(there)}${key.value}: ${changed}`),
     ];
+  }
+
+  #textOf(node: Node): string {
+    return this.#text.slice(this.#startOf(node), node.range?.[1]);
   }
 
   /** A condition without keys, which holds always. */

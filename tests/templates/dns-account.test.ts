@@ -295,6 +295,30 @@ describe('the role reads', () => {
   });
 });
 
+test('whom the role trusts, in full', () => {
+  const named = (name: string) => ({
+    Effect: 'Allow',
+    Principal: { AWS: `arn:aws:iam::${CENTRAL.account}:root` },
+    Action: 'sts:AssumeRole',
+    Condition: {
+      ArnEquals: {
+        'aws:PrincipalArn': `arn:aws:iam::${CENTRAL.account}:role/acm-export-${name}-eu-central-1`,
+      },
+      StringLike: { 'sts:RoleSessionName': `${name}-*` },
+    },
+  });
+  expect([trust.Statement].flat().map(({ Sid: _, ...statement }) => statement)).toEqual([
+    {
+      Effect: 'Deny',
+      Principal: '*',
+      Action: 'sts:AssumeRole',
+      Condition: { StringNotEquals: { 'sts:ExternalId': EXTERNAL_ID } },
+    },
+    named('deployments-api'),
+    named('write-validation-records'),
+  ]);
+});
+
 test('what each statement says, in full', () => {
   const [policy] = policiesOf(role);
   const statements = [policy?.Statement ?? []].flat();
