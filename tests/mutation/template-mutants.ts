@@ -200,7 +200,7 @@ class Template {
         }
         for (const [how, changed] of operatorsNear(operator.value)) {
           // Where that operator is there already, its block takes the key: keys are unique.
-          const there = block.get(changed);
+          const there = (block as Block).get(changed);
           const moved = isMap(there) && [
             this.#remove(operator.range?.[0] ?? 0, keys),
             this.#insertAfter(there, `\n${this.#indentOf(there)}${key.value}: ${this.#textOf(value)}`),
