@@ -180,6 +180,7 @@ function fromXml(value: unknown, name = ''): unknown {
     const items = (value as Record<string, unknown>)[item];
     return items === undefined ? [] : [items].flat().map((one) => fromXml(one));
   }
+  if (name === 'TTL' && /^\d+$/.test(String(value))) return Number(value);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
     Object.entries(value)
