@@ -18,6 +18,7 @@ interface RequestOptions {
   keyAlgorithm?: string;
   tag?: string[];
   deployments?: string;
+  recordsByHand?: boolean;
   dryRun?: boolean;
   yes?: boolean;
   /** Undefined where the person said neither --wait nor --no-wait. */
@@ -59,6 +60,7 @@ export function addRequest(register: Register): void {
           '--deployments <file>',
           'a file of deployments to register once the certificate is issued; - reads standard input',
         )
+        .option('--records-by-hand', 'you create the DNS records yourself; acm-export writes none')
         .option('--dry-run', 'shows what would be requested, written and registered, and changes nothing');
       addYes(command);
       command
@@ -77,8 +79,8 @@ export function addRequest(register: Register): void {
 
 /** The request that is there. */
 async function shown(session: Session, options: RequestOptions, certName: string): Promise<ExitName> {
-  const { keyAlgorithm, tag, deployments, dryRun, yes, wait } = options;
-  if ([keyAlgorithm, tag, deployments, dryRun, yes].some((value) => value !== undefined)) {
+  const { keyAlgorithm, tag, deployments, recordsByHand, dryRun, yes, wait } = options;
+  if ([keyAlgorithm, tag, deployments, recordsByHand, dryRun, yes].some((value) => value !== undefined)) {
     throw new Stop('usage', 'request needs at least one --domain to request a certificate.');
   }
   const timeout = timeoutOf(options);
@@ -95,7 +97,7 @@ async function requested(
   certName: string,
   DomainNames: string[],
 ): Promise<ExitName> {
-  const { keyAlgorithm, tag = [], deployments: file, dryRun, yes, wait = true } = options;
+  const { keyAlgorithm, tag = [], deployments: file, recordsByHand, dryRun, yes, wait = true } = options;
   const timeout = timeoutOf(options);
   const Tags = tagsFrom(tag);
   const Deployments =
@@ -113,6 +115,7 @@ async function requested(
     ...(keyAlgorithm === undefined ? {} : { KeyAlgorithm: keyAlgorithm }),
     ...(tag.length === 0 ? {} : { Tags }),
     ...(Deployments === undefined ? {} : { Deployments }),
+    ...(recordsByHand ? { RecordsByHand: true } : {}),
     ...(dryRun ? { DryRun: true } : {}),
   });
   if (!dryRun && wait) return followRequest(session, request, timeout);

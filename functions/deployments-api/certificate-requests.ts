@@ -64,7 +64,7 @@ export async function requestCertificate(
   await refuseStandstill(deps);
   const ofDeployments = await checkDeployments(certName, wish.Deployments, deps);
   await refuseEqual(wish, deps);
-  const looked = await deps.lookBefore(certName, wish.DomainNames);
+  const looked = await deps.lookBefore(certName, wish);
   if (looked.Faults.length > 0) {
     throw new RequestRefused(422, 'ACM could not issue this certificate.', looked.Faults);
   }
@@ -131,7 +131,13 @@ function wishFrom(certName: string, body: CertificateRequestBody, deps: Deployme
   if (wrong.length > 0) {
     throw notValid(wrong);
   }
-  return { DomainNames: names, KeyAlgorithm: body.KeyAlgorithm, Tags: body.Tags, Deployments };
+  return {
+    DomainNames: names,
+    KeyAlgorithm: body.KeyAlgorithm,
+    Tags: body.Tags,
+    ...(body.RecordsByHand ? { RecordsByHand: true } : {}),
+    Deployments,
+  };
 }
 
 function refuseByRules(

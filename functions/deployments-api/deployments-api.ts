@@ -4,6 +4,7 @@ import type * as z from 'zod';
 import { describeDeployable, ownerAllows } from '../certificates/describe-certificate.ts';
 import type { LookBefore } from '../dns/look-before.ts';
 import type { Certificate } from '../domain/certificate.ts';
+import type { Wish } from '../domain/certificate-request.ts';
 import {
   type Deployment,
   deploymentIdOf,
@@ -75,7 +76,7 @@ export interface DeploymentsApiDeps extends AdvanceDeps, RemovalDeps {
   maxDomainNames: number;
   requestStateMachineArn: string;
   /** What public DNS, and the hosted zones that this stack may write into, say before a certificate costs money. */
-  lookBefore: (certName: string, names: readonly string[]) => Promise<LookBefore>;
+  lookBefore: (certName: string, wish: Wish) => Promise<LookBefore>;
   /** Whether there are such zones. */
   hasZones: boolean;
 }

@@ -2,7 +2,7 @@ import type { APIGatewayProxyEvent, APIGatewayProxyResult, Context } from 'aws-l
 import { lookBefore } from '../dns/look-before.ts';
 import { publicResolver } from '../dns/resolver.ts';
 import { DNS_VARIABLES, dnsSessionsFrom } from '../dns/session.ts';
-import type { RequestInput } from '../domain/certificate-request.ts';
+import type { RequestInput, Wish } from '../domain/certificate-request.ts';
 import { parseRules } from '../domain/request-rules.ts';
 import { ADVANCE_VARIABLES, advanceDepsFrom } from '../rollouts/advance.ts';
 import { repeatable } from '../rollouts/repeatable.ts';
@@ -86,8 +86,15 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     maxCertificatesPerDay: Number(env.MAX_CERTIFICATES_PER_DAY),
     maxDomainNames: Number(env.MAX_DOMAIN_NAMES),
     requestStateMachineArn: env.REQUEST_STATE_MACHINE_ARN,
-    lookBefore: (certName: string, names: readonly string[]) =>
-      lookBefore(names, { ...sessionsFor(certName), resolver }),
+    lookBefore: (certName: string, { DomainNames, RecordsByHand }: Wish) => {
+      const sessions = sessionsFor(certName);
+      // Without accounts of zones only CAA records are looked at.
+      return lookBefore(DomainNames, {
+        ...sessions,
+        ...(RecordsByHand ? { dnsAccounts: [] } : {}),
+        resolver,
+      });
+    },
     hasZones: listOf(env.DNS_ACCOUNTS).length > 0,
   };
   return async <E extends APIGatewayProxyEvent | RegisterEvent>(

@@ -21,7 +21,7 @@ const SHOWN = {
 } satisfies Record<
   | Exclude<
       keyof ReturnType<typeof requestViewOf>,
-      'CertName' | 'DomainNames' | 'KeyAlgorithm' | 'Tags' | 'Deployments'
+      'CertName' | 'DomainNames' | 'KeyAlgorithm' | 'Tags' | 'RecordsByHand' | 'Deployments'
     >
   | 'Zones'
   | 'CorrelationId',
@@ -93,6 +93,14 @@ export const CertificateRequestBody = z.strictObject({
       description:
         'Deployments that are registered when the certificate is issued, as POST …/deployments takes them, without CertificateArn and DryRun.',
       examples: [[{ TargetTagKey: 'acm-export', TargetTagValue: 'web-prod' }]],
+    }),
+  RecordsByHand: z
+    .boolean()
+    .default(false)
+    .meta({
+      description:
+        'You create the validation records yourself, for example with another DNS provider. Then no hosted zone is looked at, and none is written to.',
+      examples: [true],
     }),
   DryRun: z
     .boolean()

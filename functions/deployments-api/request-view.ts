@@ -22,6 +22,7 @@ export function requestViewOf(request: CertificateRequest, deps: ViewDeps, warni
     DomainNames: Wish.DomainNames,
     KeyAlgorithm: Wish.KeyAlgorithm,
     Tags: Wish.Tags,
+    ...(Wish.RecordsByHand ? { RecordsByHand: true } : {}),
     Records: recordsOf(request),
     Deployments: Wish.Deployments.map((asked) => ({
       ...asked,

@@ -17,7 +17,7 @@ export interface ZoneOfName {
   NameServers: string[];
 }
 
-/** `fault`: a record would be written in vain, or nobody knows where. `warning`: a person has to do something, or should look. */
+/** `fault`: a record would be written in vain, or nobody knows where. `warning`: a person should look. */
 export interface FoundZone {
   zone?: ZoneOfName;
   fault?: string;
@@ -72,7 +72,7 @@ export function zoneFinder(deps: FindZonesDeps): (name: string) => Promise<Found
     const { at, servers } = apex;
     // Nobody registers a top-level domain here.
     const isRegistered = at.includes('.');
-    const { zone, ...found } = isRegistered ? await verdictOf([at, ...servers].join(' ')) : {};
+    const { zone, absent, ...found } = isRegistered ? await verdictOf([at, ...servers].join(' ')) : {};
     if (zone) {
       return { zone: { DomainName, ...zone }, ...found };
     }
@@ -84,9 +84,9 @@ export function zoneFinder(deps: FindZonesDeps): (name: string) => Promise<Found
     if (undelegated) {
       return { fault: undelegatedFault(undelegated, at, isRegistered) };
     }
-    return isRegistered
-      ? found
-      : { fault: `Public DNS knows no zone of ${base}. Register the domain, or correct the name.` };
+    return {
+      fault: absent ?? `Public DNS knows no zone of ${base}. Register the domain, or correct the name.`,
+    };
   };
 }
 
@@ -153,12 +153,12 @@ async function readable<T>(call: () => Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Which of the hosted zones of a name public DNS asks. */
+/** Which of the hosted zones of a name public DNS asks. `absent`: there is none, unless one of a name below lacks its delegation. */
 async function zoneAt(
   RecordZone: string,
   servers: readonly string[],
   { zones, closed }: Candidates,
-): Promise<Omit<FoundZone, 'zone'> & { zone?: Omit<ZoneOfName, 'DomainName'> }> {
+): Promise<Omit<FoundZone, 'zone'> & { zone?: Omit<ZoneOfName, 'DomainName'>; absent?: string }> {
   const asked = `Public DNS asks ${servers.join(', ')} for ${RecordZone}`;
   const zoneOf = ({ id, account, nameServers = [] }: Candidate) => ({
     RecordZone,
@@ -215,10 +215,11 @@ async function zoneAt(
   }
   const isPrivate = zones.length > 0;
   return {
-    warning:
+    absent:
       `${asked}, and no account of DnsAccounts has a public hosted zone of this name` +
       `${isPrivate ? ` (${named(zones)} is private: ACM asks public DNS)` : ''}. ` +
-      'A person has to create the validation records there, as GET of the request shows them.',
+      'Deploy dns-account.yaml in the account of the zone, name the zone in HostedZoneArns there, and the account in DnsAccounts. ' +
+      'Or send RecordsByHand true, and create the validation records yourself.',
   };
 }
 

@@ -42,6 +42,8 @@ export interface Wish {
   DomainNames: string[];
   KeyAlgorithm: (typeof KEY_ALGORITHMS)[number];
   Tags: Record<string, string>;
+  /** A person creates the records: nothing is looked at in hosted zones, and nothing written there. */
+  RecordsByHand?: true;
   Deployments: RequestedDeployment[];
 }
 

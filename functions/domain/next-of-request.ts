@@ -148,7 +148,7 @@ export function nextOfRequest(
   if (records.length === 0) {
     return decision('wait', 'unplanned', { waitSeconds });
   }
-  if (!hasZones) {
+  if (!hasZones || request.Wish.RecordsByHand) {
     return decision('wait', 'unseen', { waitSeconds });
   }
   const isWritten = records.every(({ Name }) => ownOf(request.Written ?? {}, Name)?.InSyncAt !== undefined);

@@ -178,25 +178,30 @@ describe('a fault says what to do', () => {
   });
 });
 
-describe('a warning says what to do', () => {
+describe('a zone that is not here is a fault that says what to do', () => {
   test('the zone is with another provider', async () => {
     world.cloud.publicDns.delegate('foreign.com', ['ns1.provider.net']);
     expect(await find('www.foreign.com')).toEqual(
-      warning('ns1.provider.net for foreign.com', 'no account of DnsAccounts', 'A person has to create'),
+      fault(
+        'ns1.provider.net for foreign.com',
+        'no account of DnsAccounts',
+        'HostedZoneArns',
+        'RecordsByHand',
+      ),
     );
   });
 
   test('the accounts have a private zone only', async () => {
     const zone = world.undelegated(ACCOUNT, 'intern.com', { private: true });
     world.cloud.publicDns.delegate('intern.com', ['ns1.provider.net']);
-    expect(await find('www.intern.com')).toEqual(warning(zone.id, ACCOUNT, 'is private'));
+    expect(await find('www.intern.com')).toEqual(fault(zone.id, ACCOUNT, 'is private'));
   });
 
   test('the zone above is here, and delegates to another provider', async () => {
     const parent = world.zone(ACCOUNT, 'above.org');
     await world.record(parent, 'away.above.org', 'NS', 'ns1.provider.net.');
     world.cloud.publicDns.delegate('away.above.org', ['ns1.provider.net']);
-    expect(await find('www.away.above.org')).toEqual(warning('ns1.provider.net for away.above.org'));
+    expect(await find('www.away.above.org')).toEqual(fault('ns1.provider.net for away.above.org'));
   });
 
   test('servers of another provider answer, too', async () => {

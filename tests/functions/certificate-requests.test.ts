@@ -154,6 +154,29 @@ describe('from a request to what a server serves', () => {
   });
 });
 
+test('a name without a hosted zone is refused, unless a person creates the records; then no zone is looked at', async () => {
+  system.dnsAccounts = DNS;
+  const { publicDns, services } = system.cloud;
+  const zone = services.route53.createZone(DNS, 'example.net');
+  await system.addDns(DNS, [zone]);
+  publicDns.delegate('example.com', ['ns1.provider.net']);
+  const refused = await system.request();
+  expect(refused).toMatchObject({
+    status: 422,
+    body: { Faults: [{ Field: 'DomainNames', Reason: expect.stringMatching(/RecordsByHand true/) }] },
+  });
+  expect(await open()).toBeUndefined();
+
+  const answer = await system.request({ RecordsByHand: true });
+  expect(answer).toMatchObject({ status: 202, body: { RecordsByHand: true } });
+  const looks = () => system.cloud.record.calls.filter(({ operation }) => operation.startsWith('route53.'));
+  const before = looks().length;
+  await issue(await askedFor(answer));
+  await finish(answer);
+  expect((await system.requested()).body).toMatchObject({ Status: 'DONE', RecordsByHand: true });
+  expect(looks()).toHaveLength(before);
+});
+
 test('with hosted zones nobody has to do anything: the records are written, and ACM finds them', async () => {
   system.dnsAccounts = DNS;
   const { acm, route53 } = system.cloud.services;

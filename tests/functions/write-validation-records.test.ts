@@ -278,7 +278,9 @@ describe('what a person must change is noted, and the request waits', () => {
     await request([foreign, failing, record]);
     await write();
     const { WritingFailure, Written } = await noted();
-    expect(WritingFailure).toMatch(/www.example.net: .*A person has to create.*example.info: .*SERVFAIL/);
+    expect(WritingFailure).toMatch(
+      /www.example.net: .*no account of DnsAccounts.*RecordsByHand.*example.info: .*SERVFAIL/,
+    );
     expect(Object.keys(Written ?? {})).toEqual([record.Name]);
   });
 
