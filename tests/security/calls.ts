@@ -66,7 +66,6 @@ const FUNCTIONS = [
   'export-certificate',
   'start-installation',
   'check-installation',
-  'write-validation-records',
   'rollout-ended',
   'report-certificate-notice',
   'handle-renewal',
