@@ -486,6 +486,21 @@ describe('what dies, or is lost', () => {
     expect(CertificateSummaryList.map(({ CertificateArn }) => CertificateArn)).toEqual([arn]);
   });
 
+  test('a certificate of another name, or from before, is not taken for the one that was asked for', async () => {
+    const names = ['www.example.com'];
+    const equal = { names, status: 'EXPIRED', keyAlgorithm: 'RSA_2048' } as const;
+    await system.acm.issue('before', equal, { CertName: 'web-prod' });
+    system.advance({ hours: 1 });
+    const answer = await system.request();
+    system.acm.failNext('RequestCertificate', awsError('ServiceUnavailable', undefined, 'server'));
+    await system.step(execution(answer));
+    await system.acm.issue('other', equal, { CertName: 'web-other' });
+    system.advance({ hours: 3 });
+    const arn = await askedFor(answer);
+    expect(arn).not.toMatch(/certificate\/(before|other)$/);
+    expect(certificates()).toHaveLength(2);
+  });
+
   const listed = async () => {
     const all = system.cloud.services.acm.operations['CertificateManager.ListCertificates'];
     return (await all?.({}, { account: CENTRAL, region: REGION } as never)) as {
@@ -725,7 +740,8 @@ describe('the deployments of a request', () => {
       when: ({ input: call }) => JSON.stringify(call).includes('Registered'),
     });
     await expect(system.registerRequested(input)).rejects.toThrow();
-    await system.runAll();
+    const [rollout] = system.sfn.running().filter(({ arn }) => arn !== execution(answer));
+    while (await system.step(rollout?.arn ?? ''));
     await system.registerRequested(input);
     await system.runAll();
     expect((await system.requested()).body.Status).toBe('DONE');

@@ -244,6 +244,10 @@ export const justified: [pattern: RegExp, reason: string][] = [
     'only where an answer of ACM was lost, and the token is old: tests/functions has that',
   ],
   [
+    /^ReconcileFunctionRole\/(WatchRequests: |StartRollout: .*:acm-export-certificate-request$)/,
+    'only where the execution of a request died: tests/functions has that',
+  ],
+  [
     /^(WriteValidationRecordsFunctionRole\/|CertificateRequestStateMachineRole\/InvokeFunctions: .*write-validation-records)/,
     'only with DnsAccounts: tests/functions has that',
   ],
