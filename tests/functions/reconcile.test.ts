@@ -97,8 +97,8 @@ describe('when all is well', () => {
     ]);
     // One query a status, one for what an older edition wrote of dry runs, one for what is paused, and one a deployment for
     // its nodes. Of each account, when its EC2 and hybrid nodes were looked at, what was denied before, the size of the
-    // fleet, and whether it is frozen.
-    const queries = STATUSES.length + 2 + 12;
+    // fleet, and whether it is frozen. One query for requests of certificates that are open.
+    const queries = STATUSES.length + 2 + 12 + 1;
     expect(databaseCalls().sort()).toEqual([...Array(7).fill('GetItem'), ...Array(queries).fill('Query')]);
   });
 
