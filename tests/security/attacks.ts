@@ -795,6 +795,22 @@ const exporting: Attack[] = [
     ],
   ),
   [
+    'request-certificate cannot give a certificate that has no name another tag',
+    ({ functions }) => functions['request-certificate'],
+    'CertificateManager.AddTagsToCertificate',
+    ({ untaggedArn }) => ({ CertificateArn: untaggedArn, Tags: [{ Key: 'Team', Value: 'web' }] }),
+  ],
+  [
+    'request-certificate cannot tag a certificate of another Region',
+    ({ functions }) => functions['request-certificate'],
+    'CertificateManager.AddTagsToCertificate',
+    ({ untaggedArn }) => ({
+      CertificateArn: untaggedArn.replace(`:${CENTRAL.region}:`, ':us-east-1:'),
+      Tags: [{ Key: 'CertName', Value: 'web' }],
+    }),
+    'us-east-1',
+  ],
+  [
     'export-certificate cannot revoke a certificate',
     ({ functions }) => functions['export-certificate'],
     'CertificateManager.RevokeCertificate',

@@ -112,6 +112,12 @@ const MORE: [role: string, actions: string, resource: string, context?: Need['re
   ['request-certificate', 'acm:ListCertificates', '*'],
   [
     'request-certificate',
+    'acm:AddTagsToCertificate',
+    here('acm', 'certificate/01234567-89ab-cdef-0123-456789abcdef'),
+    { 'aws:RequestTag/CertName': 'web' },
+  ],
+  [
+    'request-certificate',
     'acm:DescribeCertificate acm:ListTagsForCertificate',
     here('acm', 'certificate/01234567-89ab-cdef-0123-456789abcdef'),
   ],
@@ -149,7 +155,6 @@ const MORE: [role: string, actions: string, resource: string, context?: Need['re
     here('acm', 'certificate/01234567-89ab-cdef-0123-456789abcdef'),
   ],
   ['handle-renewal', 'dynamodb:GetItem', INVENTORY],
-  ['write-validation-records', 'dynamodb:GetItem dynamodb:UpdateItem', INVENTORY],
   // The account of a hosted zone.
   ...['write-validation-records', 'deployments-api'].map((name): (typeof MORE)[number] => [
     name,
