@@ -147,7 +147,7 @@ describe('what is delivered', () => {
   });
 
   const stacks: [Deployed, Deployed] = [
-    centralStack(),
+    centralStack({ DnsAccounts: '444455556666' }),
     resourceStack({ CallerRoleArn: 'arn:aws:iam::444455556666:role/caller' }),
   ];
   const services: Record<string, string> = {

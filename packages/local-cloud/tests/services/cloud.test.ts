@@ -118,7 +118,7 @@ test('a function can be ended between a call and its answer, and its next run se
     trustPolicy: trust({ Service: 'lambda.amazonaws.com' }),
     inlinePolicies: [allow('*')],
   });
-  const handlerFile = fileURLToPath(new URL('./request-certificate.mjs', `file://${cloud().folder}/`));
+  const handlerFile = fileURLToPath(new URL('./ask-acm.mjs', `file://${cloud().folder}/`));
   const acm = fileURLToPath(import.meta.resolve('@aws-sdk/client-acm'));
   writeFileSync(
     handlerFile,
