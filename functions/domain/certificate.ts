@@ -6,6 +6,18 @@ const CERTIFICATE_ARN = whole(PATTERNS.CertificateArn);
 
 export const isCertificateArn = (text: string) => CERTIFICATE_ARN.test(text);
 
+/** Account and Region of a stack. */
+export interface Place {
+  account: string;
+  region: string;
+}
+
+/** Whether an ARN is one of a certificate of this account and Region. ACM shares none with others. */
+export function isCertificateOf(arn: string, { account, region }: Place): boolean {
+  const [, , , ofRegion, ofAccount] = arn.split(':');
+  return isCertificateArn(arn) && ofRegion === region && ofAccount === account;
+}
+
 /** The fields of ACM's description of a certificate that count here. */
 export interface CertificateDescription {
   Serial?: string | undefined;

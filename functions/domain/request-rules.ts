@@ -1,3 +1,6 @@
+import type { ValidationRecord } from './certificate-request.ts';
+import { plainName } from './domain-names.ts';
+
 /** A name, or how names begin, and the domain that a certificate under it may have. */
 export interface RequestRule {
   CertName: string;
@@ -44,4 +47,20 @@ export function notAllowed(
 ): string[] {
   const own = rules.filter((rule) => isFor(rule, certName));
   return domainNames.filter((name) => !own.some((rule) => covers(rule, name)));
+}
+
+/**
+ * Why a record is not written that no rule allows, in words for people; undefined where the rules allow all its names:
+ * `*.example.com` and `example.com` share a record.
+ */
+export function refusalOf(
+  rules: readonly RequestRule[],
+  certName: string,
+  { Name, DomainNames }: Pick<ValidationRecord, 'Name' | 'DomainNames'>,
+): string | undefined {
+  const names = notAllowed(rules, certName, DomainNames.map(plainName));
+  return names.length === 0
+    ? undefined
+    : `${Name} was not written. No rule allows ${names.join(', ')} under the name ${certName}. The administrator of this ` +
+        'stack can allow it: parameter RequestRules. Then acm-export writes the record.';
 }

@@ -1,7 +1,7 @@
 import type { ACMClient } from '@aws-sdk/client-acm';
 import * as z from 'zod';
 import { describeDeployable } from '../certificates/describe-certificate.ts';
-import { type Certificate, isCertificateArn } from '../domain/certificate.ts';
+import { type Certificate, isCertificateOf } from '../domain/certificate.ts';
 import { type Deployment, timestamp } from '../domain/deployment.ts';
 import { CertificateNotDeployable, RetryLater } from '../domain/errors.ts';
 import { type Noticed, wantedAfterRenewal } from '../domain/next.ts';
@@ -55,8 +55,7 @@ export async function handleRenewal(event: unknown, deps: HandleRenewalDeps): Pr
     return ignore(read.fault, 'warn');
   }
   const arn = read.data.resources[0] as string;
-  const [, , , region, account] = arn.split(':');
-  if (!isCertificateArn(arn) || region !== deps.region || account !== deps.account) {
+  if (!isCertificateOf(arn, deps)) {
     const where = `account ${deps.account} in ${deps.region}`;
     return ignore(`${arn.slice(0, 200)} is not a certificate of ${where}`, 'warn');
   }

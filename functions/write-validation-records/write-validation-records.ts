@@ -1,13 +1,18 @@
+import type { ACMClient } from '@aws-sdk/client-acm';
+import { describeRequested } from '../certificates/describe-requested.ts';
 import { type ZoneOfName, zoneFinder } from '../dns/find-zones.ts';
 import type { PublicResolver } from '../dns/resolver.ts';
 import type { DnsSessions } from '../dns/session.ts';
 import { isInSync, recordsAt, writeRecords } from '../dns/zones.ts';
-import type { CertificateRequest, ValidationRecord, WrittenRecord } from '../domain/certificate-request.ts';
+import { isCertificateOf, type Place } from '../domain/certificate.ts';
+import type { ValidationRecord, WrittenRecord } from '../domain/certificate-request.ts';
 import { timestamp } from '../domain/deployment.ts';
 import { baseOf, plainName } from '../domain/domain-names.ts';
 import { isDenial, isNamed } from '../domain/errors.ts';
 import { asSentence } from '../domain/notification.ts';
+import { type RequestRule, refusalOf } from '../domain/request-rules.ts';
 import type { CertificateRequests } from '../inventory/certificate-requests.ts';
+import { logger } from '../runtime/observability.ts';
 
 /** What the state machine hands on. */
 export interface WriteValidationRecordsInput {
@@ -17,6 +22,10 @@ export interface WriteValidationRecordsInput {
 
 export interface WriteValidationRecordsDeps {
   requests: Pick<CertificateRequests, 'get' | 'noteRecords'>;
+  acm: ACMClient;
+  /** The account and Region of this stack, in which it requests certificates. */
+  place: Place;
+  requestRules: readonly RequestRule[];
   resolver: PublicResolver;
   /** Sessions in the accounts of the zones, for one request. */
   sessionsFor: (certName: string) => DnsSessions;
@@ -48,9 +57,12 @@ interface Batch {
  * Writes the records with which ACM validates the names of a request, each once, into the hosted zones whose servers public
  * DNS asks. What is there already is not written again, and another value is not overwritten.
  *
+ * Most functions may write the inventory. So what to write is not taken from there: ACM of this account names the records,
+ * and the rules of this function's own stack say for which domains.
+ *
  * What only a person can change is noted on the request, which goes on waiting: ACM looks for the records for 72 hours.
  *
- * @throws the throttling errors of Route 53, STS and DynamoDB. What was written by then is noted.
+ * @throws the throttling errors of ACM, Route 53, STS and DynamoDB. What was written by then is noted.
  */
 export async function writeValidationRecords(
   { CertName, RequestNumber }: WriteValidationRecordsInput,
@@ -59,11 +71,16 @@ export async function writeValidationRecords(
   const output = { CertName, RequestNumber };
   const request = await deps.requests.get(CertName);
   const isOpen = request?.Status === 'ASKING' || request?.Status === 'VALIDATING';
-  if (!isOpen || request.RequestNumber !== RequestNumber || !request.Records) {
+  if (!isOpen || request.RequestNumber !== RequestNumber || !request.CertificateArn) {
     return { ...output, WaitSeconds: WAIT };
   }
+  const named = await recordsOf(request.CertificateArn, deps);
+  if (named === 'none') {
+    return { ...output, WaitSeconds: WAIT };
+  }
+  const isForeign = named === 'foreign';
+  const failures = isForeign ? [foreignText(request.CertificateArn, deps.place)] : [];
   const Written = { ...request.Written };
-  const failures: string[] = [];
   const note = () =>
     deps.requests.noteRecords(CertName, RequestNumber, {
       Written,
@@ -71,7 +88,7 @@ export async function writeValidationRecords(
         failures.length > 0 ? [...new Set(failures)].slice(0, MOST_REASONS).join(' ') : undefined,
     });
   try {
-    await writeAll(request, Written, failures, deps);
+    await writeAll(CertName, isForeign ? [] : named, Written, failures, deps);
   } catch (error) {
     // Otherwise the next try would find its own records there, and not know when Route 53 has them everywhere.
     await note();
@@ -82,15 +99,43 @@ export async function writeValidationRecords(
   return { ...output, WaitSeconds: isPending ? WAIT_WHILE_PENDING : WAIT };
 }
 
+/** The records that ACM wants now; `none` where it does not know the certificate, or waits for nothing. */
+async function recordsOf(
+  arn: string,
+  { acm, place }: WriteValidationRecordsDeps,
+): Promise<ValidationRecord[] | 'none' | 'foreign'> {
+  if (!isCertificateOf(arn, place)) {
+    return 'foreign';
+  }
+  const certificate = await describeRequested(acm, arn);
+  const isWaiting = certificate !== 'gone' && certificate.Status === 'PENDING_VALIDATION';
+  return isWaiting && certificate.Records.length > 0 ? certificate.Records : 'none';
+}
+
+/** Most characters of an ARN that is shown: it may be any text. */
+const MOST_OF_ARN = 200;
+
+function foreignText(arn: string, { account, region }: Place): string {
+  const shown = arn.slice(0, MOST_OF_ARN);
+  logger.warn('The request names a certificate that this stack cannot have requested', {
+    CertificateArn: shown,
+  });
+  return (
+    `The request names ${shown}, which is no certificate of account ${account} in ${region}. acm-export did not request ` +
+    'it, so no record was written. A function or a person has changed the inventory. docs/security.md says what to do ' +
+    '("When a function that requests is taken over").'
+  );
+}
+
 /** @param written gets what was written, @param failures why something was not. */
 async function writeAll(
-  request: CertificateRequest,
+  certName: string,
+  records: readonly ValidationRecord[],
   written: Record<string, WrittenRecord>,
   failures: string[],
   deps: WriteValidationRecordsDeps,
 ): Promise<void> {
-  const sessions = deps.sessionsFor(request.CertName);
-  const { Records = [] } = request;
+  const sessions = deps.sessionsFor(certName);
   const guarded = async (work: () => Promise<void>) => {
     try {
       await work();
@@ -104,11 +149,12 @@ async function writeAll(
   const findZone = zoneFinder({ ...sessions, resolver: deps.resolver });
   const batches = new Map<string, Batch>();
   // One after the other: Route 53 takes five requests a second of an account.
-  for (const record of Records.filter(({ Name }) => !written[Name])) {
+  for (const record of records.filter(({ Name }) => !written[Name])) {
     await guarded(async () => {
-      const { zone, reason } = isOfAcm(record)
-        ? await zoneOf(record, findZone)
-        : { reason: `${record.Name} does not look like a record of ACM: it was not written.` };
+      const refusal = isOfAcm(record)
+        ? refusalOf(deps.requestRules, certName, record)
+        : `${record.Name} does not look like a record of ACM: it was not written.`;
+      const { zone, reason } = refusal ? { reason: refusal } : await zoneOf(record, findZone);
       if (!zone) {
         failures.push(reason ?? '');
         return;
@@ -116,8 +162,7 @@ async function writeAll(
       const state = await stateOf(record, zone, sessions);
       if (state === 'absent') {
         const key = `${zone.Account}/${zone.HostedZoneId}`;
-        const { records } = batches.get(key) ?? { records: [] };
-        batches.set(key, { zone, records: [...records, record] });
+        batches.set(key, { zone, records: [...(batches.get(key)?.records ?? []), record] });
       } else if (state === 'present') {
         written[record.Name] = { ...placeOf(zone), ...times(deps) };
       } else {
@@ -125,11 +170,11 @@ async function writeAll(
       }
     });
   }
-  for (const { zone, records } of batches.values()) {
+  for (const { zone, records: absent } of batches.values()) {
     await guarded(async () => {
       const route53 = await sessions.openForWriting(zone);
-      const ChangeId = await writeRecords(route53, zone.HostedZoneId, records);
-      for (const { Name } of records) {
+      const ChangeId = await writeRecords(route53, zone.HostedZoneId, absent);
+      for (const { Name } of absent) {
         written[Name] = { ...placeOf(zone), At: timestamp(deps.now()), ChangeId };
       }
     });
@@ -178,7 +223,7 @@ async function askForSync(
   }
 }
 
-/** `_<label>.<one of its names>`, to a target of ACM: anything else in the inventory was not put there by this system. */
+/** `_<label>.<one of its names>`, to a target of ACM: IAM sees no targets, so nothing else is written whoever names it. */
 function isOfAcm({ Name, Value, DomainNames }: ValidationRecord): boolean {
   const [, label = '', rest = ''] = /^(_[a-z0-9]{1,62})\.(.+)$/.exec(plainName(Name)) ?? [];
   return (

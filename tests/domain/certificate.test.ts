@@ -1,5 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
-import { allowsName, certificateFrom, isCertificateArn } from '../../functions/domain/certificate.ts';
+import {
+  allowsName,
+  certificateFrom,
+  isCertificateArn,
+  isCertificateOf,
+} from '../../functions/domain/certificate.ts';
 
 describe("the certificate's own tag", () => {
   test.each([
@@ -70,5 +75,26 @@ describe('a certificate that cannot be delivered', () => {
     ['not issued', { Status: undefined }],
   ])('is one that is %s', (why, part) => {
     expect(() => certificateFrom('arn', { ...good, ...part })).toThrow(why);
+  });
+});
+
+describe('a certificate of this account and Region', () => {
+  const ID = '12345678-1234-1234-1234-123456789012';
+  const place = { account: '111122223333', region: 'eu-central-1' };
+
+  test('has both in its ARN', () => {
+    expect(isCertificateOf(`arn:aws:acm:eu-central-1:111122223333:certificate/${ID}`, place)).toBe(true);
+  });
+
+  test.each([
+    ['another account', `arn:aws:acm:eu-central-1:111122223334:certificate/${ID}`],
+    ['another Region', `arn:aws:acm:eu-central-2:111122223333:certificate/${ID}`],
+    ['a Region whose name begins alike', `arn:aws:acm:eu-central-11:111122223333:certificate/${ID}`],
+    ['each in the place of the other', `arn:aws:acm:111122223333:eu-central-1:certificate/${ID}`],
+    ['another service', `arn:aws:iam:eu-central-1:111122223333:certificate/${ID}`],
+    ['something behind it', `arn:aws:acm:eu-central-1:111122223333:certificate/${ID}:x`],
+    ['no text', ''],
+  ])('is not one of %s', (_, arn) => {
+    expect(isCertificateOf(arn, place)).toBe(false);
   });
 });

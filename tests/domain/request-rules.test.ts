@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { notAllowed, parseRules } from '../../functions/domain/request-rules.ts';
+import { notAllowed, parseRules, refusalOf } from '../../functions/domain/request-rules.ts';
 
 const allows = (rules: string, certName: string, name: string) =>
   notAllowed(parseRules(rules), certName, [name]).length === 0;
@@ -99,5 +99,31 @@ describe('whatever the names are', () => {
         expect(allows(`${other}*=${name}`, cert, name)).toBe(cert.startsWith(other));
       }),
     );
+  });
+});
+
+describe('a record', () => {
+  const refusal = (rules: string, ...DomainNames: string[]) =>
+    refusalOf(parseRules(rules), 'web', { Name: '_a.example.com.', DomainNames });
+
+  test('is refused for the names that no rule allows, with what to do', () => {
+    expect(refusal('web=www.example.com,api=api.example.com', 'www.example.com', 'api.example.com')).toBe(
+      '_a.example.com. was not written. No rule allows api.example.com under the name web. The administrator of this ' +
+        'stack can allow it: parameter RequestRules. Then acm-export writes the record.',
+    );
+  });
+
+  test('of two names needs a rule for each', () => {
+    expect(refusal('web=example.com', 'example.com', '*.example.com')).toContain(
+      'allows *.example.com under',
+    );
+    expect(refusal('web=*.example.com', 'example.com', '*.example.com')).toContain(
+      'allows example.com under',
+    );
+    expect(refusal('web=*.example.com,web=example.com', 'example.com', '*.example.com')).toBeUndefined();
+  });
+
+  test('is compared in whatever case ACM writes its names', () => {
+    expect(refusal('web=www.example.com', 'WWW.example.com.')).toBeUndefined();
   });
 });

@@ -27,6 +27,7 @@ beforeAll(async () => {
     ExternalId: 'only-for-these-tests',
     TargetAccounts: '111122223333,444455556666',
     DnsAccounts: '444455556666',
+    RequestRules: 'net=www.example.net',
   };
   central = await deployCentral(cloud, { ...place, parameters });
   const options = { names: ['www.example.com'], tags: { CertName: '+' } };
@@ -119,7 +120,7 @@ test('deployments-api takes the call of the state machine of requests', async ()
   });
 });
 
-test('write-validation-records asks public DNS and Route 53 over the network', async () => {
+test('write-validation-records asks ACM, public DNS and Route 53 over the network', async () => {
   const account = '444455556666';
   const zone = cloud.services.route53.createZone(account, 'example.net');
   cloud.publicDns.delegate('example.net', zone.nameServers);
@@ -130,13 +131,16 @@ test('write-validation-records asks public DNS and Route 53 over the network', a
     HostedZoneArns: zone.arn,
   };
   await deployDns(cloud, { account, region: place.region, parameters });
-  const Name = `_${'a'.repeat(32)}.www.example.net.`;
-  const Value = `_${'b'.repeat(32)}.abcdefghij.acm-validations.aws.`;
+  const CertificateArn = await cloud.services.acm.add(place.account, place.region, {
+    names: ['www.example.net'],
+    status: 'PENDING_VALIDATION',
+  });
+  const { Name, Value } = cloud.services.acm.recordOf(place.account, 'www.example.net');
   const request = {
     CertName: 'net',
     RequestNumber: 1,
     Status: 'VALIDATING',
-    Records: [{ Name, Type: 'CNAME', Value, DomainNames: ['www.example.net'] }],
+    CertificateArn,
   };
   const Item = { DeploymentId: 'request#net', Item: 'request', Asked: { ...request, Revision: 1 } };
   const TableName = central.resource('InventoryTable').physicalId;

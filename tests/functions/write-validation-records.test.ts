@@ -1,8 +1,8 @@
 import { ChangeResourceRecordSetsCommand, Route53Client, type RRType } from '@aws-sdk/client-route-53';
 import { PutCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import type { CertificateRequest } from '../../functions/domain/certificate-request.ts';
-import { DNS, MEMBER, REGION, System } from './support/system.ts';
+import type { CertificateRequest, ValidationRecord } from '../../functions/domain/certificate-request.ts';
+import { CENTRAL, DNS, MEMBER, REGION, System } from './support/system.ts';
 
 let system: System;
 let zone: ReturnType<typeof createZone>;
@@ -18,27 +18,39 @@ const allow = (account: string, ...zones: { arn: string }[]) => system.addDns(ac
 
 beforeEach(async () => {
   system = await System.create();
+  system.requestRules = ['example.com', 'example.org', 'example.net', 'example.info']
+    .flatMap((domain) => [domain, `*.${domain}`, `.${domain}`].map((allowed) => `www=${allowed}`))
+    .join();
   zone = createZone(DNS, 'example.com');
   other = createZone(MEMBER, 'example.org');
 });
 
-const LABEL = 'a'.repeat(32);
-const recordOf = (...DomainNames: string[]) => {
-  const base = (DomainNames[0] ?? '').replace(/^\*\./, '');
-  return {
-    Name: `_${LABEL}.${base}.`,
-    Type: 'CNAME' as const,
-    Value: `_${'b'.repeat(32)}.${base.replaceAll('.', '')}.acm-validations.aws.`,
-    DomainNames,
-  };
-};
 const NUMBER = 7;
+/** An account that has nothing to do with the others. */
+const STRANGER = '999988887777';
 
+/** The record that ACM of an account names for names that share one. */
+const recordOf = (...DomainNames: string[]) => recordIn(CENTRAL, ...DomainNames);
+const recordIn = (account: string, ...DomainNames: string[]) => ({
+  ...system.cloud.services.acm.recordOf(account, DomainNames[0] ?? ''),
+  DomainNames,
+});
+
+/** A certificate that waits for its records. */
+const certificateOf = (names: string[], account = CENTRAL, region = REGION) =>
+  system.cloud.services.acm.add(account, region, { names, status: 'PENDING_VALIDATION' });
+
+/**
+ * A request, as the inventory has it.
+ *
+ * @param records those that ACM names for its certificate; undefined where ACM was not asked yet.
+ */
 async function request(
-  records: CertificateRequest['Records'],
+  records: ValidationRecord[] | undefined,
   changes: Partial<CertificateRequest> = {},
 ): Promise<void> {
   const now = system.clock.now().toISOString();
+  const CertificateArn = records && (await certificateOf(records.flatMap(({ DomainNames }) => DomainNames)));
   const item: CertificateRequest = {
     CertName: 'www',
     RequestNumber: NUMBER,
@@ -47,7 +59,7 @@ async function request(
     CorrelationId: 'c',
     CreatedAt: now,
     UpdatedAt: now,
-    ...(records ? { Records: records } : {}),
+    ...(CertificateArn ? { CertificateArn } : {}),
     ...changes,
   };
   const key = { DeploymentId: 'request#www', Item: 'request' };
@@ -184,15 +196,15 @@ describe('records', () => {
   });
 
   test.each([
-    ['a name that is none of the request', { ...recordOf('www.example.com'), DomainNames: ['example.com'] }],
-    ['a name without ACM’s label', { ...recordOf('www.example.com'), Name: 'www.example.com.' }],
-    ['a label of another form', { ...recordOf('www.example.com'), Name: '_a.b.www.example.com.' }],
-    ['a target that is not ACM’s', { ...recordOf('www.example.com'), Value: 'evil.example.net.' }],
-    [
-      'a target that only ends like it',
-      { ...recordOf('www.example.com'), Value: 'a.evilacm-validations.aws.' },
-    ],
-  ])('that ACM does not ask for are not written: %s', async (_, record) => {
+    ['a name that is none of the request', { Name: `_${'a'.repeat(32)}.api.example.com.` }],
+    ['a name without ACM’s label', { Name: 'www.example.com.' }],
+    ['a label of another form', { Name: '_a.b.www.example.com.' }],
+    ['a target that is not ACM’s', { Value: 'evil.example.net.' }],
+    ['a target that only ends like it', { Value: 'a.evilacm-validations.aws.' }],
+  ])('that are not of ACM’s form are not written, whoever names them: %s', async (_, strange) => {
+    const record = recordOf('www.example.com');
+    const named = { ...system.cloud.services.acm.recordOf(CENTRAL, 'www.example.com'), ...strange };
+    system.cloud.services.acm.recordOf = () => named;
     await request([record]);
     expect((await write()).WaitSeconds).toBe(30);
     expect(await noted()).toEqual({
@@ -248,7 +260,10 @@ describe('records', () => {
 });
 
 describe('what a person must change is noted, and the request waits', () => {
-  const record = recordOf('www.example.com');
+  let record: ValidationRecord;
+  beforeEach(() => {
+    record = recordOf('www.example.com');
+  });
 
   test('the role is not there', async () => {
     await request([record]);
@@ -293,6 +308,149 @@ describe('what a person must change is noted, and the request waits', () => {
     await write();
     expect((await noted()).WritingFailure).toMatch(/Route 53 refuses a record. AWS says: too many records/);
     expect(Object.keys((await noted()).Written ?? {})).toHaveLength(1);
+  });
+});
+
+describe('the inventory, which most functions may write, decides nothing', () => {
+  beforeEach(async () => {
+    await allow(DNS, zone);
+    await allow(MEMBER, other);
+  });
+  const described = () => calls('CertificateManager.DescribeCertificate');
+
+  test('a record that only the inventory names is not written: ACM is asked for them', async () => {
+    const own = recordOf('www.example.com');
+    const foreign = [recordIn(STRANGER, 'www.example.com'), recordIn(STRANGER, 'api.example.com')];
+    await request([own], { Records: foreign });
+    await write();
+    expect(cnamesOf(zone)).toEqual([shown(own)]);
+    expect(Object.keys((await noted()).Written ?? {})).toEqual([own.Name]);
+    expect(described()).toHaveLength(1);
+  });
+
+  test.each([
+    ['another account', () => certificateOf(['www.example.com'], STRANGER)],
+    ['another Region', () => certificateOf(['www.example.com'], CENTRAL, 'eu-central-2')],
+    ['another account in another Region', () => certificateOf(['www.example.com'], STRANGER, 'us-east-1')],
+    ['no service of certificates', async () => `arn:aws:iam:${REGION}:${CENTRAL}:role/x`],
+    ['no form at all', async () => `x${'y'.repeat(5000)}`],
+  ])('no record is written for an ARN of %s, and ACM is not asked', async (_, foreign) => {
+    const CertificateArn = await foreign();
+    const Records = [recordIn(STRANGER, 'www.example.com')];
+    await request(undefined, { CertificateArn, Records });
+    expect((await write()).WaitSeconds).toBe(30);
+    const { Written, WritingFailure = '' } = await noted();
+    expect(Written).toEqual({});
+    expect(WritingFailure).toMatch(
+      new RegExp(
+        `^The request names ${CertificateArn.slice(0, 200)}, which is no certificate of account ${CENTRAL} in ${REGION}.*` +
+          'no record was written.*docs/security.md',
+      ),
+    );
+    expect(WritingFailure.length).toBeLessThan(600);
+    expect(described()).toHaveLength(0);
+    expect(calls('sts.AssumeRole')).toHaveLength(0);
+  });
+
+  test.each([
+    ['no rule at all', ''],
+    ['a rule for another name', 'www2=www.example.com,ww=www.example.com,w-*=.example.com'],
+    ['a rule for the name above', 'www=example.com,www=*.example.com'],
+    ['a rule for names below', 'www=.www.example.com,www=*.www.example.com'],
+    ['a rule for a name that ends like it', 'www=.ww.example.com,www=w.example.com'],
+  ])(
+    'a record is not written where the rules allow its domain by nothing but %s, and others are',
+    async (_, rules) => {
+      const [denied, allowed] = [recordOf('www.example.com'), recordOf('example.org')];
+      system.requestRules = [rules, 'www=example.org'].filter((rule) => rule !== '').join();
+      await request([denied, allowed]);
+      expect((await write()).WaitSeconds).toBe(10);
+      expect(cnamesOf(zone)).toEqual([]);
+      expect(cnamesOf(other)).toEqual([shown(allowed)]);
+      const { Written, WritingFailure } = await noted();
+      expect(Object.keys(Written ?? {})).toEqual([allowed.Name]);
+      expect(WritingFailure).toBe(
+        `${denied.Name} was not written. No rule allows www.example.com under the name www. The administrator of this stack ` +
+          'can allow it: parameter RequestRules. Then acm-export writes the record.',
+      );
+
+      // The administrator allows it. What is written already needs no rule any more.
+      system.requestRules = 'ww*=.example.com';
+      await write();
+      expect(cnamesOf(zone)).toEqual([shown(denied)]);
+      expect((await noted()).WritingFailure).toBeUndefined();
+    },
+  );
+
+  test.each(['example.com', '*.example.com'])(
+    'a record that two names share is not written where the rules allow %s alone',
+    async (alone) => {
+      const record = recordOf('example.com', '*.example.com');
+      system.requestRules = `www=${alone}`;
+      await request([record]);
+      await write();
+      expect(cnamesOf(zone)).toEqual([]);
+      const missing = record.DomainNames.filter((name) => name !== alone);
+      expect((await noted()).WritingFailure).toContain(`No rule allows ${missing} under the name www.`);
+    },
+  );
+
+  test('the rules are those of the name that was asked for, whatever name the request has', async () => {
+    system.requestRules = 'other=www.example.com';
+    await request([recordOf('www.example.com')], { CertName: 'other' });
+    await write();
+    expect(writes()).toHaveLength(0);
+  });
+});
+
+describe('nothing is written', () => {
+  beforeEach(() => allow(DNS, zone));
+
+  const untouched = { Written: undefined, WritingFailure: undefined };
+
+  test.each(['ISSUED', 'INACTIVE', 'EXPIRED', 'VALIDATION_TIMED_OUT', 'REVOKED', 'FAILED'] as const)(
+    'when the certificate is %s',
+    async (status) => {
+      const record = recordOf('www.example.com');
+      await request([record], { Records: [record] });
+      const { CertificateArn = '' } = (await system.inventory.requests.get('www')) ?? {};
+      system.acm.held(CertificateArn).status = status;
+      expect((await write()).WaitSeconds).toBe(30);
+      expect(await noted()).toEqual(untouched);
+      expect(writes()).toHaveLength(0);
+    },
+  );
+
+  test('when ACM does not know the certificate, yet or any more, or names no records yet', async () => {
+    const record = recordOf('www.example.com');
+    await request([record], { Records: [record] });
+    const { CertificateArn = '' } = (await system.inventory.requests.get('www')) ?? {};
+    // It is seen after two seconds, and with its records after five.
+    for (const age of [0, 3000]) {
+      system.acm.held(CertificateArn).requestedAfter = system.clock.elapsed() - age;
+      expect((await write()).WaitSeconds).toBe(30);
+    }
+    system.acm.remove(CertificateArn);
+    expect((await write()).WaitSeconds).toBe(30);
+    expect(await noted()).toEqual(untouched);
+    expect(writes()).toHaveLength(0);
+  });
+
+  test.each([
+    ['throttles', 'ThrottlingException', 'RetryLater'],
+    ['denies the call', 'AccessDeniedException', 'AccessDeniedException'],
+  ])('when ACM %s', async (_, name, thrown) => {
+    const record = recordOf('www.example.com');
+    await request([record], { Records: [record] });
+    const error = { name, message: 'no', status: 400 };
+    system.cloud.faults.inject({
+      operation: 'CertificateManager.DescribeCertificate',
+      kind: 'refuse',
+      error,
+    });
+    await expect(write()).rejects.toMatchObject({ name: thrown });
+    expect(await noted()).toEqual(untouched);
+    expect(writes()).toHaveLength(0);
   });
 });
 

@@ -714,6 +714,7 @@ const exporting: Attack[] = [
       'request-certificate',
       'start-installation',
       'check-installation',
+      'write-validation-records',
       'rollout-ended',
       'report-certificate-notice',
       'handle-renewal',
@@ -732,6 +733,7 @@ const exporting: Attack[] = [
       ['deployments-api', 'DescribeCertificate', {}],
       ['deployments-api', 'RenewCertificate', {}],
       ['request-certificate', 'DescribeCertificate', {}],
+      ['write-validation-records', 'DescribeCertificate', {}],
       ['export-certificate', 'DescribeCertificate', {}],
       ['export-certificate', 'ExportCertificate', { Passphrase: 'aW50cnVkZXI=' }],
       ['handle-renewal', 'DescribeCertificate', {}],
@@ -752,6 +754,7 @@ const exporting: Attack[] = [
       'export-certificate',
       'start-installation',
       'check-installation',
+      'write-validation-records',
       'rollout-ended',
       'report-certificate-notice',
       'handle-renewal',
@@ -765,6 +768,18 @@ const exporting: Attack[] = [
       REQUESTED,
     ],
   ),
+  [
+    'write-validation-records has nothing to do with certificates of other accounts',
+    ({ functions }) => functions['write-validation-records'],
+    'CertificateManager.DescribeCertificate',
+    ({ flows }) => ({ CertificateArn: flows.certificateArn.replace(CENTRAL.account, STRANGER) }),
+  ],
+  [
+    'write-validation-records cannot see for whom a certificate is',
+    ({ functions }) => functions['write-validation-records'],
+    'CertificateManager.ListTagsForCertificate',
+    ({ flows }) => ({ CertificateArn: flows.certificateArn }),
+  ],
   ...(
     [
       ['that cannot be exported', { Options: undefined }],

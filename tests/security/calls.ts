@@ -121,6 +121,11 @@ const MORE: [role: string, actions: string, resource: string, context?: Need['re
     'acm:DescribeCertificate acm:ListTagsForCertificate',
     here('acm', 'certificate/01234567-89ab-cdef-0123-456789abcdef'),
   ],
+  [
+    'write-validation-records',
+    'acm:DescribeCertificate',
+    here('acm', 'certificate/01234567-89ab-cdef-0123-456789abcdef'),
+  ],
   ...['request-certificate', 'write-validation-records'].map((name): (typeof MORE)[number] => [
     name,
     'dynamodb:GetItem dynamodb:UpdateItem',

@@ -122,6 +122,8 @@ export class Acm {
   validation: 'automatic' | 'public DNS' | 'by hand' = 'automatic';
   /** Why a certificate with these names fails in place of being issued, for what ACM decides by itself. Default: it does not. */
   failure: (names: string[]) => FailureReason | undefined = () => undefined;
+  /** The record by which a name is validated, for an account. A test may let ACM name what it never would. */
+  recordOf = validationRecord;
   /** False: nothing is renewed 45 days before its end, as if each validation failed without an event. */
   automaticRenewal = true;
   /** The event of the next renewals comes before DescribeCertificate shows the new serial, by this long. */
@@ -368,7 +370,7 @@ export class Acm {
     return (
       status === 'PENDING_VALIDATION' &&
       !this.#concluding.has(certificate) &&
-      names.every((name) => isAnswered(this.#publicDns, validationRecord(account, name)))
+      names.every((name) => isAnswered(this.#publicDns, this.recordOf(account, name)))
     );
   }
 
@@ -410,7 +412,7 @@ export class Acm {
   /** Who validated the certificate has created its records. */
   #publishRecords({ account, names }: Certificate): void {
     for (const name of names) {
-      const { Name, Value } = validationRecord(account, name);
+      const { Name, Value } = this.recordOf(account, name);
       this.#publicDns.say(Name, 'CNAME', [Value]);
     }
   }
@@ -628,7 +630,7 @@ export class Acm {
   #domainValidation(certificate: Certificate) {
     const { account, names, validationMethod, status } = certificate;
     return names.map((name) => {
-      const record = validationRecord(account, name);
+      const record = this.recordOf(account, name);
       return {
         DomainName: name,
         ValidationDomain: name,
