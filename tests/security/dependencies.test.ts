@@ -147,6 +147,7 @@ describe('what is delivered', () => {
   });
 
   const stacks: [Deployed, Deployed] = [
+    // With every option that adds a grant.
     centralStack({ DnsAccounts: '444455556666' }),
     resourceStack({ CallerRoleArn: 'arn:aws:iam::444455556666:role/caller' }),
   ];

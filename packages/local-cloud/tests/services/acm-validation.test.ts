@@ -67,6 +67,18 @@ const events = () =>
     .map(({ text }) => JSON.parse(text))
     .filter((event) => event['detail-type'] === 'ACM Certificate Available');
 
+test('ACM names, and looks for, whatever records a test wants of it', async () => {
+  const record = { Name: '_x.example.net.', Type: 'CNAME' as const, Value: 'y.example.net.' };
+  cloud.services.acm.recordOf = (account, name) =>
+    account === ACCOUNT && name === 'www.example.com' ? record : { ...record, Name: '_z.example.net.' };
+  const arn = await request('www.example.com');
+  await pass(10);
+  expect(await recordsOf(arn)).toEqual([record]);
+  cloud.publicDns.say(record.Name, 'CNAME', [record.Value]);
+  await pass(60);
+  expect((await look(arn))?.Status).toBe('ISSUED');
+});
+
 describe('a requested certificate', () => {
   test('is not found for some seconds, then has no records, then one for each name without its wildcard', async () => {
     const arn = await request('www.example.com', '*.example.com', 'example.com');
