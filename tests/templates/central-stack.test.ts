@@ -36,6 +36,21 @@ describe('the accounts of hosted zones', () => {
   });
 });
 
+test('the function that writes records may describe certificates of this account and Region, and nothing else in ACM', () => {
+  const { properties } = resourceOf(stack, 'WriteValidationRecordsFunctionRole');
+  const statements: { Action: string[]; Resource: string }[] =
+    properties.Policies[0].PolicyDocument.Statement;
+  const ofAcm = statements.filter(({ Action }) => Action.some((action) => /^(acm:|\*)/.test(action)));
+  expect(ofAcm).toEqual([
+    {
+      Sid: 'ReadCertificates',
+      Effect: 'Allow',
+      Action: ['acm:DescribeCertificate'],
+      Resource: `arn:aws:acm:${stack.region}:${stack.account}:certificate/*`,
+    },
+  ]);
+});
+
 describe('each function', () => {
   test('there are ten, named like their logical ids', () => {
     const expected = functions.map(([id]) => {
