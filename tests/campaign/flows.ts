@@ -48,6 +48,12 @@ export const FLOWS: Record<string, Flow> = {
     },
     mayAdd: HOURLY,
   },
+  'a certificate is requested': {
+    before: (world) => world.addZone(),
+    does: (world) => world.requestCertificate(),
+    lacks: (world) => world.lacksRequested(),
+    mayAdd: HOURLY,
+  },
   'a node appears': { before: installed, does: (world) => world.addNode() },
   'a rollout is asked for while one runs': {
     before: installed,

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import path from 'node:path';
-import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
+import { DynamoDBDocumentClient, GetCommand, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { CertificateAuthority, type Cloud, DELAYS, type Handler, VirtualClock } from 'local-cloud';
 import { resolveTemplate } from 'local-cloud/templates';
 import { metrics } from '../../functions/runtime/observability.ts';
@@ -28,11 +28,19 @@ const stackOf = (file: string, account: string, parameters: Record<string, strin
 const central = stackOf('template.yaml', CENTRAL, {
   TargetAccounts: `${CENTRAL},${MEMBER}`,
   SecretReaderRoles: 'reader',
+  RequestRules: 'web=www.example.net',
+  DnsAccounts: MEMBER,
 });
 const member = stackOf('member-account.yaml', MEMBER, {
   CentralAccountId: CENTRAL,
   CentralRegion: REGION,
   TargetTagKey1: 'acm-export',
+});
+const ZONE = 'Z0123456789ABCDEFGHIJ';
+const dns = stackOf('dns-account.yaml', MEMBER, {
+  CentralAccountId: CENTRAL,
+  CentralRegion: REGION,
+  HostedZoneArns: `arn:aws:route53:::hostedzone/${ZONE}`,
 });
 const authority = CertificateAuthority.create(new Date('2026-11-24T00:00:00Z'));
 
@@ -213,6 +221,40 @@ export class World {
   /** A deployment by secret, for one reader. */
   registerSecret(): Promise<void> {
     return this.register({ Delivery: 'secret', ReaderRoleArns: [READER] });
+  }
+
+  /** A zone in another account, and what lets functions write there; ACM looks into public DNS. */
+  async addZone(): Promise<void> {
+    const { route53, acm } = this.cloud.services;
+    const zone = route53.createZone(MEMBER, 'example.net', { id: ZONE });
+    this.cloud.publicDns.delegate('example.net', zone.nameServers);
+    acm.validation = 'public DNS';
+    await this.cloud.deploy(dns);
+  }
+
+  /** One request, from no certificate to a served one. */
+  requestCertificate(): Promise<void> {
+    const target = { TargetTagKey: 'acm-export', TargetTagValue: 'web', TargetAccount: MEMBER };
+    return this.#request(
+      { httpMethod: 'POST', resource: '/certificates/{CertName}', pathParameters: { CertName: 'web' } },
+      { DomainNames: ['www.example.net'], KeyAlgorithm: 'EC_prime256v1', Deployments: [target] },
+    );
+  }
+
+  /** The same until the request has led to that. */
+  async lacksRequested(): Promise<string | undefined> {
+    const { Item } = await this.#table.send(
+      new GetCommand({
+        TableName: this.physicalId('InventoryTable'),
+        Key: { DeploymentId: 'request#web', Item: 'request' },
+        ConsistentRead: true,
+      }),
+    );
+    const request = Item?.Asked as { Status: string; Error?: string; CertificateArn?: string } | undefined;
+    if (request?.Status !== 'DONE' || request.Error)
+      return `the request is ${request?.Status} ${request?.Error ?? ''}`;
+    this.certificateArn = request.CertificateArn ?? '';
+    return this.lacks();
   }
 
   /** What reads a bundle without being a server of ours. */
