@@ -104,7 +104,10 @@ async function renewFleet(plan: FleetPlan): Promise<Outcome> {
   );
 
   const counts = new Map(cloud.record.counts);
-  const executions = stepFunctions.executions();
+  const executions = stepFunctions
+    .executions()
+    // Not those of certificates that were issued.
+    .filter(({ arn }) => arn.includes(':acm-export-certificate-rollout:'));
   const automations = [...fleet.nodes.keys()].flatMap((account) => automation.executions(account, REGION));
   const started = [
     ...Map.groupBy(executions, ({ name }) => name.slice(0, 24)).values(),
