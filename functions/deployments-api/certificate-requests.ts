@@ -358,6 +358,6 @@ async function registerOne(
     existing?.Wanted?.CorrelationId === CorrelationId && existing.CertificateArn === certificateArn;
   if (!isOurs) {
     const body = { ...asked, CertificateArn: certificateArn };
-    await createDeployment(CertName, body, CorrelationId, deps, { waitsForStandstill: true });
+    await createDeployment(CertName, body, CorrelationId, deps, { isChecked: true });
   }
 }

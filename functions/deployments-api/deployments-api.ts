@@ -98,7 +98,8 @@ const DAY_MS = 86_400_000;
  * Registers or changes a deployment and starts its rollout, or a dry run of it. Everything that can refuse the request
  * comes before the first write.
  *
- * @param how `waitsForStandstill`: it was asked for before rollouts stood still, and its rollout begins afterwards.
+ * @param how `isChecked`: it was asked for, and its target looked at, before its certificate was issued. Whatever keeps its
+ *   rollout from beginning now, or from reaching the target, passes or is told: the rollout is tried again by itself.
  * @throws RequestRefused, TargetAccessDenied, TargetNotPrepared
  */
 export async function createDeployment(
@@ -106,7 +107,7 @@ export async function createDeployment(
   body: Registration,
   correlationId: string,
   deps: DeploymentsApiDeps,
-  { waitsForStandstill = false }: { waitsForStandstill?: boolean } = {},
+  { isChecked = false }: { isChecked?: boolean } = {},
 ): Promise<Started> {
   const deploymentId = deploymentIdOf(targetFrom(body, deps), certName);
   const existing = await deps.inventory.get(deploymentId);
@@ -123,7 +124,7 @@ export async function createDeployment(
   if (!isRegistered(certificate, existing)) {
     refusePrivate(certificate, deps);
   }
-  if (!waitsForStandstill) {
+  if (!isChecked) {
     await refuseStandstill(deps);
   }
   if (existing?.Status === 'DELETING') {
@@ -136,11 +137,13 @@ export async function createDeployment(
   if (trial && !isRepeatOf(trial, order, certificate)) {
     throw isRunning();
   }
-  const [ofTarget, ofTopic] = await Promise.all([
-    lookAtTarget(deploymentId, order, existing, deps),
-    warnOfNoSubscriber(deps.sns, deps.topicArn),
-  ]);
-  const warnings = [...unseen(order), ...ofTarget, ...ofTopic];
+  const seen = isChecked
+    ? []
+    : await Promise.all([
+        lookAtTarget(deploymentId, order, existing, deps),
+        warnOfNoSubscriber(deps.sns, deps.topicArn),
+      ]);
+  const warnings = [...unseen(order), ...seen.flat()];
   // The last refusal, because it counts what it lets through.
   if (!existing && !(await deps.inventory.fleet.admit(deps.maxDeployments))) {
     throw isFull(deps);

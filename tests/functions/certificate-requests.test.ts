@@ -673,15 +673,27 @@ describe('the deployments of a request', () => {
     const other = { ...WEB, TargetAccount: CENTRAL };
     const answer = await system.request({ Deployments: [WEB, other] });
     await issue(await askedFor(answer));
-    const open = system.refuse(MEMBER);
+    system.targetAccounts = CENTRAL;
     await system.runAll();
-    open();
     const { body } = await system.requested();
     expect(body).toMatchObject({ Status: 'DONE', Error: expect.stringContaining(`account ${MEMBER}`) });
     expect(await system.inventory.get(webId())).toBeUndefined();
     const id = deploymentIdOf({ ...other, TargetRegion: REGION }, 'web-prod');
     expect(await system.deployment(id)).toMatchObject({ CertificateArn: body.CertificateArn });
     expect(body.Reason).toContain('refused');
+  });
+
+  test('one whose account refuses for now is registered: its rollout is tried again by itself', async () => {
+    await system.target().addNode('i-00000001');
+    const answer = await system.request({ Deployments: [WEB] });
+    await issue(await askedFor(answer));
+    const open = system.refuse(MEMBER);
+    await finish(answer);
+    const { body } = await system.requested();
+    expect([body.Status, body.Error]).toEqual(['DONE', undefined]);
+    open();
+    await system.runAll();
+    expect(await system.deployment(webId())).toMatchObject({ Status: 'INSTALLED' });
   });
 
   test('they are noted during a freeze, and begin after it', async () => {
@@ -938,9 +950,8 @@ describe('reconcile', () => {
   test('tells people of deployments that were refused', async () => {
     const answer = await system.request({ Deployments: [WEB] });
     await issue(await askedFor(answer));
-    const open = system.refuse(MEMBER);
+    system.targetAccounts = CENTRAL;
     await finish(answer);
-    open();
     await system.reconcile('nodes');
     expect(messages()).toEqual(['Certificate request of web-prod left deployments out']);
   });
