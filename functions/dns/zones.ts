@@ -18,11 +18,15 @@ export interface ListedZone {
   isPrivate: boolean;
 }
 
-/** Records of one name and type. */
+/** Records of one name and type; there may be several such sets, where each has a SetIdentifier. */
 export interface RecordSet {
   Type: string;
-  /** Absent for an alias. */
+  /** Empty for an alias. */
   Values: string[];
+  /** Route 53 answers with what another record of AWS has then. */
+  isAlias: boolean;
+  /** Only some who ask get this set: Route 53 chooses by weight, place, health and the like. */
+  isRouted: boolean;
 }
 
 /** A CNAME record. Names without a dot at their end. */
@@ -78,9 +82,11 @@ export async function recordsAt(
     new ListResourceRecordSetsCommand({ HostedZoneId, StartRecordName: name }),
   );
   return ResourceRecordSets.filter(({ Name = '' }) => plainName(Name) === name).map(
-    ({ Type = '', ResourceRecords = [] }) => ({
+    ({ Type = '', ResourceRecords = [], AliasTarget, SetIdentifier }) => ({
       Type,
       Values: ResourceRecords.map(({ Value = '' }) => plainName(Value)),
+      isAlias: AliasTarget !== undefined,
+      isRouted: SetIdentifier !== undefined,
     }),
   );
 }

@@ -158,8 +158,11 @@ export function nextOfRequest(
   return decision('write', request.WritingFailure ? 'unwritten' : 'writing', { waitSeconds });
 }
 
-/** A tenth of what has passed since ACM was asked: soon for what comes soon, seldom for what takes hours. */
-function waitOf({ AskedAt, CreatedAt }: CertificateRequest, now: Date): number {
+/** A tenth of what has passed since ACM was asked: soon for what comes soon, seldom for what takes hours. In seconds. */
+export function waitOf(
+  { AskedAt, CreatedAt }: Pick<CertificateRequest, 'AskedAt' | 'CreatedAt'>,
+  now: Date,
+): number {
   const passed = (now.getTime() - Date.parse(AskedAt ?? CreatedAt)) / 1000;
   return Math.min(LAST_WAIT_SECONDS, Math.max(FIRST_WAIT_SECONDS, Math.round(passed / 10)));
 }

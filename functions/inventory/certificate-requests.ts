@@ -23,6 +23,8 @@ export interface NotedRecords {
   Written: Record<string, WrittenRecord>;
   /** Absent: nothing is in the way. */
   WritingFailure?: string | undefined;
+  /** When it is tried again. Absent: as it was noted before. */
+  NextLookAt?: string;
 }
 
 /**
@@ -108,12 +110,13 @@ export class CertificateRequests {
   noteRecords(
     certName: string,
     requestNumber: number,
-    { Written, WritingFailure }: NotedRecords,
+    { Written, WritingFailure, NextLookAt }: NotedRecords,
   ): Promise<CertificateRequest | undefined> {
     return this.change(certName, requestNumber, ({ WritingFailure: _, ...request }) => ({
       ...request,
       Written,
       ...(WritingFailure === undefined ? {} : { WritingFailure }),
+      ...(NextLookAt === undefined ? {} : { NextLookAt }),
     }));
   }
 

@@ -3,15 +3,17 @@ import { describeRequested } from '../certificates/describe-requested.ts';
 import { type ZoneOfName, zoneFinder } from '../dns/find-zones.ts';
 import type { PublicResolver } from '../dns/resolver.ts';
 import type { DnsSessions } from '../dns/session.ts';
-import { isInSync, recordsAt, writeRecords } from '../dns/zones.ts';
+import { isInSync, type RecordSet, recordsAt, writeRecords } from '../dns/zones.ts';
 import { isCertificateOf, type Place } from '../domain/certificate.ts';
 import type { ValidationRecord, WrittenRecord } from '../domain/certificate-request.ts';
 import { timestamp } from '../domain/deployment.ts';
 import { baseOf, plainName } from '../domain/domain-names.ts';
 import { isDenial, isNamed } from '../domain/errors.ts';
+import { waitOf } from '../domain/next-of-request.ts';
 import { asSentence } from '../domain/notification.ts';
 import { type RequestRule, refusalOf } from '../domain/request-rules.ts';
 import type { CertificateRequests } from '../inventory/certificate-requests.ts';
+import { inParallel } from '../runtime/in-parallel.ts';
 import { logger } from '../runtime/observability.ts';
 
 /** What the state machine hands on. */
@@ -39,18 +41,29 @@ export interface WriteValidationRecordsOutput extends WriteValidationRecordsInpu
 
 /** Changes of Route 53 reach all its servers within 60 seconds as a rule (API reference, ChangeResourceRecordSets). */
 const WAIT_WHILE_PENDING = 10;
-/** ACM looks for the records from time to time, and a person needs a while to correct something. */
+/** Ten times that rule. What takes longer is asked for as seldom as everything else. */
+const PENDING_MS = 10 * 60_000;
+/**
+ * ACM looks for the records from time to time, and a person needs a while to correct something. This and the pauses that grow
+ * keep 72 hours of tries, at 14 events each, below the 25,000 events of an execution (Step Functions, "Quotas").
+ */
 const WAIT = 30;
+/** Of the 180 seconds that the function has. The rest is for a call that has begun, and for noting what was done. */
+const MOST_MS = 150_000;
+/** Each is 9 seconds in public DNS where its servers are silent. The calls of Route 53 wait for their turns anyway. */
+const RECORDS_AT_ONCE = 25;
 /** More reasons than a person reads. */
 const MOST_REASONS = 5;
 
 /** All records of ACM lead there (User Guide, "DNS validation"). IAM cannot see the value of a record, so this is looked at here. */
 const TARGETS = '.acm-validations.aws';
 
-/** Records of one zone. */
-interface Batch {
-  zone: ZoneOfName;
-  records: ValidationRecord[];
+/** A record, and what was found out about it: a reason, or what its zone has there. */
+interface Look {
+  record: ValidationRecord;
+  zone?: ZoneOfName;
+  state?: 'absent' | 'present';
+  reason?: string;
 }
 
 /**
@@ -60,7 +73,8 @@ interface Batch {
  * Most functions may write the inventory. So what to write is not taken from there: ACM of this account names the records,
  * and the rules of this function's own stack say for which domains.
  *
- * What only a person can change is noted on the request, which goes on waiting: ACM looks for the records for 72 hours.
+ * What only a person can change is noted on the request, which goes on waiting: ACM looks for the records for 72 hours. So is
+ * what there was no time for.
  *
  * @throws the throttling errors of ACM, Route 53, STS and DynamoDB. What was written by then is noted.
  */
@@ -76,27 +90,33 @@ export async function writeValidationRecords(
   }
   const named = await recordsOf(request.CertificateArn, deps);
   if (named === 'none') {
-    return { ...output, WaitSeconds: WAIT };
+    // As request-certificate has noted it.
+    return { ...output, WaitSeconds: waitOf(request, deps.now()) };
   }
   const isForeign = named === 'foreign';
   const failures = isForeign ? [foreignText(request.CertificateArn, deps.place)] : [];
   const Written = { ...request.Written };
-  const note = () =>
+  const note = (more: { NextLookAt?: string } = {}) =>
     deps.requests.noteRecords(CertName, RequestNumber, {
       Written,
       WritingFailure:
         failures.length > 0 ? [...new Set(failures)].slice(0, MOST_REASONS).join(' ') : undefined,
+      ...more,
     });
   try {
-    await writeAll(CertName, isForeign ? [] : named, Written, failures, deps);
+    await writeAll(CertName, isForeign ? [] : named, { written: Written, failures, note }, deps);
   } catch (error) {
     // Otherwise the next try would find its own records there, and not know when Route 53 has them everywhere.
     await note();
     throw error;
   }
-  await note();
-  const isPending = Object.values(Written).some(({ InSyncAt }) => InSyncAt === undefined);
-  return { ...output, WaitSeconds: isPending ? WAIT_WHILE_PENDING : WAIT };
+  const now = deps.now();
+  const isPending = Object.values(Written).some(
+    ({ At, InSyncAt }) => InSyncAt === undefined && now.getTime() - Date.parse(At) < PENDING_MS,
+  );
+  const WaitSeconds = isPending ? WAIT_WHILE_PENDING : Math.max(WAIT, waitOf(request, now));
+  await note({ NextLookAt: timestamp(new Date(now.getTime() + WaitSeconds * 1000)) });
+  return { ...output, WaitSeconds };
 }
 
 /** The records that ACM wants now; `none` where it does not know the certificate, or waits for nothing. */
@@ -127,58 +147,145 @@ function foreignText(arn: string, { account, region }: Place): string {
   );
 }
 
-/** @param written gets what was written, @param failures why something was not. */
+interface Progress {
+  /** Gets what was written. */
+  written: Record<string, WrittenRecord>;
+  /** Gets why something was not. */
+  failures: string[];
+  /** Notes both. */
+  note: () => Promise<unknown>;
+}
+
+/** @throws the first error that is for the state machine to repeat, when the rest is done. */
 async function writeAll(
   certName: string,
   records: readonly ValidationRecord[],
-  written: Record<string, WrittenRecord>,
-  failures: string[],
+  { written, failures, note }: Progress,
   deps: WriteValidationRecordsDeps,
 ): Promise<void> {
   const sessions = deps.sessionsFor(certName);
-  const guarded = async (work: () => Promise<void>) => {
+  const until = deps.now().getTime() + MOST_MS;
+  const isLate = () => deps.now().getTime() >= until;
+  const thrown: unknown[] = [];
+  /** @returns why a person must change something. */
+  const guarded = async (work: () => Promise<unknown>): Promise<string | undefined> => {
     try {
       await work();
     } catch (error) {
-      failures.push(failureOf(error));
+      const reason = failureOf(error);
+      if (reason === undefined) {
+        thrown.push(error);
+      }
+      return reason;
     }
+    return undefined;
   };
   for (const [changeId, names] of pendingOf(written)) {
-    await guarded(() => askForSync(changeId, names, written, sessions, deps));
+    const reason = isLate()
+      ? undefined
+      : await guarded(() => askForSync(changeId, names, written, sessions, deps));
+    failures.push(...(reason ? [reason] : []));
   }
   const findZone = zoneFinder({ ...sessions, resolver: deps.resolver });
-  const batches = new Map<string, Batch>();
-  // One after the other: Route 53 takes five requests a second of an account.
-  for (const record of records.filter(({ Name }) => !written[Name])) {
-    await guarded(async () => {
-      const refusal = isOfAcm(record)
-        ? refusalOf(deps.requestRules, certName, record)
-        : `${record.Name} does not look like a record of ACM: it was not written.`;
-      const { zone, reason } = refusal ? { reason: refusal } : await zoneOf(record, findZone);
-      if (!zone) {
-        failures.push(reason ?? '');
-        return;
+  const left: ValidationRecord[] = [];
+  const missing = records.filter(({ Name }) => !written[Name]);
+  for (let from = 0; from < missing.length; from += RECORDS_AT_ONCE) {
+    const looks: Look[] = missing.slice(from, from + RECORDS_AT_ONCE).map((record) => ({ record }));
+    await inParallel(looks, RECORDS_AT_ONCE, async (look) => {
+      const reason = await guarded(() => lookAt(look, { certName, findZone, sessions, isLate }, deps));
+      if (reason !== undefined) {
+        look.reason = reason;
       }
-      const state = await stateOf(record, zone, sessions);
-      if (state === 'absent') {
-        const key = `${zone.Account}/${zone.HostedZoneId}`;
-        batches.set(key, { zone, records: [...(batches.get(key)?.records ?? []), record] });
-      } else if (state === 'present') {
+    });
+    for (const { record, zone, state, reason } of looks) {
+      if (reason !== undefined) {
+        failures.push(reason);
+      } else if (zone && state === 'present') {
         written[record.Name] = { ...placeOf(zone), ...times(deps) };
-      } else {
-        failures.push(state.conflict);
+      } else if (state === undefined && isLate()) {
+        left.push(record);
       }
-    });
-  }
-  for (const { zone, records: absent } of batches.values()) {
-    await guarded(async () => {
-      const route53 = await sessions.openForWriting(zone);
-      const ChangeId = await writeRecords(route53, zone.HostedZoneId, absent);
-      for (const { Name } of absent) {
-        written[Name] = { ...placeOf(zone), At: timestamp(deps.now()), ChangeId };
+    }
+    for (const batch of batchesOf(looks)) {
+      if (isLate()) {
+        left.push(...batch.map(({ record }) => record));
+        continue;
       }
-    });
+      const reason = await guarded(() => writeBatch(batch, written, sessions, deps));
+      failures.push(...(reason ? [reason] : []));
+      // What the function does not live to note would be looked for again.
+      await note();
+    }
   }
+  if (left.length > 0) {
+    failures.unshift(leftText(left));
+  }
+  if (thrown.length > 0) {
+    throw thrown[0];
+  }
+}
+
+interface LookDeps {
+  certName: string;
+  findZone: ReturnType<typeof zoneFinder>;
+  sessions: DnsSessions;
+  isLate: () => boolean;
+}
+
+/** Finds out about a record, unless no time is left for it. */
+async function lookAt(
+  look: Look,
+  { certName, findZone, sessions, isLate }: LookDeps,
+  { requestRules }: WriteValidationRecordsDeps,
+): Promise<void> {
+  const { record } = look;
+  if (isLate()) {
+    return;
+  }
+  const refusal = isOfAcm(record)
+    ? refusalOf(requestRules, certName, record)
+    : `${record.Name} does not look like a record of ACM: it was not written.`;
+  const { zone, reason } = refusal ? { reason: refusal } : await zoneOf(record, findZone);
+  if (!zone) {
+    look.reason = reason ?? '';
+  } else if (!isLate()) {
+    Object.assign(look, { zone }, await stateOf(record, zone, sessions));
+  }
+}
+
+type Found = Look & { zone: ZoneOfName };
+
+/** The records that are not there, by zone. */
+function batchesOf(looks: readonly Look[]): Found[][] {
+  const absent = looks.filter((look): look is Found => look.state === 'absent');
+  return [...Map.groupBy(absent, ({ zone }) => `${zone.Account}/${zone.HostedZoneId}`).values()];
+}
+
+async function writeBatch(
+  batch: readonly Found[],
+  written: Record<string, WrittenRecord>,
+  sessions: DnsSessions,
+  deps: WriteValidationRecordsDeps,
+): Promise<void> {
+  const [{ zone } = { zone: undefined }] = batch;
+  if (!zone) {
+    return;
+  }
+  const route53 = await sessions.openForWriting(zone);
+  const records = batch.map(({ record }) => record);
+  const ChangeId = await writeRecords(route53, zone.HostedZoneId, records);
+  for (const { Name } of records) {
+    written[Name] = { ...placeOf(zone), At: timestamp(deps.now()), ChangeId };
+  }
+}
+
+function leftText(left: readonly ValidationRecord[]): string {
+  const names = left.flatMap(({ DomainNames: [name = ''] }) => name);
+  const more = names.length - MOST_REASONS;
+  return (
+    `No time was left for ${names.slice(0, MOST_REASONS).join(', ')}${more > 0 ? ` and ${more} more` : ''}: public DNS or ` +
+    'Route 53 answers slowly. acm-export goes on with them at its next try.'
+  );
 }
 
 const placeOf = ({ HostedZoneId, Account }: ZoneOfName) => ({ HostedZoneId, Account });
@@ -244,28 +351,31 @@ async function stateOf(
   { Name, Value }: ValidationRecord,
   zone: ZoneOfName,
   { openZones }: DnsSessions,
-): Promise<'absent' | 'present' | { conflict: string }> {
+): Promise<Pick<Look, 'state' | 'reason'>> {
   const route53 = await openZones(zone.Account);
-  const [found] = await recordsAt(route53, zone.HostedZoneId, plainName(Name));
-  if (!found) {
-    return 'absent';
+  const found = await recordsAt(route53, zone.HostedZoneId, plainName(Name));
+  const [only, another] = found;
+  if (!only) {
+    return { state: 'absent' };
   }
-  if (found.Type === 'CNAME' && found.Values.length === 1 && found.Values[0] === plainName(Value)) {
-    return 'present';
+  // Of several sets ACM may get any one, now and at each renewal.
+  const isAlone = !another && !only.isRouted && !only.isAlias;
+  if (isAlone && only.Type === 'CNAME' && only.Values.length === 1 && only.Values[0] === plainName(Value)) {
+    return { state: 'present' };
   }
   return {
-    conflict:
-      `The hosted zone ${zone.HostedZoneId} of account ${zone.Account} has another record at ${Name}: ${found.Type} ` +
-      `${found.Values.join(', ')}. It is not overwritten. If nobody needs it, delete it: ACM wants CNAME ${Value} there.`,
+    reason:
+      `The hosted zone ${zone.HostedZoneId} of account ${zone.Account} has another record at ${Name}: ` +
+      `${found.map(shownSet).join('; ')}. It is not overwritten. If nobody needs it, delete it: ACM wants CNAME ${Value} there.`,
   };
 }
 
-/**
- * Why a person must change something.
- *
- * @throws what passes by itself, and what is a fault of this system.
- */
-function failureOf(error: unknown): string {
+const shownSet = ({ Type, Values, isAlias, isRouted }: RecordSet) =>
+  [`${Type}${isAlias ? ' (alias)' : ''}`, ...(Values.length > 0 ? [Values.join(', ')] : [])].join(' ') +
+  (isRouted ? ' (for some who ask: it has a routing policy)' : '');
+
+/** Why a person must change something; undefined for what passes by itself, and what is a fault of this system. */
+function failureOf(error: unknown): string | undefined {
   if (isNamed(error, 'TargetAccessDenied')) {
     return error.message;
   }
@@ -278,5 +388,5 @@ function failureOf(error: unknown): string {
   if (isNamed(error, 'InvalidChangeBatch', 'InvalidInput', 'NoSuchHostedZone')) {
     return `Route 53 refuses a record. AWS says: ${asSentence(error.message)}`;
   }
-  throw error;
+  return undefined;
 }

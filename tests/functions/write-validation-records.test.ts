@@ -1,7 +1,13 @@
-import { ChangeResourceRecordSetsCommand, Route53Client, type RRType } from '@aws-sdk/client-route-53';
+import {
+  ChangeResourceRecordSetsCommand,
+  type ResourceRecordSet,
+  Route53Client,
+  type RRType,
+} from '@aws-sdk/client-route-53';
 import { PutCommand } from '@aws-sdk/lib-dynamodb';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { CertificateRequest, ValidationRecord } from '../../functions/domain/certificate-request.ts';
+import { centralStack, resourceOf } from '../templates/stacks.ts';
 import { CENTRAL, DNS, MEMBER, REGION, System } from './support/system.ts';
 
 let system: System;
@@ -74,6 +80,12 @@ const noted = async () => {
   const found = await system.inventory.requests.get('www');
   return { Written: found?.Written, WritingFailure: found?.WritingFailure };
 };
+/** Seconds from now to the next look that GET shows. */
+const shownWait = async () => {
+  const { NextLookAt = '' } = (await system.inventory.requests.get('www')) ?? {};
+  // Fractions of seconds are not shown.
+  return Math.ceil((Date.parse(NextLookAt) - system.clock.now().getTime()) / 1000);
+};
 const calls = (operation: string) =>
   system.cloud.record.calls.filter(
     (call) => call.operation === operation && call.source === 'function acm-export-write-validation-records',
@@ -87,11 +99,14 @@ const shown = ({ Name, Value }: { Name: string; Value: string }) => `${Name} ${V
 
 /** A record set that a person made. */
 async function put(of: { id: string; account: string }, name: string, type: RRType, value: string) {
+  await putSet(of, { Name: name, Type: type, TTL: 60, ResourceRecords: [{ Value: value }] });
+}
+
+async function putSet(of: { id: string; account: string }, ResourceRecordSet: ResourceRecordSet) {
   const { credentials } = system.cloud.createUser(of.account, 'person', [
     { Statement: { Effect: 'Allow', Action: '*', Resource: '*' } },
   ]);
   const client = system.cloud.client(Route53Client, { region: REGION, credentials });
-  const ResourceRecordSet = { Name: name, Type: type, TTL: 60, ResourceRecords: [{ Value: value }] };
   const Changes = [{ Action: 'UPSERT' as const, ResourceRecordSet }];
   await client.send(new ChangeResourceRecordSetsCommand({ HostedZoneId: of.id, ChangeBatch: { Changes } }));
 }
@@ -184,6 +199,63 @@ describe('records', () => {
     await request([record]);
     await write();
     expect((await noted()).WritingFailure).toMatch(/has another record .*: TXT/);
+    expect(writes()).toHaveLength(0);
+  });
+
+  describe('do not count as written where Route 53 gives the right value to some only', () => {
+    const set = (SetIdentifier: string, value: string, policy: object) => ({
+      SetIdentifier,
+      Name: recordOf('www.example.com').Name,
+      Type: 'CNAME' as const,
+      TTL: 60,
+      ResourceRecords: [{ Value: value }],
+      ...policy,
+    });
+    const right = () => recordOf('www.example.com').Value;
+    const wrong = 'other.example.net.';
+
+    test.each([
+      [
+        'by weight, the right one first',
+        () => [set('a', right(), { Weight: 1 }), set('b', wrong, { Weight: 1 })],
+      ],
+      [
+        'by weight, the wrong one first',
+        () => [set('a', wrong, { Weight: 1 }), set('b', right(), { Weight: 1 })],
+      ],
+      ['by weight, the right one alone', () => [set('a', right(), { Weight: 0 })]],
+      ['by place', () => [set('a', right(), { GeoLocation: { ContinentCode: 'EU' } })]],
+      ['by weight, both right', () => ['a', 'b'].map((id) => set(id, right(), { Weight: 1 }))],
+    ])('%s', async (_, sets) => {
+      const record = recordOf('www.example.com');
+      for (const one of sets()) await putSet(zone, one);
+      await request([record]);
+      await write();
+      const { Written, WritingFailure = '' } = await noted();
+      expect(Written).toEqual({});
+      const plain = (value: string) => value.replace(/\.$/, '');
+      const shownSets = sets().map(
+        ({ ResourceRecords: [{ Value } = { Value: '' }] }) =>
+          `CNAME ${plain(Value)} (for some who ask: it has a routing policy)`,
+      );
+      expect(WritingFailure).toContain(
+        `has another record at ${record.Name}: ${shownSets.join('; ')}. It is not`,
+      );
+      expect(writes()).toHaveLength(0);
+    });
+  });
+
+  test('are not written where aliases are, all of which are named', async () => {
+    const record = recordOf('www.example.com');
+    for (const Type of ['A', 'AAAA'] as const) {
+      const AliasTarget = { HostedZoneId: 'Z2', DNSName: 'lb.example.net', EvaluateTargetHealth: false };
+      await putSet(zone, { Name: record.Name, Type, AliasTarget });
+    }
+    await request([record]);
+    await write();
+    expect((await noted()).WritingFailure).toContain(
+      `another record at ${record.Name}: A (alias); AAAA (alias). It`,
+    );
     expect(writes()).toHaveLength(0);
   });
 
@@ -415,7 +487,7 @@ describe('nothing is written', () => {
       await request([record], { Records: [record] });
       const { CertificateArn = '' } = (await system.inventory.requests.get('www')) ?? {};
       system.acm.held(CertificateArn).status = status;
-      expect((await write()).WaitSeconds).toBe(30);
+      expect((await write()).WaitSeconds).toBe(10);
       expect(await noted()).toEqual(untouched);
       expect(writes()).toHaveLength(0);
     },
@@ -428,10 +500,10 @@ describe('nothing is written', () => {
     // It is seen after two seconds, and with its records after five.
     for (const age of [0, 3000]) {
       system.acm.held(CertificateArn).requestedAfter = system.clock.elapsed() - age;
-      expect((await write()).WaitSeconds).toBe(30);
+      expect((await write()).WaitSeconds).toBe(10);
     }
     system.acm.remove(CertificateArn);
-    expect((await write()).WaitSeconds).toBe(30);
+    expect((await write()).WaitSeconds).toBe(10);
     expect(await noted()).toEqual(untouched);
     expect(writes()).toHaveLength(0);
   });
@@ -503,4 +575,152 @@ test('sessions are for one purpose, and the calls of an account keep to its quot
   expect(made.length).toBeGreaterThan(20);
   const seconds = (system.clock.now().getTime() - began) / 1000;
   expect(made.length / seconds).toBeLessThan(4);
+});
+
+describe('72 hours of tries fit into one execution', () => {
+  /** Step Functions, "Quotas": most events of an execution. */
+  const MOST_EVENTS = 25_000;
+  /** Events of a state (API reference, HistoryEvent): entered and exited, and of a task scheduled, started, succeeded. */
+  const EVENTS: Record<string, number> = { Task: 5, Choice: 2, Wait: 2 };
+  const definition = resourceOf(centralStack(), 'CertificateRequestStateMachine').properties.Definition;
+  const loop = ['RequestCertificate', 'IsCertificateIssued', 'WriteValidationRecords', 'WaitForCertificate'];
+  const eventsOfLoop = loop
+    .map((state) => EVENTS[definition.States[state].Type] ?? Number.NaN)
+    .reduce((sum, events) => sum + events);
+
+  test('a loop is what the state machine makes it', () => {
+    expect(definition.States.RequestCertificate.Next).toBe('IsCertificateIssued');
+    expect(definition.States.WriteValidationRecords.Next).toBe('WaitForCertificate');
+    expect(definition.States.WaitForCertificate).toMatchObject({
+      Next: 'RequestCertificate',
+      SecondsPath: '$.WaitSeconds',
+    });
+    expect(eventsOfLoop).toBe(14);
+  });
+
+  test.each([
+    ['no role is there', async () => {}],
+    [
+      'a change never gets to all servers, and another record is in the way',
+      async () => {
+        await allow(DNS, zone);
+        const [, taken] = ['www.example.com', 'api.example.com'].map((name) => recordOf(name));
+        await put(zone, taken?.Name ?? '', 'CNAME', 'other.example.net.');
+        system.cloud.faults.inject({
+          operation: 'route53.GetChange',
+          kind: 'refuse',
+          error: { name: 'AccessDenied', message: 'no', status: 403 },
+          times: Number.POSITIVE_INFINITY,
+        });
+      },
+    ],
+  ])('%s', async (_, arrange) => {
+    await request([recordOf('www.example.com'), recordOf('api.example.com')]);
+    await arrange();
+    const began = system.clock.now().getTime();
+    const hours = () => (system.clock.now().getTime() - began) / 3_600_000;
+    const waits: number[] = [];
+    while (hours() < 72) {
+      const { WaitSeconds } = await write();
+      expect(await shownWait()).toBe(WaitSeconds);
+      waits.push(WaitSeconds);
+      system.advance({ seconds: WaitSeconds });
+    }
+    expect(waits.length * eventsOfLoop).toBeLessThan(MOST_EVENTS);
+    expect((await noted()).WritingFailure).toEqual(expect.any(String));
+    expect(Math.max(...waits)).toBe(300);
+    expect(Math.max(...waits.slice(0, 5))).toBeLessThanOrEqual(30);
+  });
+});
+
+describe('servers of a zone that do not answer', () => {
+  /** Milliseconds that each question takes below dead.example.org. */
+  const slow = (milliseconds: number) => {
+    const { resolver } = system.cloud.publicDns;
+    for (const ask of ['resolveNs', 'resolveCname'] as const) {
+      const answer = resolver[ask];
+      resolver[ask] = async (name) => {
+        if (!name.endsWith('dead.example.org')) return answer(name);
+        await system.clock.pass(milliseconds);
+        throw Object.assign(new Error('silence'), { code: 'ETIMEOUT' });
+      };
+    }
+  };
+  const dead = (count: number) =>
+    Array.from({ length: count }, (_, index) => recordOf(`n${index}.dead.example.org`));
+  let live: ValidationRecord;
+  const seconds = async () => {
+    const began = system.clock.now().getTime();
+    const { WaitSeconds } = await write();
+    expect(await shownWait()).toBe(WaitSeconds);
+    return (system.clock.now().getTime() - began) / 1000;
+  };
+
+  beforeEach(async () => {
+    await allow(DNS, zone);
+    live = recordOf('www.example.com');
+  });
+
+  test('20 names there cost no more than one, and the others are written', async () => {
+    slow(4500);
+    await request([...dead(20), live]);
+    expect(await seconds()).toBeLessThan(30);
+    expect(Object.keys((await noted()).Written ?? {})).toEqual([live.Name]);
+    expect((await noted()).WritingFailure).toMatch(/^n0\.dead\.example\.org: .*no answer in time/);
+  });
+
+  test('what there is no time for is noted, and what was written before is kept', async () => {
+    slow(40_000);
+    await request([live, ...dead(79)]);
+    let early: unknown;
+    // When the second lot of records is looked at.
+    const { resolver } = system.cloud.publicDns;
+    const answer = resolver.resolveNs;
+    resolver.resolveNs = async (name) => {
+      if (name === 'n30.dead.example.org') early = (await noted()).Written;
+      return answer(name);
+    };
+    // The function has 180 seconds.
+    expect(await seconds()).toBeLessThan(175);
+    expect(Object.keys(early as object)).toEqual([live.Name]);
+    const { Written, WritingFailure } = await noted();
+    expect(Object.keys(Written ?? {})).toEqual([live.Name]);
+    expect(WritingFailure).toMatch(
+      /^No time was left for n49\.dead\.example\.org, .* and 25 more: public DNS .* next try\./,
+    );
+  });
+
+  test('a batch for which no time is left is written at the next try', async () => {
+    await request([live]);
+    const { resolver } = system.cloud.publicDns;
+    const answer = resolver.resolveNs;
+    let pause = 151_000;
+    resolver.resolveNs = async (name) => {
+      await system.clock.pass(pause);
+      return answer(name);
+    };
+    await write();
+    expect((await noted()).WritingFailure).toMatch(/^No time was left for www\.example\.com: public DNS/);
+    expect(writes()).toHaveLength(0);
+    pause = 1;
+    await write();
+    expect((await noted()).WritingFailure).toBeUndefined();
+    expect(writes()).toHaveLength(1);
+  });
+});
+
+test('an account that throttles does not keep the records of another one from being written', async () => {
+  await allow(DNS, zone);
+  await allow(MEMBER, other);
+  const [throttled, free] = [recordOf('www.example.com'), recordOf('www.example.org')];
+  await request([throttled, free]);
+  system.cloud.faults.inject({
+    operation: 'route53.ListResourceRecordSets',
+    kind: 'refuse',
+    error: { name: 'Throttling', message: 'later', status: 400 },
+    times: Number.POSITIVE_INFINITY,
+    when: ({ account }) => account === DNS,
+  });
+  await expect(write()).rejects.toMatchObject({ name: 'RetryLater' });
+  expect(Object.keys((await noted()).Written ?? {})).toEqual([free.Name]);
 });

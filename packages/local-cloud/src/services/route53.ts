@@ -15,13 +15,19 @@ const LISTED_RECORDS = 300;
 const IDS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ';
 const NAME_SERVER_DOMAINS = ['com', 'net', 'org', 'co.uk'];
 
-/** A record set of simple routing. */
+/** Members of a record set that are kept and shown as they came: an alias, and policies by which Route 53 chooses a set. */
+const KEPT = ['AliasTarget', 'GeoLocation', 'Region', 'SetIdentifier', 'Weight'] as const;
+
 export interface RecordSet {
   /** As Route 53 saves it: `_a79865eb.example.com.` */
   name: string;
   type: string;
-  ttl: number;
+  /** Undefined for an alias. */
+  ttl: number | undefined;
   values: string[];
+  /** Undefined for a set of simple routing. */
+  setIdentifier?: string;
+  kept?: Partial<Record<(typeof KEPT)[number], unknown>>;
 }
 
 export interface HostedZone {
@@ -45,16 +51,20 @@ interface Change {
   isInSync: boolean;
 }
 
-const keyOf = ({ name, type }: Pick<RecordSet, 'name' | 'type'>) => `${reversedName(name)} ${type}`;
+const keyOf = ({ name, type, setIdentifier }: Pick<RecordSet, 'name' | 'type' | 'setIdentifier'>) =>
+  `${reversedName(name)} ${type}${setIdentifier === undefined ? '' : ` ${setIdentifier}`}`;
 
 /**
- * Amazon Route 53: hosted zones with records of simple routing. Source of each rule, where none is named: API reference and
- * developer guide. A public zone feeds public DNS, where a delegation leads to its servers.
+ * Amazon Route 53: hosted zones. Source of each rule, where none is named: API reference and developer guide. A public zone
+ * feeds public DNS, where a delegation leads to its servers.
  *
  * UNCONFIRMED: the words of refusals; that a zone of another account is AccessDenied (terraform-provider-aws#12570 shows the
  * answer) and not NoSuchHostedZone; that the name servers have nothing of a change until it is INSYNC.
  *
- * Not modelled: alias records, routing policies, health checks, VPCs, tags, protected record sets, DNSSEC,
+ * Aliases, and sets that Route 53 chooses among, are kept and shown. Public DNS answers nothing for an alias, and always with
+ * the first set of a name and type.
+ *
+ * Not modelled: what an alias leads to, which set is chosen, health checks, VPCs, tags, protected record sets, DNSSEC,
  * PriorRequestNotComplete (a test can inject it).
  */
 export class Route53 {
@@ -111,7 +121,7 @@ export class Route53 {
     }
     this.#zones.set(id, zone);
     if (!zone.isPrivate) {
-      this.#published.set(id, [...zone.records.values()].flatMap(published));
+      this.#published.set(id, publishedOf(zone.records));
       const served = {
         name: plainName(zone.name),
         nameServers: zone.nameServers,
@@ -199,8 +209,10 @@ export class Route53 {
       ResourceRecordSets: sets.slice(0, size).map((set) => ({
         Name: set.name,
         Type: set.type,
-        TTL: set.ttl,
-        ResourceRecords: set.values.map((Value) => ({ Value })),
+        ...(set.ttl === undefined
+          ? {}
+          : { TTL: set.ttl, ResourceRecords: set.values.map((Value) => ({ Value })) }),
+        ...set.kept,
       })),
       IsTruncated: next !== undefined,
       ...(next ? { NextRecordName: next.name, NextRecordType: next.type } : {}),
@@ -237,7 +249,7 @@ export class Route53 {
     await this.#kernel.clock.sleep(PROPAGATION_MS);
     change.isInSync = true;
     if (zone.isPrivate) return;
-    this.#published.set(zone.id, [...records.values()].flatMap(published));
+    this.#published.set(zone.id, publishedOf(records));
     this.#publicDns.changed();
   }
 }
@@ -250,15 +262,36 @@ interface RequestedChange {
 // biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
 function requestedChange({ Action: action, ResourceRecordSet: asked }: any): RequestedChange {
   const { Name, Type: type, TTL, ResourceRecords: records, ...others } = asked;
-  const [unknown] = Object.keys(others);
+  const [unknown] = Object.keys(others).filter((member) => !(KEPT as readonly string[]).includes(member));
   if (unknown) throw new NotModelled(`record sets with ${unknown}`);
-  if (TTL === undefined || records === undefined) {
+  const setIdentifier: string | undefined = others.SetIdentifier;
+  const kept = {
+    name: savedName(Name),
+    type,
+    ...(setIdentifier === undefined ? {} : { setIdentifier }),
+    ...(Object.keys(others).length > 0 ? { kept: keptOf(others) } : {}),
+  };
+  if (others.AliasTarget && TTL === undefined && records === undefined) {
+    return { action, set: { ...kept, ttl: undefined, values: [] } };
+  }
+  if (others.AliasTarget || TTL === undefined || records === undefined) {
     throw invalid(
-      `Invalid request: Expected exactly one of [AliasTarget, all of [TTL, and ResourceRecords], or TrafficPolicyInstanceId], but found none in Change with [Action=${action}, Name=${Name}, Type=${type}, SetIdentifier=null]`,
+      `Invalid request: Expected exactly one of [AliasTarget, all of [TTL, and ResourceRecords], or TrafficPolicyInstanceId], but found ${others.AliasTarget ? 'more than one' : 'none'} in Change with [Action=${action}, Name=${Name}, Type=${type}, SetIdentifier=${setIdentifier ?? 'null'}]`,
     );
   }
   const values = records.map(({ Value }: { Value: string }) => Value);
-  return { action, set: { name: savedName(Name), type, ttl: Number(TTL), values } };
+  return { action, set: { ...kept, ttl: Number(TTL), values } };
+}
+
+/** XML has numbers and truths as texts. */
+// biome-ignore lint/suspicious/noExplicitAny: input as it came over the wire
+function keptOf({ Weight, AliasTarget, ...others }: any): NonNullable<RecordSet['kept']> {
+  const isEvaluated = String(AliasTarget?.EvaluateTargetHealth) === 'true';
+  return {
+    ...others,
+    ...(Weight === undefined ? {} : { Weight: Number(Weight) }),
+    ...(AliasTarget ? { AliasTarget: { ...AliasTarget, EvaluateTargetHealth: isEvaluated } } : {}),
+  };
 }
 
 function refuseTooLong(changes: RequestedChange[]): void {
@@ -325,7 +358,13 @@ function conflicts(changes: RequestedChange[], after: Map<string, RecordSet>, zo
         `${what} is not permitted as it conflicts with other records with the same DNS name in zone ${zone.name}`,
       );
     }
-    if (set.type === 'CNAME' && set.values.length !== 1)
+    const same = [...after.values()].filter(({ name, type }) => name === set.name && type === set.type);
+    // "You can't create a … record set that has the same name and type" as one of another routing policy.
+    if (same.some(({ setIdentifier }) => (setIdentifier === undefined) !== (set.setIdentifier === undefined)))
+      faults.push(
+        `${what}, SetIdentifier ${set.setIdentifier ?? 'null'} cannot be created as a set of another routing policy exists with the same name and type.`,
+      );
+    if (set.type === 'CNAME' && set.ttl !== undefined && set.values.length !== 1)
       faults.push(`${what} has ${set.values.length} values, and a CNAME has one`);
     if (set.values.some((value) => !isValue(set.type, value)))
       faults.push(`Invalid Resource Record: a value of ${what} is not one of its type`);
@@ -351,8 +390,17 @@ const isSame = (known: RecordSet, set: RecordSet) =>
   known.values.length === set.values.length &&
   known.values.every((value) => set.values.includes(value));
 
+function publishedOf(records: ReadonlyMap<string, RecordSet>): DnsRecord[] {
+  const first = new Map<string, RecordSet>();
+  for (const set of records.values()) {
+    const key = keyOf({ name: set.name, type: set.type });
+    if (!first.has(key)) first.set(key, set);
+  }
+  return [...first.values()].flatMap(published);
+}
+
 /** A record set as resolvers see it. */
-function published({ name, type, ttl, values }: RecordSet): DnsRecord[] {
+function published({ name, type, ttl = 0, values }: RecordSet): DnsRecord[] {
   return values.map((value) => ({
     name: plainName(name),
     type: type as DnsRecord['type'],

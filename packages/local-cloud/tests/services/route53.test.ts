@@ -224,6 +224,46 @@ describe('a change', () => {
   });
 });
 
+describe('a record set', () => {
+  const Name = 'www.routed.example.';
+  const set = (SetIdentifier: string | undefined, Value: string): Change => ({
+    Action: 'CREATE',
+    ResourceRecordSet: {
+      Name,
+      Type: 'CNAME',
+      TTL: 60,
+      ResourceRecords: [{ Value }],
+      ...(SetIdentifier ? { SetIdentifier, Weight: 1 } : {}),
+    },
+  });
+  const setsOf = async ({ id }: HostedZone) =>
+    (await route53.send(new ListResourceRecordSetsCommand({ HostedZoneId: id, StartRecordName: Name })))
+      .ResourceRecordSets;
+
+  test('with a weight may have others beside it, and none of simple routing', async () => {
+    const routed = cloud().services.route53.createZone(ACCOUNT, 'routed.example');
+    const sets = [set('a', 'a.example.'), set('b', 'b.example.')];
+    await ask(routed.id, ...sets);
+    expect(await setsOf(routed)).toEqual(sets.map(({ ResourceRecordSet }) => ResourceRecordSet));
+    await expect(ask(routed.id, set(undefined, 'c.example.'))).rejects.toThrow(
+      /another routing policy exists/,
+    );
+    await expect(ask(routed.id, set('a', 'c.example.'))).rejects.toThrow(/already exists/);
+  });
+
+  test('that is an alias is shown as it came, and has no values', async () => {
+    const aliased = cloud().services.route53.createZone(ACCOUNT, 'routed.example');
+    const AliasTarget = { HostedZoneId: 'Z2', DNSName: 'lb.example.', EvaluateTargetHealth: false };
+    const alias = { Name, Type: 'A' as const, AliasTarget };
+    await ask(aliased.id, { Action: 'CREATE', ResourceRecordSet: alias });
+    expect(await setsOf(aliased)).toEqual([alias]);
+    const both = { ...alias, TTL: 60, ResourceRecords: [{ Value: '192.0.2.1' }] };
+    await expect(ask(aliased.id, { Action: 'UPSERT', ResourceRecordSet: both })).rejects.toThrow(
+      /more than one/,
+    );
+  });
+});
+
 test('policies see the records of a batch as Route 53 normalizes them', async () => {
   const name = 'route53:ChangeResourceRecordSetsNormalizedRecordNames';
   const user = cloud().createUser(ACCOUNT, 'writer', [
