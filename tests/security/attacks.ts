@@ -788,6 +788,12 @@ const exporting: Attack[] = [
       ['by no method that it names', { ValidationMethod: undefined }],
       ['without the tag of its name', { Tags: undefined }],
       ['with another tag', { Tags: [{ Key: 'Name', Value: 'web' }] }],
+      [
+        'from a private authority',
+        {
+          CertificateAuthorityArn: `arn:aws:acm-pca:${CENTRAL.region}:${CENTRAL.account}:certificate-authority/12345678-1234-1234-1234-123456789012`,
+        },
+      ],
     ] as const
   ).map(
     ([how, more]): Attack => [

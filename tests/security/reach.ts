@@ -159,12 +159,18 @@ export const GUARDS: Guard[] = [
     key: 'aws:ResourceTag/acm-export:deployment-id',
     values: [undefined],
   },
-  // Only exportable certificates, validated by DNS, and with the tag of their name are requested.
+  // Only exportable public certificates, validated by DNS, and with the tag of their name are requested.
   ...(
     [
       ['acm:ValidationMethod', [undefined, 'EMAIL', 'HTTP']],
       ['acm:Export', [undefined, 'DISABLED']],
       ['aws:RequestTag/CertName', [undefined]],
+      [
+        'acm:CertificateAuthority',
+        [
+          'arn:aws:acm-pca:eu-central-1:111122223333:certificate-authority/01234567-89ab-cdef-0123-456789abcdef',
+        ],
+      ],
     ] as const
   ).map(
     ([key, values]): Guard => ({

@@ -148,6 +148,20 @@ test('the event of a certificate that was issued starts the state machine of req
   ]);
 });
 
+test.each([
+  ['of another account', { account: '999988887777' }],
+  ['of another Region', { region: 'us-east-1' }],
+  ['of another service', { source: 'com.example.acm' }],
+  ['that says something else', { 'detail-type': 'ACM Certificate Expired' }],
+])('an event %s starts no request', (_, more) => {
+  const [[, issued]] = samplesOf('request-certificate').filter(([file]) => file.includes('issued')) as [
+    [string, Sample],
+  ];
+  const { EventPattern } = resourceOf(stack, 'CertificateIssuedRule').properties;
+  expect(matches(EventPattern, issued)).toBe(true);
+  expect(matches(EventPattern, { ...issued, ...more })).toBe(false);
+});
+
 test('the schedules send the samples of reconcile', () => {
   const sent = resourcesOf(stack, 'AWS::Scheduler::Schedule').map(([, { properties }]) =>
     JSON.parse(properties.Target.Input),
