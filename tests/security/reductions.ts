@@ -240,10 +240,6 @@ export const justified: [pattern: RegExp, reason: string][] = [
     'Step Functions traces as the role (Step Functions developer guide, "AWS X-Ray and Step Functions"); not modelled',
   ],
   [
-    /^RequestCertificateFunctionRole\/TagRequestedCertificates: acm:AddTagsToCertificate$/,
-    'in case ACM asks for it where a request has tags: its permissions reference does not say so, and the local cloud follows that',
-  ],
-  [
     /^RequestCertificateFunctionRole\/FindAskedCertificates: acm:ListCertificates$/,
     'only where an answer of ACM was lost, and the token is old: tests/functions has that',
   ],

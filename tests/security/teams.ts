@@ -267,6 +267,31 @@ export const certificateAttempts: [
     ({ scene }) => ({ CertificateArn: scene.untaggedArn, Tags: tags({ Team: 'web' }) }),
   ],
   [
+    'put its name and its mark on the certificate of another team, as on one that it requests',
+    'AddTagsToCertificate',
+    ({ scene }) => ({ CertificateArn: scene.paymentsArn, Tags: tags({ CertName: 'web-+', Team: 'web' }) }),
+  ],
+  ...(
+    [
+      ['that has no tags, and more', { CertName: 'web-+', Team: 'web', env: 'prod' }],
+      ['that has no tags, for another name', { CertName: 'payments', Team: 'web' }],
+      ['that has no tags, with the mark of another team', { CertName: 'web-+', Team: 'payments' }],
+      ['that has no tags, without its mark', { CertName: 'web-+' }],
+    ] as [string, Record<string, string>][]
+  ).map(([what, given]): (typeof certificateAttempts)[number] => [
+    `put its name on a certificate ${what}`,
+    'AddTagsToCertificate',
+    ({ scene }) => ({ CertificateArn: scene.untaggedArn, Tags: tags(given) }),
+  ]),
+  [
+    'put its name and its mark on a certificate of another Region',
+    'AddTagsToCertificate',
+    ({ scene }) => ({
+      CertificateArn: scene.untaggedArn.replace(`:${CENTRAL.region}:`, ':us-east-1:'),
+      Tags: tags({ CertName: 'web-+', Team: 'web' }),
+    }),
+  ],
+  [
     'put the name of another team on its own certificate',
     'AddTagsToCertificate',
     ({ certificateArn }) => ({ CertificateArn: certificateArn, Tags: tags({ CertName: 'payments' }) }),

@@ -167,19 +167,26 @@ const acmRows: OperationRow[] = [
   },
   {
     operation: 'CertificateManager.RequestCertificate',
-    source: `${acm}: RequestCertificate has no resource level; ACM User Guide, "Use condition keys with ACM". UNCONFIRMED: whether acm:KeyAlgorithm, acm:ValidationMethod and acm:Export are there when the request leaves them to their defaults (here they are not)`,
-    checks: (input, caller) =>
-      everything('acm:RequestCertificate', caller, {
-        ...present({
-          'acm:DomainNames': [...new Set([input.DomainName, ...(input.SubjectAlternativeNames ?? [])])],
-          'acm:KeyAlgorithm': input.KeyAlgorithm,
-          'acm:ValidationMethod': input.ValidationMethod,
-          'acm:CertificateAuthority': input.CertificateAuthorityArn,
-          'acm:CertificateTransparencyLogging': input.Options?.CertificateTransparencyLoggingPreference,
-          'acm:Export': input.Options?.Export,
+    source: `${acm}: RequestCertificate has no resource level; its table "API operations" (2026) names acm:AddTagsToCertificate as well, which older editions do not, so it is asked for where there are tags: the stricter of the two; ACM User Guide, "Use condition keys with ACM". UNCONFIRMED: whether acm:KeyAlgorithm, acm:ValidationMethod and acm:Export are there when the request leaves them to their defaults (here they are not); the resource and keys of acm:AddTagsToCertificate (here certificate/*, and those of the tags)`,
+    checks: (input, caller) => {
+      const tags = requestTagKeys(requestTagsOf(input.Tags));
+      return [
+        ...everything('acm:RequestCertificate', caller, {
+          ...present({
+            'acm:DomainNames': [...new Set([input.DomainName, ...(input.SubjectAlternativeNames ?? [])])],
+            'acm:KeyAlgorithm': input.KeyAlgorithm,
+            'acm:ValidationMethod': input.ValidationMethod,
+            'acm:CertificateAuthority': input.CertificateAuthorityArn,
+            'acm:CertificateTransparencyLogging': input.Options?.CertificateTransparencyLoggingPreference,
+            'acm:Export': input.Options?.Export,
+          }),
+          ...tags,
         }),
-        ...requestTagKeys(requestTagsOf(input.Tags)),
-      }),
+        ...(Object.keys(tags).length > 0
+          ? [on('acm:AddTagsToCertificate', arnOf(caller, 'acm', 'certificate/*'), caller, undefined, tags)]
+          : []),
+      ];
+    },
   },
 ];
 

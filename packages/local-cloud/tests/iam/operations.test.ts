@@ -300,6 +300,7 @@ const cases: Record<string, Case> = {
           'aws:RequestTag/env': 'prod',
         },
       }),
+      allow('acm:AddTagsToCertificate', certificate.replace(/[^/]+$/, '*'), requestTag),
     ],
     denied: [
       ...[
