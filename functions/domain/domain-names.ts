@@ -17,11 +17,10 @@ const MOST_OF_LABEL = 63;
 
 /**
  * Top-level domains that no public DNS has, now or ever: special-use names (IANA registry; RFC 6761, 6762, 7686, 8375, 9476),
- * those that ICANN keeps for private use (internal) or never delegates (corp, home, mail). arpa is there for DNS itself.
+ * those that ICANN keeps for private use (internal) or never delegates (corp, home, mail).
  */
 const NOT_PUBLIC = new Set([
   'alt',
-  'arpa',
   'corp',
   'example',
   'home',
@@ -54,34 +53,46 @@ export const plainName = (name: string) => name.replace(/\.$/, '').toLowerCase()
  * their ASCII form (`münchen.de`: `xn--mnchen-3ya.de`). What only public DNS knows, it is not asked here.
  */
 export function checkNames(given: readonly string[]): CheckedNames {
-  const names = new Set<string>();
+  const names = new Map<string, string>();
   const faults: string[] = [];
   for (const text of given) {
     const name = normalise(text);
     const fault = name === undefined ? NOT_A_NAME : faultOf(name);
     if (fault || name === undefined) {
-      faults.push(`${shown(text)}: ${fault}`);
+      faults.push(`${shownAs(text, name)}: ${fault}`);
     } else if (names.has(name)) {
-      faults.push(`${shown(text)}: the list has this name already. Name it once.`);
+      faults.push(`${shownAs(text, name)}: the list has this name already. Name it once.`);
     } else {
-      names.add(name);
+      names.set(name, text);
     }
   }
-  const [first = ''] = names;
+  const [[first, text] = ['', '']] = names;
   if (first.length > MOST_OF_FIRST) {
     faults.push(
-      `${first}: the first name may have ${MOST_OF_FIRST} characters, and this one has ${first.length}. Put a shorter name first.`,
+      `${shownAs(text, first)}: the first name may have ${MOST_OF_FIRST} characters, and this one has ${first.length}. Put a shorter name first.`,
     );
   }
-  return { names: [...names], faults };
+  return { names: [...names.keys()], faults };
 }
 
 const NOT_A_NAME =
   'it is no DNS name. A name has letters, digits and hyphens in labels that dots separate, such as www.example.com.';
 
+/** Characters that nobody sees, or that change the order of those around them. */
+const INVISIBLE = /[\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
+
 /** At most as much as a DNS name may have: the text comes from a request. */
 const shown = (text: string) =>
-  JSON.stringify(text.length > MOST_CHARACTERS ? `${text.slice(0, MOST_CHARACTERS)}…` : text);
+  JSON.stringify(text.length > MOST_CHARACTERS ? `${text.slice(0, MOST_CHARACTERS)}…` : text).replaceAll(
+    INVISIBLE,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  );
+
+/** With its ASCII form where that is another one: what is wrong may be seen only there. */
+function shownAs(text: string, name: string | undefined): string {
+  const isOther = name !== undefined && name !== text.replace(/\.$/, '').toLowerCase();
+  return isOther && name.length <= MOST_CHARACTERS ? `${shown(text)} (${name})` : shown(text);
+}
 
 /**
  * The name in its ASCII form; undefined for what has none.
@@ -146,11 +157,16 @@ function faultOf(name: string): string | undefined {
   if (/^[0-9]+$|^0x[0-9a-f]*$/.test(top)) {
     return 'it looks like an IP address. ACM issues certificates for names only.';
   }
+  if (top === 'arpa') {
+    return 'no public certificate is issued below arpa.';
+  }
   if (NOT_PUBLIC.has(top)) {
     return `public DNS has no names below ${top}. A public certificate is for public names only.`;
   }
-  // ACM takes no top-level domain of one character, and there is none.
-  if (labels.length === 1 || top.length === 1) {
+  if (labels.length > 1 && top.length === 1) {
+    return 'its top-level domain has one character. There is none of that length.';
+  }
+  if (labels.length === 1) {
     return isWildcard(name)
       ? `it would stand for every domain below ${base}. ACM issues none for that.`
       : 'it has one label. A public name has two at least, such as example.com.';

@@ -96,12 +96,14 @@ test.each([
   ['xn--.example.com', hyphens],
   ['xn--a.example.com', /ASCII form/],
   ['xn--zzzzzz99999.com', /ASCII form/],
-  ['example.c', /one label/],
+  ['example.c', /top-level domain has one character/],
+  ['*.example.c', /top-level domain has one character/],
+  ['*.c', /every domain below c/],
   ['printer.local', /names below local/],
   ['db.corp.internal', /names below internal/],
   ['www.example.test', /names below test/],
   ['www.example', /names below example/],
-  ['4.3.2.1.in-addr.arpa', /names below arpa/],
+  ['4.3.2.1.in-addr.arpa', /no public certificate is issued below arpa/],
   ['a.onion', /names below onion/],
   [`${'a'.repeat(64)}.com`, /63 characters, and one has 64/],
 ])('%j is refused', (given, reason) => {
@@ -135,6 +137,26 @@ test('a name is named once, in whatever form', () => {
   ]);
 });
 
+test('a name in another script is shown as it was written, and in its ASCII form', () => {
+  const long = `${'a'.repeat(60)}.münchen.de`;
+  const { faults } = checkNames([long, 'münchen_x.de', 'münchen.de', 'MÜNCHEN.de']);
+  expect(faults).toEqual([
+    expect.stringMatching(/^"münchen_x.de" \(xn--mnchen_x-.*\.de\): .*underscore/),
+    expect.stringMatching(/^"MÜNCHEN.de" \(xn--mnchen-3ya.de\): the list has this name already/),
+    expect.stringMatching(/^"a{60}.münchen.de" \(a{60}.xn--mnchen-3ya.de\): the first name may have 64/),
+  ]);
+});
+
+test('what nobody sees, or what turns the text around, is shown by its number', () => {
+  const { faults } = checkNames(['a\u202eb_.com', 'c\u200bd_.com', 'e\u3164f_.com', 'g\u2028h_.com']);
+  expect(faults.map((fault) => /^"[^"]*"/.exec(fault)?.[0])).toEqual([
+    '"a\\u{202e}b_.com"',
+    '"c\\u{200b}d_.com"',
+    '"e\\u{3164}f_.com"',
+    '"g\\u{2028}h_.com"',
+  ]);
+});
+
 test('a fault names every name that is refused, and a long one in part', () => {
   const { faults } = checkNames(['com', `é${'a'.repeat(5000)}`, 'a.com']);
   expect(faults).toHaveLength(2);
@@ -148,20 +170,22 @@ test('what is taken is a name for ACM, and checking it again changes nothing', (
     fc.constantFrom('xn--mnchen-3ya', 'xn--a', 'com', '*', 'local', '１'),
   );
   const name = fc.array(label, { maxLength: 6 }).map((labels) => labels.join('.'));
+  const isOfFirst = (fault: string) => fault.includes('the first name may have');
   fc.assert(
     fc.property(fc.array(name, { maxLength: 5 }), (given) => {
       const { names, faults } = checkNames(given);
-      const ofNames = faults.filter((fault) => fault.startsWith('"'));
+      const ofNames = faults.filter((fault) => !isOfFirst(fault));
       expect(names.length + ofNames.length).toBe(given.length);
       for (const taken of names) {
         expect(taken).toMatch(ACM);
         expect(taken).toBe(taken.toLowerCase());
         expect(`_${'0'.repeat(32)}.${baseOf(taken)}`.length).toBeLessThanOrEqual(253);
       }
-      expect(checkNames(names)).toEqual({
-        names,
-        faults: faults.filter((fault) => !ofNames.includes(fault)),
-      });
+      // Of one that was written in another script the ASCII form is all that there is now.
+      const { names: again, faults: left } = checkNames(names);
+      expect(again).toEqual(names);
+      expect(left.every(isOfFirst)).toBe(true);
+      expect(left).toHaveLength(faults.length - ofNames.length);
     }),
     { numRuns: 2000 },
   );
