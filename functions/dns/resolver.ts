@@ -22,11 +22,15 @@ export interface PublicResolver {
 /** Codes of Node (DNS, "Error codes") that are answers: no such name, and no record of the type. */
 const NONE = new Set(['ENOTFOUND', 'ENODATA']);
 
+/** Node gives this of one question for several reasons, such as a CAA record with the value "" (seen with c-ares 1.34). */
+export const UNREADABLE = 'an answer that cannot be read';
+
 /** What the others mean for the person who is told. */
 const MEANINGS: Record<string, string> = {
   ESERVFAIL: 'SERVFAIL: its name servers do not answer, or its DNSSEC is broken',
   EREFUSED: 'REFUSED: its name servers do not serve the zone',
   ETIMEOUT: 'no answer in time',
+  EBADRESP: UNREADABLE,
 };
 
 /** Public DNS by a client of Node. */
@@ -42,10 +46,14 @@ export function publicResolver(client: DnsClient): PublicResolver {
   };
 }
 
-/** Node gives the tag as the name of a field. It gives the flags as a number, of which bit 0 is the highest (RFC 8659, 4.1). */
+/**
+ * Node gives the tag as the name of a field. It gives the flags as a number, of which bit 0 is the highest (RFC 8659, 4.1).
+ *
+ * A tag with the name of one of Node's own fields hides the flags, or itself. It is none that CAs know, so it counts as critical.
+ */
 function propertyOf({ critical, ...rest }: { critical: number }): CaaProperty {
   const [[tag, value] = ['', '']] = Object.entries(rest).filter(([name]) => name !== 'type');
-  return { critical: (critical & 128) !== 0, tag: tag.toLowerCase(), value: String(value) };
+  return { critical: tag === '' || (critical & 128) !== 0, tag: tag.toLowerCase(), value: String(value) };
 }
 
 async function answerOf<T>(ask: () => Promise<T[]>): Promise<Answer<T>> {

@@ -28,8 +28,27 @@ const DNS_PATIENCE = { timeout: 1500, tries: 2 };
 
 // One export for each client: the bundle of a function loads the clients that its handler names, and no others.
 export const acm = (config: ClientConfig = {}) => new ACMClient(config);
-/** Asks the resolver of the environment: in Lambda, one that sees public DNS. */
-export const dns = (): DnsClient => new Resolver(DNS_PATIENCE);
+/**
+ * Asks the resolver of the environment: in Lambda, one that sees public DNS.
+ *
+ * Each question has a Resolver of its own: c-ares fails all that are under way on one when it cannot read an answer (EBADRESP).
+ *
+ * @param config.servers others than those of the environment.
+ */
+export function dns({ servers }: { servers?: readonly string[] } = {}): DnsClient {
+  const one = () => {
+    const resolver = new Resolver(DNS_PATIENCE);
+    if (servers) {
+      resolver.setServers(servers);
+    }
+    return resolver;
+  };
+  return {
+    resolveCaa: (name) => one().resolveCaa(name),
+    resolveCname: (name) => one().resolveCname(name),
+    resolveNs: (name) => one().resolveNs(name),
+  };
+}
 export const dynamodb = (config: ClientConfig = {}) => new DynamoDBClient(config);
 export const documents = (config: ClientConfig = {}) =>
   DynamoDBDocumentClient.from(new DynamoDBClient(config), {

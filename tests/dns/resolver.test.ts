@@ -1,4 +1,3 @@
-import type { Resolver } from 'node:dns/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type PublicResolver, publicResolver } from '../../functions/dns/resolver.ts';
 import { dns } from '../../functions/runtime/clients.ts';
@@ -7,12 +6,8 @@ import { NameServer } from './name-server.ts';
 let server: NameServer;
 let resolver: PublicResolver;
 
-function resolverOf(address: string): PublicResolver {
-  // As functions make it.
-  const client = dns() as Resolver;
-  client.setServers([address]);
-  return publicResolver(client);
-}
+// As functions make it.
+const resolverOf = (address: string): PublicResolver => publicResolver(dns({ servers: [address] }));
 
 beforeAll(async () => {
   server = await NameServer.start();
@@ -93,6 +88,20 @@ test('a server that nobody runs has not answered', async () => {
   const { address } = gone;
   gone.close();
   expect(await resolverOf(address).cname('example.com')).toEqual({ failed: expect.any(String) });
+});
+
+test('a CAA record without a value is not read, and does no harm to other questions that are under way', async () => {
+  server.say('CAA', 'empty.example.com', [caa('empty.example.com', 0, 'issue', '')]);
+  server.say('NS', 'waiting.example.com', 'silence');
+  const waiting = resolver.ns('waiting.example.com');
+  expect(await resolver.caa('empty.example.com')).toEqual({ failed: 'an answer that cannot be read' });
+  expect(await waiting).toEqual({ failed: 'no answer in time' });
+});
+
+test.each(['critical', 'type'])('a tag with the name of a field of Node is critical: %s', async (tag) => {
+  const name = `${tag}.example.com`;
+  server.say('CAA', name, [caa(name, 128, tag, 'x')]);
+  expect(await resolver.caa(name)).toEqual({ found: [expect.objectContaining({ critical: true, tag: '' })] });
 });
 
 test('an answer is not kept from one question to the next', async () => {
