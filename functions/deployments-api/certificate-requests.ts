@@ -66,7 +66,7 @@ export async function requestCertificate(
   await refuseEqual(wish, deps);
   const looked = await deps.lookBefore(certName, wish);
   if (looked.Faults.length > 0) {
-    throw new RequestRefused(422, 'ACM could not issue this certificate.', looked.Faults);
+    throw new RequestRefused(422, 'The certificate was not requested: see Faults.', looked.Faults);
   }
   const now = deps.now();
   const request: CertificateRequest = {

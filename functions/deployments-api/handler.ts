@@ -1,5 +1,5 @@
 import type { APIGatewayProxyEvent, APIGatewayProxyResult, Context } from 'aws-lambda';
-import { lookBefore } from '../dns/look-before.ts';
+import { LOOK_MILLISECONDS, lookBefore } from '../dns/look-before.ts';
 import { publicResolver } from '../dns/resolver.ts';
 import { DNS_VARIABLES, dnsSessionsFrom } from '../dns/session.ts';
 import type { RequestInput, Wish } from '../domain/certificate-request.ts';
@@ -88,11 +88,12 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     requestStateMachineArn: env.REQUEST_STATE_MACHINE_ARN,
     lookBefore: (certName: string, { DomainNames, RecordsByHand }: Wish) => {
       const sessions = sessionsFor(certName);
-      // Without accounts of zones only CAA records are looked at.
+      // Without accounts of zones only public DNS is looked at.
       return lookBefore(DomainNames, {
         ...sessions,
         ...(RecordsByHand ? { dnsAccounts: [] } : {}),
         resolver,
+        deadline: AbortSignal.timeout(LOOK_MILLISECONDS),
       });
     },
     hasZones: listOf(env.DNS_ACCOUNTS).length > 0,

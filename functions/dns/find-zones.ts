@@ -1,10 +1,13 @@
 import type { Route53Client } from '@aws-sdk/client-route-53';
 import { baseOf, zoneCandidates } from '../domain/domain-names.ts';
 import { isDenial, isNamed } from '../domain/errors.ts';
+import { asSentence } from '../domain/notification.ts';
+import { type Apex, apexOf, isRegistered, unregistered } from './apex.ts';
 import { once } from './once.ts';
 import { type PublicResolver, remembering } from './resolver.ts';
 import type { OpenZones } from './session.ts';
-import { nameServersOf, recordsAt, zonesNamed } from './zones.ts';
+import { type Told, textOf, told } from './told.ts';
+import { nameServersOf, recordsAt, zonesFrom } from './zones.ts';
 
 /** The hosted zone into which ACM's record for a name goes. */
 export interface ZoneOfName {
@@ -18,12 +21,13 @@ export interface ZoneOfName {
 }
 
 /** `fault`: a record would be written in vain, or nobody knows where. `warning`: a person should look. */
-export interface FoundZone {
+export interface FoundZone<Fault = string> {
   zone?: ZoneOfName;
-  fault?: string;
+  fault?: Fault;
   warning?: string;
 }
 
+/** Without accounts no hosted zone is looked for: a person creates the validation records. */
 export interface FindZonesDeps {
   resolver: PublicResolver;
   dnsAccounts: readonly string[];
@@ -43,6 +47,8 @@ interface Candidate {
 /** The hosted zones of a name in all accounts, and why some could not be looked at. */
 interface Candidates {
   zones: Candidate[];
+  /** Zones below the name, as far as the lists had them. Their name servers are not known. */
+  below: (Candidate & { name: string })[];
   closed: string[];
 }
 
@@ -56,89 +62,82 @@ interface Candidates {
  */
 export function zoneFinder(deps: FindZonesDeps): (name: string) => Promise<FoundZone> {
   const resolver = remembering(deps.resolver);
+  const zoneOf = zoneInAccounts(deps);
+  return async (name) => {
+    const apex = await apexOf(baseOf(name), resolver);
+    const { fault, ...found } = 'fault' in apex ? apex : await zoneOf(name, apex);
+    return { ...found, ...(fault ? { fault: textOf(fault) } : {}) };
+  };
+}
+
+/** Returns a function that finds the hosted zone of a name whose apex in public DNS is known. */
+export function zoneInAccounts(
+  deps: Pick<FindZonesDeps, 'dnsAccounts' | 'openZones'>,
+): (name: string, apex: Apex) => Promise<FoundZone<Told>> {
   const candidatesOf = once((name) => allNamed(name, deps));
   const verdictOf = once(async (key) => {
     const [apex = '', ...servers] = key.split(' ');
     return zoneAt(apex, servers, await candidatesOf(apex));
   });
-  return async (DomainName) => {
+  const serversOf = once(({ route53, id }: Candidate) => readable(() => nameServersOf(route53, id)));
+  return async (DomainName, apex) => {
     const base = baseOf(DomainName);
-    const apex = await apexOf(base, resolver);
-    if ('failed' in apex) {
-      return {
-        fault: `Public DNS does not say which name servers ${apex.at} has (${apex.failed}). Correct them, or its DNSSEC, and ask again.`,
-      };
-    }
-    const { at, servers } = apex;
-    // Nobody registers a top-level domain here.
-    const isRegistered = at.includes('.');
-    const { zone, absent, ...found } = isRegistered ? await verdictOf([at, ...servers].join(' ')) : {};
+    const registered = isRegistered(apex);
+    const { zone, absent, fault, ...found } = registered
+      ? await verdictOf([apex.at, ...apex.servers].join(' '))
+      : {};
     if (zone) {
       return { zone: { DomainName, ...zone }, ...found };
     }
-    if (found.fault) {
-      return found;
+    if (fault) {
+      return { fault: told(fault) };
     }
-    const below = zoneCandidates(base).filter((name) => name.length > at.length);
-    const undelegated = await zonesOf(below, candidatesOf);
-    if (undelegated) {
-      return { fault: undelegatedFault(undelegated, at, isRegistered) };
+    // The list at the apex has the zones below it, too. So this asks for nothing more, whatever number of names is below.
+    const [top = ''] = registered ? [apex.at] : zoneCandidates(base).slice(-2);
+    const closest = closestOf(base, top, await candidatesOf(top));
+    if (closest) {
+      const nameServers = closest.nameServers ?? (await serversOf(closest)) ?? [];
+      return { fault: told(undelegatedFault(closest, nameServers, registered ? apex.at : undefined)) };
     }
-    return {
-      fault: absent ?? `Public DNS knows no zone of ${base}. Register the domain, or correct the name.`,
-    };
+    return { fault: absent ? told(absent) : unregistered(base) };
   };
 }
 
-/** The name of the closest zone in public DNS, and its name servers. */
-async function apexOf(
-  base: string,
-  resolver: PublicResolver,
-): Promise<{ at: string; servers: string[] } | { at: string; failed: string }> {
-  for (const at of zoneCandidates(base)) {
-    const answer = await resolver.ns(at);
-    if ('none' in answer) {
-      continue;
-    }
-    // Servers are asked through a CNAME, too: what they answer is another name's then, and this one is no zone.
-    const alias = await resolver.cname(at);
-    if ('found' in alias) {
-      continue;
-    }
-    if ('failed' in answer) {
-      return { at, failed: answer.failed };
-    }
-    if ('failed' in alias) {
-      return { at, failed: alias.failed };
-    }
-    return { at, servers: answer.found.toSorted() };
-  }
-  return { at: '', servers: [] };
-}
-
-async function allNamed(name: string, deps: FindZonesDeps): Promise<Candidates> {
-  const zones: Candidate[] = [];
-  const closed: string[] = [];
+async function allNamed(
+  name: string,
+  deps: Pick<FindZonesDeps, 'dnsAccounts' | 'openZones'>,
+): Promise<Candidates> {
+  const all: Candidates = { zones: [], below: [], closed: [] };
   // One after the other: an account gives Route 53 five requests a second, and a request names few zones.
   for (const account of deps.dnsAccounts) {
     try {
       const route53 = await deps.openZones(account);
-      for (const { HostedZoneId: id, isPrivate } of await zonesNamed(route53, name)) {
+      const { same, below } = await zonesFrom(route53, name);
+      for (const { HostedZoneId: id, isPrivate } of same) {
         const nameServers = isPrivate ? undefined : await readable(() => nameServersOf(route53, id));
-        zones.push({ account, id, isPrivate, route53, ...(nameServers ? { nameServers } : {}) });
+        all.zones.push({ account, id, isPrivate, route53, ...(nameServers ? { nameServers } : {}) });
       }
+      all.below.push(
+        ...below.map(({ HostedZoneId: id, isPrivate, Name }) => ({
+          account,
+          id,
+          isPrivate,
+          route53,
+          name: Name,
+        })),
+      );
     } catch (error) {
       if (!isDenial(error) && !isNamed(error, 'TargetAccessDenied')) {
         throw error;
       }
-      closed.push(
+      all.closed.push(
         isDenial(error)
-          ? `Account ${account} does not let the role of dns-account.yaml list hosted zones. AWS says: ${error.message}`
-          : (error as Error).message,
+          ? `Account ${account} does not let the role of dns-account.yaml list hosted zones. Deploy dns-account.yaml there again. AWS says: ${asSentence(error.message)}`
+          : asSentence((error as Error).message),
       );
     }
   }
-  return { zones, closed };
+  return all;
 }
 
 async function readable<T>(call: () => Promise<T>): Promise<T | undefined> {
@@ -171,10 +170,8 @@ async function zoneAt(
   const [best] = open.toSorted((a, b) => common(b.own) - common(a.own));
   if (best && common(best.own) > 0) {
     const others = servers.filter((server) => !best.own.includes(server));
-    const warning =
-      `${asked}. The hosted zone ${best.id} has other servers than ${others.join(', ')}. If these are not other names of the same ` +
-      'servers, create the validation record there, too: ACM may ask any of them.';
-    return { zone: zoneOf(best), ...(others.length > 0 ? { warning } : {}) };
+    const warning = othersText(best, others, open);
+    return { zone: zoneOf(best), ...(others.length > 0 ? { warning: `${asked}. ${warning}` } : {}) };
   }
   // Servers with names of one's own: the records of the zone name them, and Route 53 does not know of it.
   const listing: typeof open = [];
@@ -198,20 +195,28 @@ async function zoneAt(
       fault: `${asked}, and several hosted zones have them in their NS records: ${named(listing)}. Delete those that nobody asks.`,
     };
   }
+  // The zone that is asked may be one of these. Its servers must not be replaced by those of a zone without its records.
+  const unseen = [
+    ...(denied.length > 0
+      ? [
+          `The role of dns-account.yaml may not read the hosted zone ${named(denied)} of ${RecordZone}. Add it to HostedZoneArns there.`,
+        ]
+      : []),
+    ...closed,
+  ].join(' ');
   if (open.length > 0) {
+    const said = `${asked}, and not those of the hosted zone: ${open.map(withServers).join('; ')}.`;
     return {
-      fault:
-        `${asked}, and not those of the hosted zone: ${open.map(withServers).join('; ')}. Enter these at the registrar of the ` +
-        `domain, or in the NS records of the zone above it. If ${RecordZone} is meant to be with another provider, delete the hosted zone.`,
+      fault: unseen
+        ? `${said} Another zone may be the one that is asked. ${unseen}`
+        : `${said} If the zone that is asked is in another account, add that account to DnsAccounts, and deploy dns-account.yaml ` +
+          'there. If it is with another provider, send RecordsByHand true, and create the validation records there. If nobody ' +
+          `uses the hosted zone ${open.map(({ id }) => id).join(', ')}, delete it. Only if it is the right one and has all ` +
+          'records of the domain, enter its servers at the registrar of the domain, or in the NS records of the zone above it.',
     };
   }
-  if (denied.length > 0) {
-    return {
-      fault: `The role of dns-account.yaml may not read the hosted zone ${named(denied)} of ${RecordZone}. Add it to HostedZoneArns there.`,
-    };
-  }
-  if (closed.length > 0) {
-    return { fault: closed.join(' ') };
+  if (unseen) {
+    return { fault: `${asked}. ${unseen}` };
   }
   const isPrivate = zones.length > 0;
   return {
@@ -221,6 +226,27 @@ async function zoneAt(
       'Deploy dns-account.yaml in the account of the zone, name the zone in HostedZoneArns there, and the account in DnsAccounts. ' +
       'Or send RecordsByHand true, and create the validation records yourself.',
   };
+}
+
+/** @param others servers that public DNS asks, and that are not those of the best zone. */
+function othersText(
+  best: Candidate,
+  others: readonly string[],
+  open: readonly (Candidate & { own: string[] })[],
+): string {
+  const ours = open.filter(({ id, own }) => id !== best.id && others.some((server) => own.includes(server)));
+  const foreign = others.filter((server) => !ours.some(({ own }) => own.includes(server)));
+  const all = ours.map((zone) => {
+    const its = others.filter((server) => zone.own.includes(server));
+    return `${its.join(', ')} are servers of the hosted zone ${named([zone])}. Create the validation record there, too: ACM may ask any of them.`;
+  });
+  if (foreign.length > 0) {
+    all.push(
+      `If ${foreign.join(', ')} are not other names of the same servers, create the validation record there, too: ACM may ask ` +
+        'any of them.',
+    );
+  }
+  return `The hosted zone ${named([best])} has other servers than ${others.join(', ')}. ${all.join(' ')}`;
 }
 
 const named = (zones: readonly Candidate[]) =>
@@ -234,27 +260,30 @@ async function listedAt({ route53, id }: Candidate, name: string): Promise<strin
   return (records ?? []).flatMap(({ Type, Values }) => (Type === 'NS' ? Values : []));
 }
 
-/** The first of the names that has a public hosted zone. */
-async function zonesOf(names: readonly string[], candidatesOf: (name: string) => Promise<Candidates>) {
-  for (const name of names) {
-    const { zones } = await candidatesOf(name);
-    const [zone] = zones.filter(({ isPrivate }) => !isPrivate);
-    if (zone) {
-      return { name, zone };
-    }
-  }
-  return undefined;
+/**
+ * The closest public hosted zone of a name, to which public DNS does not lead.
+ *
+ * @param top the apex, or the domain that nobody has registered, of which the candidates are.
+ */
+function closestOf(base: string, top: string, { zones, below }: Candidates) {
+  const all = [...below, ...zones.map((zone) => ({ ...zone, name: top }))];
+  const [closest] = zoneCandidates(base).flatMap((name) =>
+    all.filter((zone) => zone.name === name && !zone.isPrivate),
+  );
+  return closest;
 }
 
+/** @param at the zone above in public DNS; undefined where nobody has registered the domain. */
 function undelegatedFault(
-  { name, zone }: { name: string; zone: Candidate },
-  at: string,
-  isRegistered: boolean,
+  zone: Candidate & { name: string },
+  nameServers: readonly string[],
+  at: string | undefined,
 ): string {
-  const servers = zone.nameServers ? ` (${zone.nameServers.join(', ')})` : '';
+  const servers = nameServers.length > 0 ? ` (${nameServers.join(', ')})` : '';
   return (
-    `Public DNS does not delegate ${name} to its hosted zone ${named([zone])}. Enter the name servers of the zone${servers} ` +
-    (isRegistered
+    `Public DNS does not delegate ${zone.name} to its hosted zone ${named([zone])}. If nobody uses this zone, delete it. Only if ` +
+    `it has all records of ${zone.name}, enter its name servers${servers} ` +
+    (at
       ? `in the NS records of ${at}, or at the registrar of the domain.`
       : 'at the registrar of the domain.')
   );

@@ -1,9 +1,9 @@
 /** @param make gets every argument once; who comes later, or meanwhile, gets the same answer. */
-export function once<T>(make: (name: string) => T): (name: string) => T {
-  const known = new Map<string, T>();
-  return (name) => {
-    const answer = known.has(name) ? (known.get(name) as T) : make(name);
-    known.set(name, answer);
+export function once<T, K = string>(make: (key: K) => T): (key: K) => T {
+  const known = new Map<K, T>();
+  return (key) => {
+    const answer = known.has(key) ? (known.get(key) as T) : make(key);
+    known.set(key, answer);
     return answer;
   };
 }

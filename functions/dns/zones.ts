@@ -36,21 +36,26 @@ export interface CnameRecord {
 }
 
 /**
- * The hosted zones of exactly this name: there may be many private and public ones.
+ * The hosted zones of exactly this name, of which there may be many private and public ones, and those below it that the same
+ * pages have.
  *
- * ListHostedZonesByName begins with the name and goes on with others, in the order of labels from the last one.
+ * ListHostedZonesByName begins with the name and goes on with others, in the order of labels from the last one: those below
+ * the name come next.
  */
-export async function zonesNamed(route53: Route53Client, name: string): Promise<ListedZone[]> {
-  const zones: ListedZone[] = [];
+export async function zonesFrom(
+  route53: Route53Client,
+  name: string,
+): Promise<{ same: ListedZone[]; below: (ListedZone & { Name: string })[] }> {
+  const zones: (ListedZone & { Name: string })[] = [];
   let next: { DNSName?: string | undefined; HostedZoneId?: string | undefined } | undefined = {
     DNSName: name,
   };
   while (next) {
     const page: Awaited<ReturnType<typeof list>> = await list(route53, next);
     const { HostedZones = [], IsTruncated, NextDNSName, NextHostedZoneId } = page;
-    const same = HostedZones.filter((zone) => plainName(zone.Name ?? '') === name);
     zones.push(
-      ...same.map(({ Id = '', Config }) => ({
+      ...HostedZones.map(({ Id = '', Name = '', Config }) => ({
+        Name: plainName(Name),
         HostedZoneId: idOf(Id),
         isPrivate: Config?.PrivateZone === true,
       })),
@@ -58,7 +63,10 @@ export async function zonesNamed(route53: Route53Client, name: string): Promise<
     const goesOn = IsTruncated && plainName(NextDNSName ?? '') === name;
     next = goesOn ? { DNSName: NextDNSName, HostedZoneId: NextHostedZoneId } : undefined;
   }
-  return zones;
+  return {
+    same: zones.filter(({ Name }) => Name === name),
+    below: zones.filter(({ Name }) => Name.endsWith(`.${name}`)),
+  };
 }
 
 const list = (

@@ -112,8 +112,54 @@ describe('a fault says what to do', () => {
     world.cloud.publicDns.delegate('stale.com', ['ns1.provider.net', 'ns2.provider.net']);
     const [server = ''] = zone.nameServers;
     expect(await find('www.stale.com')).toEqual(
-      fault('asks ns1.provider.net, ns2.provider.net for stale.com', zone.id, ACCOUNT, server, 'Enter these'),
+      fault(
+        'asks ns1.provider.net, ns2.provider.net for stale.com',
+        zone.id,
+        ACCOUNT,
+        server,
+        'add that account to DnsAccounts',
+        'RecordsByHand',
+        'delete it',
+        'Only if it is the right one and has all records of the domain, enter its servers',
+      ),
     );
+  });
+
+  describe('a zone that nobody asks is here, and the zone that is asked cannot be seen', () => {
+    // The registrar would lead the domain to a zone without its records.
+    const noRegistrar = (found: FoundZone) => expect(found.fault).not.toMatch(/registrar|Enter|enter/);
+
+    test('the role of its account is missing', async () => {
+      const stale = world.undelegated(ACCOUNT, 'unseen.com');
+      world.zone(OTHER, 'unseen.com');
+      const refuse = (account: string) => {
+        if (account === OTHER) throw new TargetAccessDenied('Cannot assume the role.');
+      };
+      const found = await find('www.unseen.com', [ACCOUNT, OTHER], refuse);
+      expect(found).toEqual(
+        fault('asks .* for unseen.com', stale.id, 'Another zone may be', 'Cannot assume the role.$'),
+      );
+      noRegistrar(found);
+    });
+
+    test('the role may not read it', async () => {
+      const asked = world.zone(ACCOUNT, 'unread.com');
+      const stale = world.undelegated(OTHER, 'unread.com');
+      world.deny('GetHostedZone');
+      const found = await find('www.unread.com');
+      expect(found).toEqual(
+        fault('asks .* for unread.com', stale.id, `may not read .* ${asked.id} .*HostedZoneArns there.$`),
+      );
+      noRegistrar(found);
+    });
+
+    test('its account is not named', async () => {
+      const stale = world.undelegated(ACCOUNT, 'unnamed.com');
+      world.zone(OTHER, 'unnamed.com');
+      expect(await find('unnamed.com', [ACCOUNT])).toEqual(
+        fault(stale.id, 'in another account, add that account to DnsAccounts', 'Only if'),
+      );
+    });
   });
 
   test('public DNS fails at the delegation', async () => {
@@ -128,7 +174,15 @@ describe('a fault says what to do', () => {
     const zone = world.undelegated(OTHER, 'new.com');
     const [server = ''] = zone.nameServers;
     expect(await find('www.new.com')).toEqual(
-      fault('does not delegate new.com', zone.id, OTHER, server, 'registrar'),
+      fault(
+        'does not delegate new.com',
+        zone.id,
+        OTHER,
+        'delete it',
+        'Only if it has all records',
+        server,
+        'registrar',
+      ),
     );
   });
 
@@ -215,6 +269,21 @@ describe('a zone that is not here is a fault that says what to do', () => {
     });
   });
 
+  test('servers of two zones that are both here', async () => {
+    const one = world.undelegated(ACCOUNT, 'pair.com');
+    const two = world.undelegated(OTHER, 'pair.com');
+    const servers = [...one.nameServers, ...two.nameServers.slice(0, 2), 'ns1.provider.net'];
+    world.cloud.publicDns.say('pair.com', 'NS', servers);
+    for (const zone of [one, two]) await world.record(zone, 'pair.com', 'NS', ...servers.map((s) => `${s}.`));
+    expect(await find('pair.com')).toEqual({
+      ...found('pair.com', one),
+      ...warning(
+        `are servers of the hosted zone ${two.id} of account ${OTHER}. Create the validation record there, too`,
+        'If ns1.provider.net are not',
+      ),
+    });
+  });
+
   test('servers have names of the owner', async () => {
     const zone = world.undelegated(ACCOUNT, 'white.com');
     await world.record(zone, 'white.com', 'NS', 'ns1.white.com.', 'NS2.white.com.');
@@ -224,6 +293,20 @@ describe('a zone that is not here is a fault that says what to do', () => {
       ...warning('NS records of the hosted zone', zone.id, zone.nameServers[0] ?? ''),
     });
   });
+});
+
+test('the zones below an apex are in its list: names that no account has cost no call more', async () => {
+  world.cloud.publicDns.delegate('list.com', ['ns1.provider.net']);
+  const zone = world.undelegated(OTHER, 'dev.list.com');
+  const findZone = zoneFinder(world.deps());
+  for (let index = 0; index < 20; index += 1) {
+    expect(await findZone(`n${index}.list.com`)).toEqual(fault('no account of DnsAccounts'));
+    expect(await findZone(`n${index}.dev.list.com`)).toEqual(
+      fault('does not delegate dev.list.com', zone.id),
+    );
+  }
+  expect(world.calls('ListHostedZonesByName', 'list.com')).toBe(2);
+  expect(world.calls('GetHostedZone', zone.id)).toBe(1);
 });
 
 test('each question is asked once for all names', async () => {

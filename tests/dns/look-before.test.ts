@@ -1,5 +1,7 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { FindZonesDeps } from '../../functions/dns/find-zones.ts';
 import { lookBefore } from '../../functions/dns/look-before.ts';
+import { UNREADABLE } from '../../functions/dns/resolver.ts';
 import { ACCOUNT, DnsWorld, OTHER } from './dns-world.ts';
 
 let world: DnsWorld;
@@ -8,14 +10,17 @@ beforeAll(async () => {
 });
 afterAll(() => world.cloud.stop());
 
-/** Only CAA. */
-const look = (...names: string[]) => lookBefore(names, world.deps([]));
-const caa = (name: string, ...properties: [tag: string, value: string, critical?: number][]) =>
-  world.cloud.publicDns.say(
-    name,
-    'CAA',
-    properties.map(([tag, value, critical = 0]) => ({ critical, [tag]: value })),
-  );
+const never = () => new AbortController().signal;
+/** Only public DNS. */
+const look = (...names: string[]) => lookBefore(names, { ...world.deps([]), deadline: never() });
+function caa(name: string, ...properties: [tag: string, value: string, critical?: number][]) {
+  register(name);
+  const records = properties.map(([tag, value, critical = 0]) => ({ critical, [tag]: value }));
+  world.cloud.publicDns.say(name, 'CAA', records);
+}
+/** The domain is another provider's. */
+const register = (name: string) =>
+  world.cloud.publicDns.delegate(name.split('.').slice(-2).join('.'), ['ns1.provider.net']);
 const nothing = { Faults: [], Zones: [], Warnings: [] };
 const fault = (reason: RegExp) => ({
   ...nothing,
@@ -24,7 +29,7 @@ const fault = (reason: RegExp) => ({
 
 test('where nobody has CAA records every CA may issue', async () => {
   world.cloud.publicDns.delegate('open.com', ['ns1.provider.net']);
-  expect(await look('open.com', 'www.open.com', '*.open.com', 'no.such.name')).toEqual(nothing);
+  expect(await look('open.com', 'www.open.com', '*.open.com')).toEqual(nothing);
 });
 
 test('the closest CAA records count', async () => {
@@ -51,7 +56,7 @@ test('a wildcard is asked for where the name below its star is', async () => {
   expect(await look('www.wild.com')).toEqual(fault(/issue: letsencrypt/));
   caa('tame.com', ['issue', 'amazon.com'], ['issuewild', ';']);
   expect(await look('www.tame.com', 'tame.com')).toEqual(nothing);
-  expect(await look('*.tame.com')).toEqual(fault(/^\*.tame.com: .*issuewild: nobody/));
+  expect(await look('*.tame.com')).toEqual(fault(/^\*.tame.com: .*let no CA issue .issuewild/));
   // Records at a name that is called * are for no wildcard.
   expect(world.cloud.publicDns.questions.filter((question) => question.includes('*'))).toEqual([]);
 });
@@ -59,10 +64,13 @@ test('a wildcard is asked for where the name below its star is', async () => {
 test('the records of the target of a CNAME count, at the name and at its parents; those above the target do not', async () => {
   caa('cdn.net', ['issue', ';']);
   caa('edge.cdn.net', ['issue', 'letsencrypt.org']);
+  register('led.com');
   world.cloud.publicDns.say('www.led.com', 'CNAME', ['edge.cdn.net']);
   world.cloud.publicDns.say('loose.led.com', 'CNAME', ['empty.cdn.net']);
-  expect(await look('www.led.com')).toEqual(fault(/at www.led.com let other CAs issue .*letsencrypt/));
-  expect(await look('a.b.www.led.com')).toEqual(fault(/at www.led.com/));
+  expect(await look('www.led.com')).toEqual(
+    fault(/www.led.com is a CNAME for edge.cdn.net, whose .*letsencrypt.* records of led.com count/),
+  );
+  expect(await look('a.b.www.led.com')).toEqual(fault(/www.led.com is a CNAME/));
   // The target has none: the climb goes on at the parents of the name.
   expect(await look('loose.led.com')).toEqual(nothing);
   caa('led.com', ['issue', 'awstrust.com']);
@@ -70,6 +78,8 @@ test('the records of the target of a CNAME count, at the name and at its parents
 });
 
 test('where a question fails on the way, no CA may issue', async () => {
+  register('failing.com');
+  register('led.com');
   world.cloud.publicDns.say('failing.com', 'CAA', 'SERVFAIL');
   expect(await look('a.failing.com')).toEqual(
     fault(/a.failing.com: .*CAA records at failing.com failed .SERVFAIL.*DNSSEC/),
@@ -78,6 +88,14 @@ test('where a question fails on the way, no CA may issue', async () => {
   expect(await look('www.failing.com')).toEqual(nothing);
   world.cloud.publicDns.say('silent.com', 'CAA', 'time-out');
   expect(await look('silent.com')).toEqual(fault(/no answer in time/));
+  const names = Array.from({ length: 100 }, (_, index) => `n${index}.dead.com`);
+  world.cloud.publicDns.say('dead.com', 'any', 'time-out');
+  // One trouble is told once.
+  expect(await look(...names)).toEqual(
+    fault(
+      /^n0.dead.com, .*n9.dead.com and 90 more: .*CAA records at n0.dead.com, n1.dead.com, n2.dead.com and 97 more failed/,
+    ),
+  );
   world.cloud.publicDns.say('to.led.com', 'CNAME', ['x.dead.net']);
   world.cloud.publicDns.say('dead.net', 'any', 'SERVFAIL');
   expect(await look('to.led.com')).toEqual(fault(/at to.led.com failed/));
@@ -111,12 +129,13 @@ test('of a hundred names each parent is asked once, and a fault of all is told o
       return resolver.caa(name);
     },
   };
-  const { Faults } = await lookBefore(names, { ...deps, resolver: counting });
+  const { Faults } = await lookBefore(names, { ...deps, resolver: counting, deadline: never() });
   expect(Faults).toEqual([
     { Field: 'DomainNames', Reason: expect.stringMatching(/^n0.sub.mass.com, .* and 90 more: /) },
   ]);
   expect(asked).toHaveLength(102);
-  expect(most).toBeLessThanOrEqual(25);
+  // A resolver that is silent holds up all names together.
+  expect(most).toBe(100);
 });
 
 test('with accounts the zones are found, and faults of all kinds are told', async () => {
@@ -126,7 +145,7 @@ test('with accounts the zones are found, and faults of all kinds are told', asyn
   world.cloud.publicDns.delegate('foreign.org', ['ns1.provider.net']);
   await world.record(zone, 'zones.com', 'CAA', '0 issue "letsencrypt.org"');
   const names = ['*.zones.com', 'zones.com', 'www.stale.org', 'foreign.org'];
-  const { Faults, Zones, Warnings } = await lookBefore(names, world.deps());
+  const { Faults, Zones, Warnings } = await lookBefore(names, { ...world.deps(), deadline: never() });
   expect(Faults).toEqual([
     { Field: 'DomainNames', Reason: expect.stringMatching(/^\*.zones.com, zones.com: The CAA records/) },
     {
@@ -148,8 +167,90 @@ test('with accounts the zones are found, and faults of all kinds are told', asyn
   expect(Warnings).toEqual([]);
 });
 
-test('without accounts no zone is looked for', async () => {
+test('without accounts no hosted zone is looked for, and public DNS must know the name all the same', async () => {
   world.undelegated(OTHER, 'unlooked.org');
+  register('unlooked.org');
   expect(await look('www.unlooked.org')).toEqual(nothing);
   expect(world.calls('ListHostedZonesByName', 'unlooked.org')).toBe(0);
+  world.cloud.publicDns.delegate('tld', ['a.nic.tld']);
+  expect(await look('www.typo.con', 'a.nowhere.tld', '*.nowhere.tld')).toEqual(
+    fault(/^www.typo.con, a.nowhere.tld, .*knows no zone of www.typo.con, .*Register the domain, or correct/),
+  );
+  register('nameless.org');
+  world.cloud.publicDns.say('nameless.org', 'NS', 'SERVFAIL');
+  expect(await look('a.nameless.org', 'nameless.org')).toEqual(
+    fault(/^a.nameless.org, nameless.org: .*which name servers nameless.org has .SERVFAIL/),
+  );
+});
+
+test('a name whose CAA question fails is told once, and its hosted zone is not looked for', async () => {
+  world.undelegated(ACCOUNT, 'quiet.org');
+  register('quiet.org');
+  world.cloud.publicDns.say('quiet.org', 'CAA', 'SERVFAIL');
+  const { Faults } = await lookBefore(['www.quiet.org'], { ...world.deps(), deadline: never() });
+  expect(Faults).toEqual([
+    { Field: 'DomainNames', Reason: expect.stringMatching(/CAA records at quiet.org/) },
+  ]);
+  expect(world.calls('ListHostedZonesByName', 'quiet.org')).toBe(0);
+});
+
+test('an answer that cannot be read has a remedy of its own', async () => {
+  const { resolver, ...deps } = world.deps([]);
+  const unreadable = { ...resolver, caa: async () => ({ failed: UNREADABLE }) };
+  register('unread.org');
+  const looked = await lookBefore(['unread.org'], { ...deps, resolver: unreadable, deadline: never() });
+  expect(looked).toEqual(fault(/cannot be read.* A CAA record with the value "" is one: write ";" there/));
+  expect(JSON.stringify(looked)).not.toContain('DNSSEC');
+});
+
+describe('at the deadline', () => {
+  const late = new Promise<never>(() => {});
+  /** Aborts when nothing else is to be done. */
+  async function lookUntilIdle(names: string[], deps: FindZonesDeps) {
+    const deadline = new AbortController();
+    const looking = lookBefore(names, { ...deps, deadline: deadline.signal });
+    for (let turn = 0; turn < 1000; turn += 1) await new Promise(setImmediate);
+    deadline.abort();
+    return looking;
+  }
+
+  test('names of which public DNS said nothing are told, and the faults of others', async () => {
+    const { resolver, ...deps } = world.deps();
+    const silent = {
+      ...resolver,
+      ns: (name: string) => (name.endsWith('hung.org') ? late : resolver.ns(name)),
+    };
+    caa('early.org', ['issue', ';']);
+    const { Faults } = await lookUntilIdle(['a.hung.org', 'early.org', 'b.hung.org'], {
+      ...deps,
+      resolver: silent,
+    });
+    expect(Faults.map(({ Reason }) => Reason)).toEqual([
+      expect.stringMatching(/^a.hung.org, b.hung.org: Public DNS did not answer in time. Ask again/),
+      expect.stringMatching(/^early.org: .*let no CA issue/),
+      expect.stringMatching(/^early.org: .*too many hosted zones/),
+    ]);
+    expect(world.calls('ListHostedZonesByName', 'early.org')).toBe(0);
+  });
+
+  test('names whose hosted zones were not found are told, and no more of them are looked for', async () => {
+    const zone = world.zone(ACCOUNT, 'first.org');
+    const names = Array.from({ length: 20 }, (_, index) => `slow${index}.org`);
+    for (const name of names) register(name);
+    const { openZones, ...deps } = world.deps([ACCOUNT]);
+    let opened = 0;
+    const slow = async (account: string) => {
+      opened += 1;
+      return opened === 1 ? openZones(account) : late;
+    };
+    const looked = await lookUntilIdle(['first.org', ...names], { ...deps, openZones: slow });
+    expect(looked.Zones).toEqual([expect.objectContaining({ HostedZoneId: zone.id })]);
+    expect(looked.Faults).toEqual([
+      {
+        Field: 'DomainNames',
+        Reason: expect.stringMatching(/^slow0.org, .* and 10 more: .*too many hosted zones.*fewer domains/),
+      },
+    ]);
+    expect(opened).toBe(5);
+  });
 });
