@@ -59,6 +59,8 @@ export async function deployFleet(
     other?: Record<string, string>;
   } = {},
 ): Promise<Fleet> {
+  // Another provider has the domain, until a hosted zone takes its place.
+  cloud.publicDns.delegate('example.com', ['ns1.provider.net']);
   const central = await deployCentral(cloud, {
     ...CENTRAL,
     ...options.central,

@@ -1,7 +1,7 @@
 import { zoneCandidates } from '../domain/domain-names.ts';
 import { allOf } from '../runtime/in-parallel.ts';
 import { type PublicResolver, UNREADABLE } from './resolver.ts';
-import type { Told } from './told.ts';
+import { type Told, told } from './told.ts';
 
 /** The closest zone above a name in public DNS, which may be at the name itself. */
 export interface Apex {
@@ -40,8 +40,7 @@ const failedAt = (name: string, failed: string): Told => ({
     `Correct them${failed === UNREADABLE ? '' : ', or its DNSSEC'}, and ask again.`,
 });
 
-/** What is told where only a top-level domain is above a name. */
-export const unregistered = (base: string): Told => ({
-  at: base,
-  text: (at) => `Public DNS knows no zone of ${at}. Register the domain, or correct the name.`,
-});
+/** Only a top-level domain is above the name. */
+export const UNREGISTERED = told(
+  'Public DNS has no zone of this domain. Register the domain, or correct the name.',
+);

@@ -2,7 +2,7 @@ import type { Route53Client } from '@aws-sdk/client-route-53';
 import { baseOf, zoneCandidates } from '../domain/domain-names.ts';
 import { isDenial, isNamed } from '../domain/errors.ts';
 import { asSentence } from '../domain/notification.ts';
-import { type Apex, apexOf, isRegistered, unregistered } from './apex.ts';
+import { type Apex, apexOf, isRegistered, UNREGISTERED } from './apex.ts';
 import { once } from './once.ts';
 import { type PublicResolver, remembering } from './resolver.ts';
 import type { OpenZones } from './session.ts';
@@ -99,7 +99,7 @@ export function zoneInAccounts(
       const nameServers = closest.nameServers ?? (await serversOf(closest)) ?? [];
       return { fault: told(undelegatedFault(closest, nameServers, registered ? apex.at : undefined)) };
     }
-    return { fault: absent ? told(absent) : unregistered(base) };
+    return { fault: absent ? told(absent) : UNREGISTERED };
   };
 }
 

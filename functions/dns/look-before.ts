@@ -2,7 +2,7 @@ import { type CaaVerdict, caaVerdict } from '../domain/caa.ts';
 import { baseOf, isWildcard, zoneCandidates } from '../domain/domain-names.ts';
 import type { Fault } from '../domain/errors.ts';
 import { allOf, inParallel } from '../runtime/in-parallel.ts';
-import { type Apex, apexOf, isRegistered, unregistered } from './apex.ts';
+import { type Apex, apexOf, isRegistered, UNREGISTERED } from './apex.ts';
 import { type FindZonesDeps, type ZoneOfName, zoneInAccounts } from './find-zones.ts';
 import { type PublicResolver, remembering, UNREADABLE } from './resolver.ts';
 import { grouped, type Told, told } from './told.ts';
@@ -50,7 +50,9 @@ export async function lookBefore(names: readonly string[], deps: LookBeforeDeps)
       seen: await publicDnsOf(name, resolver, forZones),
     }),
   );
-  const withApex = looks.filter(({ seen }) => seen.apex);
+  // Without an answer of public DNS the request is refused. The zones of the other names would be late, too, whatever their number.
+  const isLate = looks.some(({ seen }) => seen.faults?.includes(DNS_IS_LATE));
+  const withApex = looks.filter(({ seen }) => seen.apex && !isLate);
   await unlessLate(
     deps.deadline,
     withApex,
@@ -150,7 +152,7 @@ async function publicDnsOf(name: string, resolver: PublicResolver, forZones: boo
   if (forZones) {
     return { ...verdict, faults, apex };
   }
-  return { ...verdict, faults: isRegistered(apex) ? faults : [...faults, unregistered(baseOf(name))] };
+  return { ...verdict, faults: isRegistered(apex) ? faults : [...faults, UNREGISTERED] };
 }
 
 /** The records of the closest name that has some count, and those of its parents do not (RFC 8659, 3). */

@@ -196,8 +196,8 @@ describe('a fault says what to do', () => {
 
   test('nobody has registered the domain', async () => {
     world.cloud.publicDns.delegate('tld', ['a.nic.tld']);
-    expect(await find('www.nowhere.tld')).toEqual(fault('knows no zone of www.nowhere.tld', 'Register'));
-    expect(await find('www.nowhere.other')).toEqual(fault('knows no zone of www.nowhere.other'));
+    expect(await find('www.nowhere.tld')).toEqual(fault('has no zone of this domain', 'Register'));
+    expect(await find('www.nowhere.other')).toEqual(fault('has no zone of this domain'));
   });
 
   test('several zones name the servers', async () => {
