@@ -207,11 +207,14 @@ test('an answer that cannot be read has a remedy of its own', async () => {
 
 describe('at the deadline', () => {
   const late = new Promise<never>(() => {});
+  async function idle(): Promise<void> {
+    for (let turn = 0; turn < 1000; turn += 1) await new Promise(setImmediate);
+  }
   /** Aborts when nothing else is to be done. */
   async function lookUntilIdle(names: string[], deps: FindZonesDeps) {
     const deadline = new AbortController();
     const looking = lookBefore(names, { ...deps, deadline: deadline.signal });
-    for (let turn = 0; turn < 1000; turn += 1) await new Promise(setImmediate);
+    await idle();
     deadline.abort();
     return looking;
   }
@@ -240,9 +243,14 @@ describe('at the deadline', () => {
     for (const name of names) register(name);
     const { openZones, ...deps } = world.deps([ACCOUNT]);
     let opened = 0;
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
     const slow = async (account: string) => {
       opened += 1;
-      return opened === 1 ? openZones(account) : late;
+      if (opened > 1) await held;
+      return openZones(account);
     };
     const looked = await lookUntilIdle(['first.org', ...names], { ...deps, openZones: slow });
     expect(looked.Zones).toEqual([expect.objectContaining({ HostedZoneId: zone.id })]);
@@ -252,6 +260,9 @@ describe('at the deadline', () => {
         Reason: expect.stringMatching(/^slow0.org, .* and 10 more: .*too many hosted zones.*fewer domains/),
       },
     ]);
+    // What is under way ends, and nothing begins.
+    release();
+    await idle();
     expect(opened).toBe(5);
   });
 });

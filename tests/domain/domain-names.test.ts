@@ -148,12 +148,19 @@ test('a name in another script is shown as it was written, and in its ASCII form
 });
 
 test('what nobody sees, or what turns the text around, is shown by its number', () => {
-  const { faults } = checkNames(['a\u202eb_.com', 'c\u200bd_.com', 'e\u3164f_.com', 'g\u2028h_.com']);
+  const { faults } = checkNames([
+    'a\u202eb_.com',
+    'c\u200bd_.com',
+    'e\u3164f_.com',
+    'g\u2028h_.com',
+    'i\ufff9j_.com',
+  ]);
   expect(faults.map((fault) => /^"[^"]*"/.exec(fault)?.[0])).toEqual([
     '"a\\u{202e}b_.com"',
     '"c\\u{200b}d_.com"',
     '"e\\u{3164}f_.com"',
     '"g\\u{2028}h_.com"',
+    '"i\\u{fff9}j_.com"',
   ]);
 });
 
