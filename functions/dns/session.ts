@@ -43,12 +43,13 @@ type Statements = { Effect: 'Allow'; Action: string[]; Resource: string; Conditi
  * Returns a function that gives the sessions for one request: of the role that dns-account.yaml makes.
  *
  * @param session.functionName the first part of the session's name, to which the role binds what it may do.
+ * @param session.asksForChanges whether it asks how far its changes are.
  * @param session.maxAttempts attempts of each call in the account; the SDK's default unless given.
  */
 export function dnsSessionsFrom(
   env: Record<(typeof DNS_VARIABLES)[number], string>,
   clients: Pick<Clients, 'route53' | 'sts'>,
-  session: { functionName: string; maxAttempts?: number },
+  session: { functionName: string; asksForChanges?: boolean; maxAttempts?: number },
   clock: RateLimitDeps,
 ): (certName: string) => DnsSessions {
   const sts = clients.sts();
@@ -64,7 +65,9 @@ export function dnsSessionsFrom(
       Action: ['route53:GetHostedZone', 'route53:ListResourceRecordSets'],
       Resource: zone('*'),
     },
-    { Effect: 'Allow', Action: ['route53:GetChange'], Resource: arn('change/*') },
+    ...(session.asksForChanges
+      ? [{ Effect: 'Allow' as const, Action: ['route53:GetChange'], Resource: arn('change/*') }]
+      : []),
   ];
   const toWrite = ({ HostedZoneId, RecordZone }: WritableZone): Statements => [
     {

@@ -27,7 +27,7 @@ export function compose(environment: Environment, clients: OwnClients, clock: Cl
     sessionsFor: dnsSessionsFrom(
       env,
       clients,
-      { functionName: 'write-validation-records', ...PATIENT },
+      { functionName: 'write-validation-records', asksForChanges: true, ...PATIENT },
       clock,
     ),
     now: clock.now,

@@ -10,12 +10,20 @@ export const REACH: [neighbours: RegExp, reason: string][] = [
     'any stream of its own log group: Lambda makes their names',
   ],
   [
-    /^identity \S+ acm:\w+ certificate\/<ID> /,
+    /^identity \S+ acm:\w+ certificate\/<(ID|\*)> /,
     'any certificate of this account and Region: its own tag decides, which the function reads',
   ],
   [
     /^identity deployments-api dynamodb:Query table\/acm-export-inventory\/index\/<\w+> /,
     'any index of the inventory: the fleet is listed by each',
+  ],
+  [
+    /^session (deployments-api|write-validation-records) route53:(GetHostedZone|ListResourceRecordSets) hostedzone\/<\w+> /,
+    'any hosted zone of the account is read by these sessions: the role of dns-account.yaml says which',
+  ],
+  [
+    /^session write-validation-records route53:GetChange change\/<\w+> /,
+    'any change: its id is random, and its answer is how far it is',
   ],
   [
     /^identity \S+ states:\w+ execution:acm-export-certificate-(rollout:<ID>|request:<request-ID-1>|request:request-<ID>|request:\S+) /,
@@ -187,6 +195,9 @@ export const GUARDS: Guard[] = [
 export const SESSIONS = {
   'deployments-api': [
     'iam:GetRole',
+    'route53:GetHostedZone',
+    'route53:ListHostedZonesByName',
+    'route53:ListResourceRecordSets',
     'secretsmanager:DeleteSecret',
     'secretsmanager:DescribeSecret',
     'secretsmanager:RestoreSecret',
@@ -228,5 +239,12 @@ export const SESSIONS = {
     'ssm:ListCommandInvocations',
     'ssm:ListCommands',
     'ssm:SendCommand',
+  ],
+  'write-validation-records': [
+    'route53:ChangeResourceRecordSets',
+    'route53:GetChange',
+    'route53:GetHostedZone',
+    'route53:ListHostedZonesByName',
+    'route53:ListResourceRecordSets',
   ],
 };
