@@ -127,6 +127,10 @@ export class CertificateRequests {
    * @returns false where there are as many as there may be.
    */
   async admit(request: CertificateRequest, most: number): Promise<boolean> {
+    // The first of a day makes the item: 0 stops everything, also what was counted before.
+    if (most < 1) {
+      return false;
+    }
     const one = `${request.CertName}#${request.RequestNumber}`;
     const counted = await this.table.update({
       Key: dayOf(request.CreatedAt),

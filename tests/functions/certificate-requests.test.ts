@@ -654,6 +654,29 @@ describe('the ceiling of a day', () => {
     expect((await third()).status).toBe(202);
   });
 
+  test('of 0 lets none through, on any day', async () => {
+    system.maxCertificatesPerDay = 0;
+    for (let day = 0; day < 2; day += 1) {
+      expect(await system.request()).toMatchObject({
+        status: 409,
+        body: { Message: expect.stringContaining('MaxCertificatesPerDay') },
+      });
+      expect(await open()).toBeUndefined();
+      system.advance({ days: 1 });
+    }
+  });
+
+  test('of 0 stops also a request that was counted before, until ACM is asked', async () => {
+    const answer = await system.request();
+    system.maxCertificatesPerDay = 0;
+    await finish(answer);
+    expect((await system.requested()).body).toMatchObject({
+      Status: 'FAILED',
+      Error: expect.stringContaining('MaxCertificatesPerDay'),
+    });
+    expect(certificates()).toEqual([]);
+  });
+
   test('holds also for what was written past the API', async () => {
     const answer = await system.request();
     system.maxCertificatesPerDay = 0;
