@@ -1,10 +1,12 @@
 import {
   type ACMClient,
   type CertificateStatus,
+  DescribeCertificateCommand,
   ListTagsForCertificateCommand,
   paginateListCertificates,
 } from '@aws-sdk/client-acm';
 import type { CertificateRequest, Wish } from '../domain/certificate-request.ts';
+import { isNamed } from '../domain/errors.ts';
 
 /** A certificate in ACM that is as a wish asks for it. */
 export interface EqualCertificate {
@@ -31,15 +33,31 @@ async function equalsOf(
   for await (const { CertificateSummaryList = [] } of paginateListCertificates({ client: acm }, input)) {
     for (const summary of CertificateSummaryList) {
       const { CertificateArn, Status, Type, CreatedAt, HasAdditionalSubjectAlternativeNames: more } = summary;
-      // A summary has the first 100 names, and no wish has more.
-      const names = new Set(summary.SubjectAlternativeNameSummaries ?? [summary.DomainName ?? '']);
+      if (!CertificateArn || !wanted.has(summary.DomainName ?? '')) {
+        continue;
+      }
+      // A summary has the first 100 names, and no wish has more. No field of it is required.
+      const names = new Set(summary.SubjectAlternativeNameSummaries ?? (await namesOf(acm, CertificateArn)));
       const isEqual = !more && names.size === wanted.size && names.isSubsetOf(wanted);
-      if (isEqual && Type === 'AMAZON_ISSUED' && CertificateArn && Status) {
+      if (isEqual && Type === 'AMAZON_ISSUED' && Status) {
         found.push({ CertificateArn, Status, CreatedAt: CreatedAt ?? new Date(0) });
       }
     }
   }
   return found;
+}
+
+/** None of a certificate that was deleted meanwhile. */
+async function namesOf(acm: ACMClient, CertificateArn: string): Promise<string[]> {
+  try {
+    const { Certificate } = await acm.send(new DescribeCertificateCommand({ CertificateArn }));
+    return Certificate?.SubjectAlternativeNames ?? [];
+  } catch (error) {
+    if (isNamed(error, 'ResourceNotFoundException')) {
+      return [];
+    }
+    throw error;
+  }
 }
 
 /** A certificate that would do as well as a new one: one that is issued rather than one that waits. */
@@ -54,23 +72,41 @@ export async function findEqual(
 /** ACM's clock and that of a function may differ. */
 const CLOCKS_DIFFER_MS = 60_000;
 
+/** Statuses of a certificate that would do as well as a new one. */
+const DOES_AS_WELL = new Set(['ISSUED', 'PENDING_VALIDATION']);
+
+/** What ACM has before it is asked. */
+export interface BeforeAsking {
+  /** Made for this request: an answer was lost. */
+  own?: EqualCertificate;
+  /** Would do as well, and was made for another request, or by a person. */
+  other?: EqualCertificate;
+}
+
 /**
- * The certificate that a request has asked ACM for when the answer was lost: made since, with the tag of its name. In
- * whatever status.
+ * The certificates that are as a request asks for them, right before ACM is asked: one with the tag of its name that was
+ * made since is its own.
+ *
+ * @param isLate ACM may have forgotten the token by which it knows a repeated call: then one in whatever status is its own.
  */
-export async function findAsked(
+export async function findBeforeAsking(
   acm: ACMClient,
   { CertName, Wish, AskingSince }: Pick<CertificateRequest, 'CertName' | 'Wish'> & { AskingSince: string },
-): Promise<EqualCertificate | undefined> {
+  { isLate }: { isLate: boolean },
+): Promise<BeforeAsking> {
   const since = Date.parse(AskingSince) - CLOCKS_DIFFER_MS;
   const equals = await equalsOf(acm, Wish);
-  for (const equal of equals.filter(({ CreatedAt }) => CreatedAt.getTime() >= since)) {
-    const { Tags = [] } = await acm.send(
-      new ListTagsForCertificateCommand({ CertificateArn: equal.CertificateArn }),
-    );
-    if (Tags.some(({ Key, Value }) => Key === 'CertName' && Value === CertName)) {
-      return equal;
+  for (const equal of equals) {
+    const mayBeOwn = equal.CreatedAt.getTime() >= since && (isLate || DOES_AS_WELL.has(equal.Status));
+    if (mayBeOwn && (await isTagged(acm, equal.CertificateArn, CertName))) {
+      return { own: equal };
     }
   }
-  return undefined;
+  const other = equals.find(({ Status }) => DOES_AS_WELL.has(Status));
+  return other ? { other } : {};
+}
+
+async function isTagged(acm: ACMClient, CertificateArn: string, certName: string): Promise<boolean> {
+  const { Tags = [] } = await acm.send(new ListTagsForCertificateCommand({ CertificateArn }));
+  return Tags.some(({ Key, Value }) => Key === 'CertName' && Value === certName);
 }

@@ -3,6 +3,8 @@ import { findEqual } from '../certificates/find-equal.ts';
 import type { ZoneOfName } from '../dns/find-zones.ts';
 import {
   type CertificateRequest,
+  equalText,
+  heldText,
   isOpen,
   isSameWish,
   nextRequestNumber,
@@ -63,7 +65,7 @@ export async function requestCertificate(
   }
   await refuseStandstill(deps);
   const ofDeployments = await checkDeployments(certName, wish.Deployments, deps);
-  await refuseEqual(wish, deps);
+  await refuseEqual(certName, wish, deps);
   const looked = await deps.lookBefore(certName, wish);
   if (looked.Faults.length > 0) {
     throw new RequestRefused(422, 'The certificate was not requested: see Faults.', looked.Faults);
@@ -95,6 +97,10 @@ export async function requestCertificate(
       Reason: 'Nothing was requested: this is a dry run.',
       Zones: looked.Zones,
     };
+  }
+  const holder = await inventory.requests.holdNames(request);
+  if (holder !== undefined) {
+    throw isHeld(holder);
   }
   // The last refusal, because it counts what it lets through.
   if (!(await inventory.requests.admit(request, deps.maxCertificatesPerDay))) {
@@ -242,16 +248,23 @@ function refusedAt(index: number, error: unknown): unknown {
 }
 
 /** A second certificate with the same names costs as much as the first, and counts in the quotas of ACM. */
-async function refuseEqual(wish: Wish, { acm }: DeploymentsApiDeps): Promise<void> {
-  const equal = await findEqual(acm, wish);
+async function refuseEqual(certName: string, wish: Wish, deps: DeploymentsApiDeps): Promise<void> {
+  const equal = await findEqual(deps.acm, wish);
   if (equal) {
-    throw new RequestRefused(
-      409,
-      `ACM has an exportable certificate with these names and this key algorithm already: ${equal.CertificateArn} (${equal.Status}). Register it with POST …/deployments, under a name that its tag CertName allows. Or delete it in ACM, if nobody needs it.`,
-      [{ Field: 'DomainNames', Reason: `equal to those of ${equal.CertificateArn}` }],
-    );
+    throw new RequestRefused(409, equalText(equal), [
+      { Field: 'DomainNames', Reason: `equal to those of ${equal.CertificateArn}` },
+    ]);
+  }
+  const holder = await deps.inventory.requests.holderOf(certName, wish);
+  if (holder !== undefined) {
+    throw isHeld(holder);
   }
 }
+
+const isHeld = (holder: string) =>
+  new RequestRefused(409, heldText(holder), [
+    { Field: 'DomainNames', Reason: `equal to those of the request of ${holder}` },
+  ]);
 
 /** Starts what works on a request. The request stands in the record: reconcile makes up for a start that fails for now. */
 async function begin(

@@ -94,15 +94,29 @@ export function isSameWish(a: Wish, b: Wish): boolean {
   return isDeepStrictEqual(new Set(namesOfA), new Set(namesOfB)) && isDeepStrictEqual(restOfA, restOfB);
 }
 
+/** What two wishes with the same names and key algorithm share, whatever the order of the names: ACM's certificate is the same. */
+export const hashOfNames = ({
+  DomainNames,
+  KeyAlgorithm,
+}: Pick<Wish, 'DomainNames' | 'KeyAlgorithm'>): string =>
+  hashOf(JSON.stringify([DomainNames.toSorted(), KeyAlgorithm]));
+
+/** Why ACM is not asked for a certificate that it has. */
+export const equalText = ({ CertificateArn, Status }: { CertificateArn: string; Status: string }): string =>
+  `ACM has an exportable certificate with these names and this key algorithm already: ${CertificateArn} (${Status}). Register it with POST …/deployments, under a name that its tag CertName allows. Or delete it in ACM, if nobody needs it.`;
+
+/** Why ACM is not asked for a certificate that another request asks for. @param holder the name of that request. */
+export const heldText = (holder: string): string =>
+  `The request of the name ${holder} asks ACM for a certificate with these names and this key algorithm. Look at GET /certificates/${holder}. When that request is done, register its certificate with POST …/deployments, under a name that its tag CertName allows.`;
+
 /** The number of the next request of a name. @param last that of the one before. */
 export const nextRequestNumber = (last: number | undefined, now: Date): number =>
   Math.max((last ?? 0) + 1, Math.floor(now.getTime() / 1000));
 
-/** Characters of the SHA-256 in names: enough that two CertNames never meet. */
+/** Characters of the SHA-256 in names: enough that two texts never meet. */
 const HASH_LENGTH = 24;
 
-const hashOf = (certName: string) =>
-  createHash('sha256').update(certName).digest('hex').slice(0, HASH_LENGTH);
+const hashOf = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, HASH_LENGTH);
 
 /** Name of an execution: a repeated start gets the same one. The characters of a CertName are not all allowed there. */
 export function requestExecutionName({

@@ -1,5 +1,13 @@
-import { type CertificateRequest, isOpen, type WrittenRecord } from '../domain/certificate-request.ts';
+import {
+  type CertificateRequest,
+  hashOfNames,
+  isOpen,
+  type RequestInput,
+  type Wish,
+  type WrittenRecord,
+} from '../domain/certificate-request.ts';
 import { timestamp } from '../domain/deployment.ts';
+import { RetryLater } from '../domain/errors.ts';
 import type { Table } from './table.ts';
 
 /** Rounds against others who write at the same time: two executions of one request, and a person. */
@@ -106,6 +114,54 @@ export class CertificateRequests {
     return undefined;
   }
 
+  /** The name under which an open request asks for the same names and key algorithm; undefined where none does. */
+  async holderOf(certName: string, wish: Wish): Promise<string | undefined> {
+    const holder = await this.heldBy(wish);
+    return (await this.isHolding(holder, certName)) ? holder?.CertName : undefined;
+  }
+
+  /**
+   * Takes the names and the key algorithm of a request for this request, which may have them already: ACM's list shows a
+   * certificate only some time after it was asked for. They need no release. Whoever comes next takes them over as soon as
+   * the request has ended, or another one stands in its place.
+   *
+   * @returns the name whose open request has them; undefined where they are this request's now.
+   * @throws RetryLater when others are faster each time.
+   */
+  async holdNames({ CertName, RequestNumber, Wish }: CertificateRequest): Promise<string | undefined> {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const holder = await this.heldBy(Wish);
+      if (holder?.CertName === CertName && holder.RequestNumber === RequestNumber) {
+        return undefined;
+      }
+      if (await this.isHolding(holder, CertName)) {
+        return holder?.CertName;
+      }
+      const held = await this.table.change(namesKeyOf(Wish), {
+        set: { Holder: { CertName, RequestNumber } },
+        condition: holder ? 'Holder = :holder' : 'attribute_not_exists(Holder)',
+        values: holder ? { ':holder': holder } : {},
+      });
+      if (held) {
+        return undefined;
+      }
+    }
+    throw new RetryLater(`Others ask for the names of ${CertName} at the same time.`);
+  }
+
+  private async heldBy(wish: Wish): Promise<RequestInput | undefined> {
+    return (await this.table.get(namesKeyOf(wish)))?.Holder as RequestInput | undefined;
+  }
+
+  /** Whether a holder keeps a name from having what it holds. A name has one request at a time, and is never in its own way. */
+  private async isHolding(holder: RequestInput | undefined, certName: string): Promise<boolean> {
+    if (!holder || holder.CertName === certName) {
+      return false;
+    }
+    const request = await this.get(holder.CertName);
+    return request?.RequestNumber === holder.RequestNumber && isOpen(request);
+  }
+
   /** Notes what was done about its records. Undefined when the request is another one. */
   noteRecords(
     certName: string,
@@ -168,6 +224,7 @@ export class CertificateRequests {
 type Revised = CertificateRequest & { Revision?: number };
 
 const keyOf = (certName: string) => ({ DeploymentId: `request#${certName}`, Item: 'request' });
+const namesKeyOf = (wish: Wish) => ({ DeploymentId: `names#${hashOfNames(wish)}`, Item: 'names' });
 const markKeyOf = ({ CertName, RequestNumber }: Pick<OpenMark, 'CertName' | 'RequestNumber'>) => ({
   DeploymentId: OPEN,
   Item: `${CertName}#${RequestNumber}`,

@@ -1,9 +1,11 @@
 import { type ACMClient, RequestCertificateCommand } from '@aws-sdk/client-acm';
 import { certNameOf, describeRequested } from '../certificates/describe-requested.ts';
-import { findAsked } from '../certificates/find-equal.ts';
+import { type EqualCertificate, findBeforeAsking } from '../certificates/find-equal.ts';
 import { isCertificateArn } from '../domain/certificate.ts';
 import {
   type CertificateRequest,
+  equalText,
+  heldText,
   idempotencyToken,
   isOpen,
   type RequestInput,
@@ -157,8 +159,8 @@ function looked(
 const TOKEN_SURE_MS = 45 * 60_000;
 
 /**
- * Asks ACM. That it is about to be asked is noted before: where its answer is lost, the token keeps it from issuing twice,
- * and later on the certificate is found by its names and its tag.
+ * Asks ACM. That it is about to be asked is noted before: where its answer is lost, the certificate is found by its names
+ * and its tag, and until ACM's list shows it, the token keeps ACM from issuing twice.
  */
 async function ask(request: CertificateRequest, deps: RequestCertificateDeps): Promise<RequestStep> {
   const { CertName, RequestNumber, Wish } = request;
@@ -174,8 +176,10 @@ async function ask(request: CertificateRequest, deps: RequestCertificateDeps): P
   }
   const { AskingSince = timestamp(now) } = asking;
   const isLate = now.getTime() - Date.parse(AskingSince) >= TOKEN_SURE_MS;
-  const asked = isLate ? await findAsked(deps.acm, { CertName, Wish, AskingSince }) : undefined;
-  const arn = asked?.CertificateArn ?? (await askOnce(asking, deps));
+  const { own, other } = await findBeforeAsking(deps.acm, { CertName, Wish, AskingSince }, { isLate });
+  // What was about to be asked before may have been asked: its answer was lost, and the list does not show it yet.
+  const sure = request.AskingSince === undefined ? 'ACM was not asked.' : MAY_BE_ASKED;
+  const arn = own?.CertificateArn ?? (await askOnce(asking, other, sure, deps));
   if (typeof arn !== 'string') {
     return fail(request, arn.refused, deps);
   }
@@ -195,24 +199,36 @@ async function ask(request: CertificateRequest, deps: RequestCertificateDeps): P
   return { CertName, RequestNumber, Action: 'WAIT', WaitSeconds: FIRST_WAIT_SECONDS };
 }
 
+const MAY_BE_ASKED =
+  'ACM may have been asked before, and its answer lost. Look in ACM for a certificate with these names, and delete it if nobody needs it. ACM was not asked again.';
+
 /** ACM has the records "several seconds" after the request (API reference, RequestCertificate). */
 const FIRST_WAIT_SECONDS = 10;
 
 /** The rules and the ceiling of this function's own stack: what was written into the inventory by others is held to them too. */
 async function askOnce(
   request: CertificateRequest,
+  equal: EqualCertificate | undefined,
+  sure: string,
   { acm, inventory, requestRules, maxCertificatesPerDay }: RequestCertificateDeps,
 ): Promise<string | { refused: string }> {
   const { CertName, Wish } = request;
   const names = notAllowed(requestRules, CertName, Wish.DomainNames);
   if (names.length > 0) {
     return {
-      refused: `ACM was not asked. No rule allows ${names.join(', ')} under the name ${CertName} any more. The administrator of this stack can allow it: parameter RequestRules. Then POST the request again.`,
+      refused: `${sure} No rule allows ${names.join(', ')} under the name ${CertName} any more. The administrator of this stack can allow it: parameter RequestRules. Then POST the request again.`,
     };
+  }
+  if (equal) {
+    return { refused: `${sure} ${equalText(equal)}` };
+  }
+  const holder = await inventory.requests.holdNames(request);
+  if (holder !== undefined) {
+    return { refused: `${sure} ${heldText(holder)}` };
   }
   if (!(await inventory.requests.admit(request, maxCertificatesPerDay))) {
     return {
-      refused: `ACM was not asked. This stack has requested as many certificates that day as its parameter MaxCertificatesPerDay allows: ${maxCertificatesPerDay}. POST the request again tomorrow (UTC), or deploy the stack with a higher value.`,
+      refused: `${sure} This stack has requested as many certificates that day as its parameter MaxCertificatesPerDay allows: ${maxCertificatesPerDay}. POST the request again tomorrow (UTC), or deploy the stack with a higher value.`,
     };
   }
   const [DomainName, ...others] = Wish.DomainNames;

@@ -39,6 +39,12 @@ async function finish(answer: ApiAnswer): Promise<void> {
   while (await system.step(execution(answer)));
 }
 
+/** From now on ACM lists nothing: it shows a certificate only some time after it was asked for. */
+const listNothing = () =>
+  system.before('CertificateManager.ListCertificates', (input: { CertificateStatuses?: string[] }) => {
+    input.CertificateStatuses = ['INACTIVE'];
+  });
+
 async function issue(arn: string): Promise<void> {
   await system.cloud.services.acm.validate(arn);
 }
@@ -463,15 +469,123 @@ describe('two requests', () => {
   });
 });
 
+describe('two names that ask for the same certificate', () => {
+  const input = ({ body: { CertName, RequestNumber } }: ApiAnswer) => ({ CertName, RequestNumber });
+  /** A request that no POST has looked at: another execution of the API wrote it in the same moment. */
+  async function writtenAs(certName: string, like: ApiAnswer) {
+    const request = await system.inventory.requests.get(like.body.CertName);
+    await system.inventory.requests.write(undefined, { ...request, CertName: certName } as never);
+    return { CertName: certName, RequestNumber: like.body.RequestNumber };
+  }
+  beforeEach(() => {
+    system.requestRules = '*=.example.com';
+  });
+
+  test('within seconds: the second is refused, also as a dry run, and ACM is asked once', async () => {
+    const names = ['www.example.com', 'api.example.com'];
+    const first = await system.request({ DomainNames: names }, undefined, 'web-a');
+    for (const more of [{}, { DryRun: true }]) {
+      expect(
+        await system.request({ DomainNames: names.toReversed(), ...more }, undefined, 'web-b'),
+      ).toMatchObject({
+        status: 409,
+        body: { Message: expect.stringContaining('/certificates/web-a') },
+      });
+    }
+    expect(await system.inventory.requests.get('web-b')).toBeUndefined();
+    await system.step(execution(first));
+    // Its own names are not in its way.
+    expect((await system.request({ DomainNames: names }, undefined, 'web-a')).status).toBe(202);
+    const other = { DomainNames: names, KeyAlgorithm: 'EC_prime256v1' };
+    expect((await system.request(other, undefined, 'web-c')).status).toBe(202);
+    expect(certificates()).toHaveLength(1);
+  });
+
+  test('both written: the second fails with the words of the refusal, before ACM’s list shows anything', async () => {
+    const first = await system.request({}, undefined, 'web-a');
+    const second = await writtenAs('web-b', first);
+    listNothing();
+    expect(await system.requestStep(input(first))).toMatchObject({ Action: 'WAIT' });
+    expect(await system.requestStep(second)).toMatchObject({
+      Action: 'FAILED',
+      Error: expect.stringMatching(/^ACM was not asked\. .*\/certificates\/web-a/),
+    });
+    expect(certificates()).toHaveLength(1);
+  });
+
+  test('an equal certificate that came since fails the request; its own one is taken', async () => {
+    const first = await system.request();
+    system.advance({ minutes: 1 });
+    const equal = { names: ['www.example.com'], keyAlgorithm: 'RSA_2048' as const };
+    const arn = await system.acm.issue('equal', equal, { CertName: 'web-other' });
+    system.advance({ minutes: 1 });
+    await finish(first);
+    expect((await system.requested()).body).toMatchObject({
+      Status: 'FAILED',
+      Error: expect.stringContaining(arn),
+    });
+    expect(certificates()).toEqual([]);
+  });
+
+  test('a certificate of its own tag from before is not its own', async () => {
+    const first = await system.request();
+    const equal = { names: ['www.example.com'], keyAlgorithm: 'RSA_2048' as const };
+    const arn = await system.acm.issue('equal', equal, { CertName: 'web-prod' });
+    system.advance({ hours: 1 });
+    await finish(first);
+    expect((await system.requested()).body).toMatchObject({
+      Status: 'FAILED',
+      Error: expect.stringContaining(arn),
+    });
+    expect(certificates()).toEqual([]);
+  });
+
+  test('what asked before and was answered in vain is found within the hour, too', async () => {
+    const first = await system.request();
+    system.acm.failNext('RequestCertificate', awsError('TimeoutError'), 'after');
+    await system.step(execution(first));
+    system.advance({ minutes: 5 });
+    expect(await askedFor(first)).toMatch(/^arn:/);
+    expect(certificates()).toHaveLength(1);
+  });
+
+  test.each<[string, object]>([
+    ['that has failed', { Status: 'FAILED' }],
+    ['that is done', { Status: 'DONE' }],
+    ['that is another one by now', { RequestNumber: 1 }],
+  ])('a request %s holds no names', async (_what, change) => {
+    await system.request({}, undefined, 'web-a');
+    const { requests } = system.inventory;
+    const request = await requests.get('web-a');
+    await requests.write(request, { ...request, ...change } as never);
+    const second = await system.request({}, undefined, 'web-b');
+    expect(second.status).toBe(202);
+    expect(await system.requestStep(input(second))).toMatchObject({ Action: 'WAIT' });
+    expect(certificates()).toHaveLength(1);
+  });
+
+  test('a POST that was cut off before it wrote its request holds no names', async () => {
+    system.cloud.faults.inject({
+      operation: 'DynamoDB_20120810.UpdateItem',
+      kind: 'refuse',
+      error: awsError('InternalServerError'),
+      when: ({ input: call }) => JSON.stringify(call).includes('Asked'),
+    });
+    await expect(system.request({}, undefined, 'web-a')).rejects.toThrow();
+    expect((await system.request({}, undefined, 'web-b')).status).toBe(202);
+  });
+});
+
 describe('what dies, or is lost', () => {
   test('an answer of ACM that is lost costs no second certificate', async () => {
     const answer = await system.request();
     system.acm.failNext('RequestCertificate', awsError('TimeoutError'), 'after');
     await system.step(execution(answer));
+    const { CertificateSummaryList } = await listed();
+    listNothing();
     const arn = await askedFor(answer);
     expect(certificates()).toHaveLength(2);
     expect(new Set(certificates().map(({ IdempotencyToken }) => IdempotencyToken)).size).toBe(1);
-    const { CertificateSummaryList } = await listed();
     expect(CertificateSummaryList.map(({ CertificateArn }) => CertificateArn)).toEqual([arn]);
   });
 
@@ -958,7 +1072,7 @@ describe('reconcile', () => {
 
   test('forgets the mark of a POST that was cut off, after a while', async () => {
     await interleave(
-      [{ run: (around) => system.request({}, { around }), crash: { call: 5, when: 'before' } }],
+      [{ run: (around) => system.request({}, { around }), crash: { call: 8, when: 'before' } }],
       () => 0,
     );
     expect(await open()).toBeUndefined();

@@ -56,6 +56,7 @@ const TOOLS = {
     otherwise: 'npm ci --ignore-scripts --prefix docs/examples/cdk',
   },
   awscurl: { isHere: isInPath('awscurl'), otherwise: 'pip install awscurl' },
+  moto: { isHere: isInPath('moto_server'), otherwise: "pip install 'moto[server]'" },
   root: { isHere: () => process.getuid?.() === 0, otherwise: 'run as root' },
   mounts: {
     isHere: () => succeeds('unshare', ...MOUNT_NAMESPACE, 'mount', '--version'),
