@@ -19,7 +19,7 @@ import { CHANGED_MEANWHILE } from '../domain/next.ts';
 import { refusedText } from '../domain/next-of-request.ts';
 import { placeOf } from '../domain/notification.ts';
 import { notAllowed } from '../domain/request-rules.ts';
-import { startRequest } from '../rollouts/start-request.ts';
+import { continueRequest, startRequest } from '../rollouts/start-request.ts';
 import { logger } from '../runtime/observability.ts';
 import { countDenial } from './denials.ts';
 import {
@@ -266,22 +266,39 @@ const isHeld = (holder: string) =>
     { Field: 'DomainNames', Reason: `equal to those of the request of ${holder}` },
   ]);
 
-/** Starts what works on a request. The request stands in the record: reconcile makes up for a start that fails for now. */
+/**
+ * Starts what works on a request; the next execution, where the one before has ended and the request has not. The request
+ * stands in the record: reconcile makes up for a start that fails for now.
+ */
 async function begin(
   request: CertificateRequest,
   warnings: string[],
   deps: DeploymentsApiDeps,
 ): Promise<RequestAnswer> {
+  let known = request;
   if (isOpen(request)) {
     try {
-      await startRequest(request, deps);
+      known = await start(request, deps);
     } catch (error) {
       logger.error('The request could not be started', error as Error);
       countDenial(error);
       warnings.push('The request could not be started yet. It starts by itself within half an hour.');
     }
   }
-  return requestViewOf(request, deps, warnings);
+  return requestViewOf(known, deps, warnings);
+}
+
+async function start(request: CertificateRequest, deps: DeploymentsApiDeps): Promise<CertificateRequest> {
+  if ((await startRequest(request, deps)) === 'started') {
+    return request;
+  }
+  // It may have ended together with its request.
+  const current = (await deps.inventory.requests.get(request.CertName)) ?? request;
+  const isStill =
+    isOpen(current) &&
+    current.RequestNumber === request.RequestNumber &&
+    current.Executions === request.Executions;
+  return isStill ? ((await continueRequest(current, deps)) ?? current) : current;
 }
 
 /** The request of a name. */
@@ -301,9 +318,10 @@ export interface Registering extends RequestInput {
 
 /**
  * Registers the deployments of a request whose certificate is issued, each as its POST would, and ends the request. One
- * that is refused holds up no other: the request names it. Safe to repeat.
+ * that is refused, or cannot be registered now, holds up no other. The request names what was refused. Safe to repeat.
  *
- * @throws RetryLater when others write a deployment each time, and what AWS throttles.
+ * @throws RetryLater when others write a deployment each time, and what AWS throttles. Also each error that is no refusal.
+ *   The other deployments are registered by then.
  */
 export async function registerRequested(
   { CertName, RequestNumber }: RequestInput,
@@ -321,6 +339,7 @@ export async function registerRequested(
     return done(read?.RequestNumber === RequestNumber ? read : undefined);
   }
   const refused: { place: string; why: string }[] = [];
+  const failed: unknown[] = [];
   for (const asked of read.Wish.Deployments) {
     const DeploymentId = deploymentIdOf(asked, CertName);
     const current = await requests.get(CertName);
@@ -333,10 +352,13 @@ export async function registerRequested(
     } catch (error) {
       const refusal = refusalOf(error);
       if (!refusal || refusal.status === 429) {
-        throw error;
+        logger.error('A deployment of the request could not be registered', error as Error);
+        failed.push(error);
+        continue;
       }
       if (refusal.message === CHANGED_MEANWHILE) {
-        throw new RetryLater(refusal.message);
+        failed.push(new RetryLater(refusal.message));
+        continue;
       }
       logger.warn('A deployment of the request was refused', { DeploymentId, Message: refusal.message });
       refused.push({ place: placeOf({ ...asked, DeploymentId }), why: whyOf(refusal) });
@@ -346,6 +368,9 @@ export async function registerRequested(
       ...request,
       Registered: [...new Set([...(request.Registered ?? []), DeploymentId])],
     }));
+  }
+  if (failed.length > 0) {
+    throw failed[0];
   }
   const ended = await requests.change(CertName, RequestNumber, (request) => {
     const text = refusedText(refused);

@@ -1,6 +1,12 @@
-import { type CertificateRequest, isOpen, requestExecutionArn } from '../domain/certificate-request.ts';
-import { deploymentIdOf } from '../domain/deployment.ts';
-import { nextOfRequest } from '../domain/next-of-request.ts';
+import {
+  type CertificateRequest,
+  isOpen,
+  isStopped,
+  requestExecutionArn,
+} from '../domain/certificate-request.ts';
+import { deploymentIdOf, timestamp } from '../domain/deployment.ts';
+import { reasonOf } from '../domain/next-of-request.ts';
+import { restartAt, stopWarning } from '../domain/request-repair.ts';
 import type { DeploymentsApiDeps } from './deployments-api.ts';
 
 type ViewDeps = Pick<DeploymentsApiDeps, 'hasZones' | 'now' | 'requestStateMachineArn'>;
@@ -10,14 +16,19 @@ export function requestViewOf(request: CertificateRequest, deps: ViewDeps, warni
   const { CertName, RequestNumber, Status, Wish, CertificateArn, WritingFailure } = request;
   const { Error: error, CreatedAt, UpdatedAt } = request;
   const open = isOpen(request);
-  const { words } = nextOfRequest(request, undefined, { hasZones: deps.hasZones, now: deps.now() });
+  const NextAttemptAt = isStopped(request) ? timestamp(restartAt(request)) : request.NextLookAt;
+  const arnOf = (of: typeof request) => requestExecutionArn(deps.requestStateMachineArn, of);
+  const stop = stopWarning(
+    request,
+    arnOf(request.Stopped ? { ...request, Executions: request.Stopped.Execution } : request),
+  );
   return {
     CertName,
     Status: Status as typeof Status | 'DRY_RUN',
-    Reason: words,
-    ...(open && request.NextLookAt ? { NextAttemptAt: request.NextLookAt } : {}),
+    Reason: reasonOf(request, { hasZones: deps.hasZones, now: deps.now() }),
+    ...(open && NextAttemptAt ? { NextAttemptAt } : {}),
     RequestNumber,
-    ExecutionArn: requestExecutionArn(deps.requestStateMachineArn, request),
+    ExecutionArn: arnOf(request),
     ...(CertificateArn ? { CertificateArn } : {}),
     DomainNames: Wish.DomainNames,
     KeyAlgorithm: Wish.KeyAlgorithm,
@@ -31,7 +42,11 @@ export function requestViewOf(request: CertificateRequest, deps: ViewDeps, warni
     ...(error === undefined ? {} : { Error: error }),
     CreatedAt,
     UpdatedAt,
-    Warnings: [...warnings, ...(open && WritingFailure !== undefined ? [WritingFailure] : [])],
+    Warnings: [
+      ...warnings,
+      ...(open && WritingFailure !== undefined ? [WritingFailure] : []),
+      ...(stop === undefined ? [] : [stop]),
+    ],
   };
 }
 

@@ -47,6 +47,18 @@ export interface Wish {
   Deployments: RequestedDeployment[];
 }
 
+/** An execution that ended without a result. */
+export interface StoppedExecution {
+  /** Which one: they are counted from 1. */
+  Execution: number;
+  /** When it ended. */
+  At: string;
+  /** As what, and with which error. */
+  Why: string;
+  /** When the request had last been written by then: the next execution starts a while after it. */
+  HeardAt: string;
+}
+
 /** A request for a certificate, as the inventory holds it: one for each CertName. */
 export interface CertificateRequest {
   CertName: string;
@@ -59,6 +71,10 @@ export interface CertificateRequest {
   UpdatedAt: string;
   /** How many executions were started for it; absent: one. */
   Executions?: number;
+  /** Of its executions, the last one that was seen to have ended without a result. */
+  Stopped?: StoppedExecution;
+  /** When people were told that its executions end without a result. */
+  StopsToldAt?: string;
   /** When ACM was about to be asked first. Its answer may be lost. */
   AskingSince?: string;
   CertificateArn?: string;
@@ -86,6 +102,12 @@ export type RequestInput = Pick<CertificateRequest, 'CertName' | 'RequestNumber'
 
 export const isOpen = ({ Status }: Pick<CertificateRequest, 'Status'>): boolean =>
   Status !== 'DONE' && Status !== 'FAILED';
+
+/** Whether the last execution of a request has ended without a result, as far as it was seen. */
+export const isStopped = (
+  request: CertificateRequest,
+): request is CertificateRequest & { Stopped: StoppedExecution } =>
+  isOpen(request) && request.Stopped !== undefined && request.Stopped.Execution === (request.Executions ?? 1);
 
 /** Whether two wishes ask for the same. ACM issues the same certificate whatever the order of the names. */
 export function isSameWish(a: Wish, b: Wish): boolean {

@@ -1,4 +1,4 @@
-import { type CertificateRequest, isOpen, type ValidationRecord } from './certificate-request.ts';
+import { type CertificateRequest, isOpen, isStopped, type ValidationRecord } from './certificate-request.ts';
 import { asSentence, ownOf } from './notification.ts';
 
 /** What ACM says of a certificate that was requested. */
@@ -17,7 +17,7 @@ export interface RequestedCertificate {
 export const REQUEST_REASONS = {
   failed: 'It has failed: see Error. POST the request again when the cause is gone.',
   refused:
-    'The certificate is issued. Some deployments were refused: see Error. POST each to …/deployments when the cause is gone.',
+    'The certificate is issued. Some deployments were refused, or could not be registered: see Error. POST each to …/deployments when the cause is gone.',
   done: 'The certificate is issued, and its deployments are registered.',
   issued: 'The certificate is issued. Its deployments are registered next.',
   unasked: 'ACM is asked for the certificate next.',
@@ -33,6 +33,14 @@ export const REQUEST_REASONS = {
 } as const;
 
 export type RequestReason = keyof typeof REQUEST_REASONS;
+
+/** The same while no execution works on a request. */
+const STOPPED =
+  'The execution that worked on it has ended without a result: see Warnings. The next one starts by itself, or at once if you POST the request again.';
+
+/** Why a request is as it stands in the record, for people. */
+export const reasonOf = (request: CertificateRequest, how: { hasZones: boolean; now: Date }): string =>
+  isStopped(request) ? STOPPED : nextOfRequest(request, undefined, how).words;
 
 export interface RequestDecision {
   /** `ask`: ACM. `write`: the records. `register`: the deployments. `end`: nothing is left. `fail`: for good. */

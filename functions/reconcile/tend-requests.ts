@@ -1,10 +1,27 @@
-import { DescribeExecutionCommand } from '@aws-sdk/client-sfn';
-import { type CertificateRequest, isOpen, requestExecutionArn } from '../domain/certificate-request.ts';
+import { DescribeExecutionCommand, type DescribeExecutionOutput } from '@aws-sdk/client-sfn';
+import { describeRequested } from '../certificates/describe-requested.ts';
+import {
+  type CertificateRequest,
+  isOpen,
+  isStopped,
+  requestExecutionArn,
+  type StoppedExecution,
+} from '../domain/certificate-request.ts';
 import { timestamp } from '../domain/deployment.ts';
 import { isNamed } from '../domain/errors.ts';
-import { isOverdue, lostRequestText, requestAlert, restartAt } from '../domain/request-repair.ts';
+import { textOf } from '../domain/failure.ts';
+import {
+  isOverdue,
+  lookAt,
+  lostRequestText,
+  requestAlert,
+  restartAt,
+  stopAlert,
+  unregisteredText,
+  withStopped,
+} from '../domain/request-repair.ts';
 import type { OpenMark } from '../inventory/certificate-requests.ts';
-import { startRequest } from '../rollouts/start-request.ts';
+import { continueRequest, startRequest } from '../rollouts/start-request.ts';
 import { guarded, type Pass, type ReconcileDeps } from './pass.ts';
 
 /** A POST that has not written its request by then was cut off: longer than a function of the API runs. */
@@ -33,39 +50,109 @@ async function tendRequest(mark: OpenMark, pass: Pass, deps: ReconcileDeps): Pro
   }
 }
 
-/** @returns the request as it is then. */
+/** @returns the request as it is then. A write that loses its condition leaves it to the next sweep. */
 async function proceed(
   request: CertificateRequest,
   pass: Pass,
   deps: ReconcileDeps,
 ): Promise<CertificateRequest> {
-  const { requests } = deps.inventory;
+  const seen = await seeReplaced(request, deps);
   const now = deps.now();
-  if (now < restartAt(request)) {
-    return request;
+  if (now < lookAt(seen)) {
+    return tellOfStops(seen, pass, deps);
   }
-  const executionArn = requestExecutionArn(deps.requestStateMachineArn, request);
-  const status = await executionStatus(executionArn, deps);
-  if (status === 'RUNNING' || status === 'PENDING_REDRIVE') {
-    return request;
-  }
-  if (status === 'lost') {
-    await startRequest(request, deps);
+  const executionArn = requestExecutionArn(deps.requestStateMachineArn, seen);
+  const execution = await describeExecution(executionArn, deps);
+  if (execution === 'lost') {
+    await startRequest(seen, deps);
     pass.Repaired += 1;
+    return seen;
+  }
+  if (execution.status === 'RUNNING' || execution.status === 'PENDING_REDRIVE') {
+    return tellOfStops(seen, pass, deps);
+  }
+  const noted = isStopped(seen) ? seen : await noteStopped(seen, seen.Executions ?? 1, execution, deps);
+  const told = await tellOfStops(noted, pass, deps);
+  if (!isStopped(told)) {
+    return told;
+  }
+  if (isOverdue(told, now)) {
+    return giveUp(told, executionArn, deps);
+  }
+  if (now < restartAt(told)) {
+    return told;
+  }
+  const continued = await continueRequest(told, deps);
+  pass.Repaired += continued ? 1 : 0;
+  return continued ?? told;
+}
+
+/** A POST starts the next execution at once: what became of the one before is noted all the same. */
+async function seeReplaced(request: CertificateRequest, deps: ReconcileDeps): Promise<CertificateRequest> {
+  const { Executions = 1, Stopped } = request;
+  const before = Executions - 1;
+  if (before < 1 || (Stopped && Stopped.Execution >= before)) {
     return request;
   }
-  // A write that loses its condition leaves the request to the next sweep.
-  if (isOverdue(request, now)) {
-    const failed = { Status: 'FAILED' as const, EndedAt: timestamp(now) };
-    const text = lostRequestText(request, status, executionArn);
-    return (await requests.write(request, { ...request, ...failed, Error: text })) ?? request;
+  const arn = requestExecutionArn(deps.requestStateMachineArn, { ...request, Executions: before });
+  const execution = await describeExecution(arn, deps);
+  return execution === 'lost' ? request : noteStopped(request, before, execution, deps);
+}
+
+async function noteStopped(
+  request: CertificateRequest,
+  Execution: number,
+  { status, error, cause, stopDate }: DescribeExecutionOutput,
+  deps: ReconcileDeps,
+): Promise<CertificateRequest> {
+  const stopped = {
+    Execution,
+    At: timestamp(stopDate ?? deps.now()),
+    Why: textOf({ status: status ?? 'unknown', error, cause }) || `It ended as ${status}.`,
+  };
+  return (await deps.inventory.requests.write(request, withStopped(request, stopped))) ?? request;
+}
+
+/** It is noted afterwards that people were told: no message is lost. */
+async function tellOfStops(
+  request: CertificateRequest,
+  pass: Pass,
+  deps: ReconcileDeps,
+): Promise<CertificateRequest> {
+  const Executions = request.Stopped?.Execution;
+  const executionArn = requestExecutionArn(deps.requestStateMachineArn, {
+    ...request,
+    ...(Executions === undefined ? {} : { Executions }),
+  });
+  const alert = stopAlert(request, executionArn);
+  if (!alert) {
+    return request;
   }
-  const continued = await requests.write(request, { ...request, Executions: (request.Executions ?? 1) + 1 });
-  if (continued) {
-    await startRequest(continued, deps);
-    pass.Repaired += 1;
-  }
-  return continued ?? request;
+  await deps.notify(`request#${request.CertName}#${request.RequestNumber}#stopped`, alert);
+  pass.Notified += 1;
+  const told = { ...request, StopsToldAt: timestamp(deps.now()) };
+  return (await deps.inventory.requests.write(request, told)) ?? request;
+}
+
+/** Of a certificate that is issued, and paid for, nobody is told to request it again. */
+async function giveUp(
+  request: CertificateRequest & { Stopped: StoppedExecution },
+  executionArn: string,
+  deps: ReconcileDeps,
+): Promise<CertificateRequest> {
+  const { CertificateArn, Stopped } = request;
+  const certificate = CertificateArn ? await describeRequested(deps.acm, CertificateArn) : 'gone';
+  const isIssued = certificate !== 'gone' && certificate.Status === 'ISSUED';
+  const text = isIssued
+    ? unregisteredText(request, Stopped.Why)
+    : lostRequestText(request, Stopped.Why, executionArn);
+  const ended: CertificateRequest = {
+    ...request,
+    Status: isIssued ? 'DONE' : 'FAILED',
+    EndedAt: timestamp(deps.now()),
+    ...(text === undefined ? {} : { Error: text }),
+  };
+  return (await deps.inventory.requests.write(request, ended)) ?? request;
 }
 
 /** It is noted afterwards that people were told: no message is lost. */
@@ -78,9 +165,12 @@ async function tellOnce(request: CertificateRequest, pass: Pass, deps: Reconcile
   }
 }
 
-async function executionStatus(executionArn: string, deps: ReconcileDeps): Promise<string> {
+async function describeExecution(
+  executionArn: string,
+  deps: ReconcileDeps,
+): Promise<DescribeExecutionOutput | 'lost'> {
   try {
-    return (await deps.sfn.send(new DescribeExecutionCommand({ executionArn }))).status ?? 'unknown';
+    return await deps.sfn.send(new DescribeExecutionCommand({ executionArn }));
   } catch (error) {
     if (isNamed(error, 'ExecutionDoesNotExist')) {
       return 'lost';

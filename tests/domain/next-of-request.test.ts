@@ -9,13 +9,21 @@ import {
   requestExecutionName,
   type ValidationRecord,
 } from '../../functions/domain/certificate-request.ts';
+import { deploymentIdOf } from '../../functions/domain/deployment.ts';
 import {
   FAILURE_REASONS,
   nextOfRequest,
   REQUEST_REASONS,
   type RequestedCertificate,
 } from '../../functions/domain/next-of-request.ts';
-import { isOverdue, requestAlert, restartAt } from '../../functions/domain/request-repair.ts';
+import {
+  isOverdue,
+  lookAt,
+  requestAlert,
+  restartAt,
+  unregisteredText,
+  withStopped,
+} from '../../functions/domain/request-repair.ts';
 
 const NOW = new Date('2026-11-24T12:00:00Z');
 const ago = (seconds: number) => `${new Date(NOW.getTime() - seconds * 1000).toISOString().slice(0, 19)}Z`;
@@ -270,12 +278,32 @@ describe('what died', () => {
     [1, 15],
     [2, 30],
     [3, 60],
-    [7, 960],
-    [8, 1440],
-    [60, 1440],
+    [4, 60],
+    [60, 60],
   ])('after %i executions it is continued in %i minutes', (Executions, minutes) => {
     const at = restartAt({ ...REQUEST, Executions, UpdatedAt: ago(0) });
     expect(at.getTime() - NOW.getTime()).toBe(minutes * 60_000);
+  });
+
+  test('where it was seen to have died, it is continued so long after it was last heard of', () => {
+    const heard = { ...REQUEST, UpdatedAt: ago(600) };
+    const noted = { ...withStopped(heard, { Execution: 1, At: ago(500), Why: 'x' }), UpdatedAt: ago(0) };
+    expect(restartAt(noted)).toEqual(restartAt(heard));
+    expect(lookAt(noted)).toEqual(restartAt(heard));
+    // The next one works, and is looked after as the first.
+    expect(lookAt({ ...noted, Executions: 2 }).getTime() - NOW.getTime()).toBe(15 * 60_000);
+  });
+
+  test('where the certificate is issued, what is not registered is named, and how to register it', () => {
+    const target = { TargetTagKey: 'k', TargetAccount: '111122223333', TargetRegion: 'eu-central-1' };
+    const Deployments = ['a', 'b'].map((TargetTagValue) => ({ ...target, TargetTagValue }));
+    const ids = Deployments.map((asked) => deploymentIdOf(asked, 'web'));
+    const request = { ...REQUEST, CertName: 'web', Wish: { ...REQUEST.Wish, Deployments } };
+    const text = unregisteredText({ ...request, Registered: [ids[0] as string] }, 'E: no.');
+    expect(text).toContain(`deployment ${ids[1]}`);
+    expect(text).not.toContain(ids[0]);
+    expect(text).toMatch(/E: no\. Register .* by hand: POST …\/deployments, with CertificateArn arn:web/);
+    expect(unregisteredText({ ...request, Registered: ids }, 'E: no.')).toBeUndefined();
   });
 
   test('it is given up when ACM would have ended it, and not before it was continued once', () => {

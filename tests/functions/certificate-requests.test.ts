@@ -833,6 +833,44 @@ describe('the deployments of a request', () => {
     expect(await system.deployment(webId())).toMatchObject({ Status: 'INSTALLED' });
   });
 
+  test('one that cannot be registered holds up no other, and is named when the time is over', async () => {
+    const other = { ...WEB, TargetTagValue: 'other' };
+    const otherId = deploymentIdOf({ ...other, TargetRegion: REGION }, 'web-prod');
+    const answer = await system.request({ Deployments: [WEB, other] });
+    await issue(await askedFor(answer));
+    system.cloud.faults.inject({
+      operation: 'DynamoDB_20120810.UpdateItem',
+      kind: 'refuse',
+      times: Number.POSITIVE_INFINITY,
+      error: awsError('ValidationException', 'no such thing'),
+      when: ({ input }) => {
+        const call = JSON.stringify(input);
+        return call.includes(webId()) && !call.includes('request#');
+      },
+    });
+    await finish(answer);
+    expect(system.sfn.executions.get(execution(answer))?.status).toBe('FAILED');
+    expect((await open())?.Registered).toEqual([otherId]);
+    expect(await system.inventory.get(otherId)).toBeDefined();
+    for (let half = 0; half < 160; half += 1) {
+      for (const { arn } of system.sfn.running()) while (await system.step(arn));
+      system.advance({ minutes: 30 });
+      await system.reconcile('nodes');
+    }
+    const { body } = await system.requested();
+    expect(body).toMatchObject({
+      Status: 'DONE',
+      Reason: expect.stringContaining('could not be registered'),
+      Error: expect.stringMatching(/no such thing\. Register each of these by hand/),
+    });
+    expect(body.Error).toContain(webId());
+    expect(body.Error).not.toContain(otherId);
+    expect(body.Error).not.toContain('POST the request again');
+    expect(await system.inventory.requests.marks()).toEqual([]);
+    const { Subject } = system.messages().at(-1) ?? {};
+    expect(Subject).toBe('Certificate request of web-prod left deployments out');
+  });
+
   test('they are noted during a freeze, and begin after it', async () => {
     await system.target().addNode('i-00000001');
     const answer = await system.request({ Deployments: [WEB] });
@@ -1056,7 +1094,80 @@ describe('reconcile', () => {
       Status: 'FAILED',
       Error: expect.stringContaining('ended without a result'),
     });
-    expect(messages()).toEqual(['Certificate request of web-prod failed']);
+    expect(messages()).toEqual([
+      'Certificate request of web-prod cannot go on',
+      'Certificate request of web-prod failed',
+    ]);
+  });
+
+  describe('of a call that AWS denies for good', () => {
+    /** Runs what runs, in vain. */
+    async function denied(): Promise<void> {
+      for (const { arn } of system.sfn.running()) {
+        system.acm.failNext('RequestCertificate', awsError('AccessDeniedException', 'not authorized to ask'));
+        while (await system.step(arn));
+      }
+    }
+    async function sweepAfter(minutes: number): Promise<void> {
+      system.advance({ minutes });
+      await system.reconcile('nodes');
+    }
+
+    test('GET shows the error, and people are told once, when two executions have died', async () => {
+      await system.request();
+      await denied();
+      await sweepAfter(16);
+      expect((await system.requested()).body.Warnings).toEqual([
+        expect.stringMatching(/^Execution 1 of .*not authorized to ask\. The next one was started\./),
+      ]);
+      expect(messages()).toEqual([]);
+      await denied();
+      await sweepAfter(16);
+      expect((await system.requested()).body).toMatchObject({
+        Status: 'ASKING',
+        Reason: expect.stringContaining('has ended without a result'),
+        NextAttemptAt: expect.any(String),
+        Warnings: [expect.stringMatching(/^Execution 2 of .*not authorized to ask\..*if you POST/)],
+      });
+      for (let hours = 0; hours < 24; hours += 1) {
+        await denied();
+        await sweepAfter(60);
+      }
+      expect(messages()).toEqual(['Certificate request of web-prod cannot go on']);
+      expect(system.messages()[0]?.Message).toMatch(/What: 2 executions .*not authorized to ask/);
+      // The pause has its longest within the first hours.
+      expect((await open())?.Executions).toBeGreaterThanOrEqual(24);
+    });
+
+    test('a POST starts the next execution at once', async () => {
+      const answer = await system.request();
+      const running = await system.request();
+      expect(system.sfn.executions.size).toBe(1);
+      await denied();
+      const again = await system.request();
+      expect(running.body.ExecutionArn).toBe(answer.body.ExecutionArn);
+      expect(again).toMatchObject({ status: 202, body: { RequestNumber: answer.body.RequestNumber } });
+      expect(system.sfn.running().map(({ arn }) => arn)).toEqual([`${execution(answer)}-2`]);
+      expect(execution(again)).toBe(`${execution(answer)}-2`);
+      await issue(await askedFor(again));
+      await finish(again);
+      expect((await system.request()).body.Status).toBe('DONE');
+      expect(system.sfn.executions.size).toBe(2);
+    });
+
+    test('people are told also where a program repeats its POST all the time', async () => {
+      await system.request();
+      for (let round = 0; round < 6; round += 1) {
+        await denied();
+        system.advance({ minutes: 1 });
+        await system.request();
+        await sweepAfter(4);
+      }
+      expect(messages()).toEqual(['Certificate request of web-prod cannot go on']);
+      expect((await system.requested()).body.Warnings).toEqual([
+        expect.stringContaining('not authorized to ask'),
+      ]);
+    });
   });
 
   test('continues once after a long standstill, however old the request is', async () => {

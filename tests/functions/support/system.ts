@@ -164,9 +164,9 @@ class StepFunctionsView extends ServiceView {
     return [...this.executions.values()].filter((execution) => execution.status === 'RUNNING');
   }
 
-  /** Ends an execution from outside. */
-  end(arn: string, status: ExecutionStatus): void {
-    this.cloud.services.stepFunctions.end(arn, status as 'ABORTED');
+  /** Ends an execution, from outside or with the error of a function. */
+  end(arn: string, status: ExecutionStatus, error?: { name: string; cause: string }): void {
+    this.cloud.services.stepFunctions.end(arn, status as 'ABORTED', error);
   }
 }
 
@@ -632,7 +632,9 @@ export class System {
     status: 'SUCCEEDED' | 'FAILED',
     fault?: { name: string; message: string },
   ): Promise<void> {
-    this.sfn.end(execution.arn, status);
+    // As Step Functions notes what a function throws.
+    const cause = JSON.stringify({ errorType: fault?.name, errorMessage: fault?.message });
+    this.sfn.end(execution.arn, status, fault && { name: fault.name, cause });
     if (isRequestMachine(execution.arn)) return;
     // What it throws is for Lambda, and here for reconcile, to make up for.
     await this.report(this.executionEvent({ ...execution, status }, fault)).catch(() => undefined);
