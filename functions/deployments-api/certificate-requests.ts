@@ -8,6 +8,7 @@ import {
   isOpen,
   isSameWish,
   nextRequestNumber,
+  repeatableAt,
   type RequestedDeployment,
   type RequestInput,
   type Wish,
@@ -60,6 +61,13 @@ export async function requestCertificate(
   const wish = wishFrom(certName, body, deps);
   refuseByRules(certName, wish.DomainNames, deps);
   const known = await inventory.requests.get(certName);
+  const failedUntil = known && isSameWish(known.Wish, wish) ? repeatableAt(known) : undefined;
+  // A dry run shows whether the cause is gone.
+  if (known && failedUntil && deps.now() < failedUntil && !body.DryRun) {
+    return requestViewOf(known, deps, [
+      `This is the request that has failed: see Error. ACM was not asked again. From ${timestamp(failedUntil)} on the same POST is a new request.`,
+    ]);
+  }
   if (known && (await isAnswer(known, wish, deps))) {
     return body.DryRun ? requestViewOf(known, deps) : begin(known, [], deps);
   }

@@ -109,6 +109,13 @@ export const isStopped = (
 ): request is CertificateRequest & { Stopped: StoppedExecution } =>
   isOpen(request) && request.Stopped !== undefined && request.Stopped.Execution === (request.Executions ?? 1);
 
+/** A program that repeats its POST after a failure would use up the ceiling of a day, which is that of all names. */
+const SAME_FAILURE_MS = 3_600_000;
+
+/** From when on the same wish is a new request, of a request that has failed; undefined of any other. */
+export const repeatableAt = ({ Status, EndedAt, UpdatedAt }: CertificateRequest): Date | undefined =>
+  Status === 'FAILED' ? new Date(Date.parse(EndedAt ?? UpdatedAt) + SAME_FAILURE_MS) : undefined;
+
 /** Whether two wishes ask for the same. ACM issues the same certificate whatever the order of the names. */
 export function isSameWish(a: Wish, b: Wish): boolean {
   const { DomainNames: namesOfA, ...restOfA } = a;

@@ -15,7 +15,8 @@ export interface RequestedCertificate {
  * it.
  */
 export const REQUEST_REASONS = {
-  failed: 'It has failed: see Error. POST the request again when the cause is gone.',
+  failed:
+    'It has failed: see Error. POST the request again when the cause is gone: from one hour after the failure on, the same POST is a new request.',
   refused:
     'The certificate is issued. Some deployments were refused, or could not be registered: see Error. POST each to …/deployments when the cause is gone.',
   done: 'The certificate is issued, and its deployments are registered.',

@@ -23,6 +23,8 @@ export interface OpenMark {
   CertName: string;
   RequestNumber: number;
   At: string;
+  /** The request as it ended, where the next one has taken its place before people were told of it. */
+  Ended?: CertificateRequest;
 }
 
 /** What write-validation-records has done. */
@@ -54,7 +56,8 @@ export class CertificateRequests {
   }
 
   /**
-   * Writes a request that is new, after a mark that it is open. A mark without its request does no harm.
+   * Writes a request that is new, after a mark that it is open. A mark without its request does no harm. What people were
+   * not told of the one before stays in that one's mark.
    *
    * @param before the request of this name that was read, which has ended; undefined where there was none.
    * @returns undefined where another caller was faster.
@@ -63,10 +66,18 @@ export class CertificateRequests {
     before: CertificateRequest | undefined,
     request: CertificateRequest,
   ): Promise<CertificateRequest | undefined> {
+    const At = timestamp(this.table.now());
+    if (before?.Error !== undefined && before.ToldAt === undefined) {
+      const { CertName, RequestNumber } = before;
+      await this.mark({ CertName, RequestNumber, At, Ended: before });
+    }
     const { CertName, RequestNumber } = request;
-    const mark: OpenMark = { CertName, RequestNumber, At: timestamp(this.table.now()) };
-    await this.table.put({ Item: { ...markKeyOf(mark), Mark: mark } });
+    await this.mark({ CertName, RequestNumber, At });
     return this.write(before, request);
+  }
+
+  private mark(mark: OpenMark): Promise<void> {
+    return this.table.put({ Item: { ...markKeyOf(mark), Mark: mark } });
   }
 
   /**

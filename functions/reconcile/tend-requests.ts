@@ -38,7 +38,10 @@ async function tendRequest(mark: OpenMark, pass: Pass, deps: ReconcileDeps): Pro
   const { requests } = deps.inventory;
   const request = await requests.get(mark.CertName);
   if (request?.RequestNumber !== mark.RequestNumber) {
-    if (Date.parse(mark.At) + CUT_OFF_MS <= deps.now().getTime()) {
+    if (mark.Ended) {
+      await tell(mark.Ended, pass, deps);
+      await requests.unmark([mark]);
+    } else if (Date.parse(mark.At) + CUT_OFF_MS <= deps.now().getTime()) {
       await requests.unmark([mark]);
     }
     return;
@@ -157,12 +160,19 @@ async function giveUp(
 
 /** It is noted afterwards that people were told: no message is lost. */
 async function tellOnce(request: CertificateRequest, pass: Pass, deps: ReconcileDeps): Promise<void> {
-  const alert = request.ToldAt === undefined ? requestAlert(request) : undefined;
+  if (request.ToldAt === undefined && (await tell(request, pass, deps))) {
+    await deps.inventory.requests.write(request, { ...request, ToldAt: timestamp(deps.now()) });
+  }
+}
+
+/** @returns whether there was something to tell. */
+async function tell(request: CertificateRequest, pass: Pass, deps: ReconcileDeps): Promise<boolean> {
+  const alert = requestAlert(request);
   if (alert) {
     await deps.notify(`request#${request.CertName}#${request.RequestNumber}`, alert);
     pass.Notified += 1;
-    await deps.inventory.requests.write(request, { ...request, ToldAt: timestamp(deps.now()) });
   }
+  return alert !== undefined;
 }
 
 async function describeExecution(

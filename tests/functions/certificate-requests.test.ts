@@ -407,18 +407,65 @@ describe('two requests', () => {
     expect(next.body.RequestNumber).toBeGreaterThan(first.body.RequestNumber);
   });
 
-  test('after a request has failed the same wish is a new one', async () => {
+  test('after a request has failed the same wish is answered with it for an hour, and then a new one', async () => {
     const first = await system.request();
     system.acm.held(await askedFor(first)).status = 'VALIDATION_TIMED_OUT';
     await finish(first);
     expect((await system.requested()).body).toMatchObject({
       Status: 'FAILED',
       Error: expect.stringContaining('72 hours'),
+      Reason: expect.stringContaining('one hour'),
     });
+    const before = await everything();
+    for (let minutes = 0; minutes < 60; minutes += 10) {
+      expect(await system.request()).toMatchObject({
+        status: 202,
+        body: {
+          Status: 'FAILED',
+          RequestNumber: first.body.RequestNumber,
+          Error: expect.stringContaining('72 hours'),
+          Warnings: [expect.stringMatching(/From 20\d\d-.*Z on the same POST is a new request/)],
+        },
+      });
+      system.advance({ minutes: 10 });
+    }
+    expect(await everything()).toEqual(before);
     const second = await system.request();
     expect(second.body.RequestNumber).toBeGreaterThan(first.body.RequestNumber);
     await askedFor(second);
     expect(new Set(certificates().map(({ IdempotencyToken }) => IdempotencyToken)).size).toBe(2);
+  });
+
+  test('after a request has failed another wish is a new one at once, and a dry run looks anew', async () => {
+    const first = await system.request();
+    system.acm.held(await askedFor(first)).status = 'FAILED';
+    await finish(first);
+    expect((await system.request({ DryRun: true })).body.Status).toBe('DRY_RUN');
+    const second = await system.request({ DomainNames: ['api.example.com'] });
+    expect(second.body.Status).toBe('ASKING');
+    // People are told of the first one all the same, once.
+    await system.reconcile('nodes');
+    await system.reconcile('nodes');
+    expect(system.messages()).toEqual([
+      {
+        Subject: 'Certificate request of web-prod failed',
+        Message: expect.stringContaining('www.example.com'),
+      },
+    ]);
+    expect(await system.inventory.requests.marks()).toEqual([
+      expect.objectContaining({ RequestNumber: second.body.RequestNumber }),
+    ]);
+  });
+
+  test('what people were told of is not told again when the next request takes its place', async () => {
+    const first = await system.request();
+    system.acm.held(await askedFor(first)).status = 'FAILED';
+    await finish(first);
+    await system.reconcile('nodes');
+    await system.request({ DomainNames: ['api.example.com'] });
+    system.advance({ days: 1 });
+    await system.reconcile('nodes');
+    expect(system.messages()).toHaveLength(1);
   });
 
   test('of a certificate that was deleted after all was done, the same wish is a new one', async () => {
