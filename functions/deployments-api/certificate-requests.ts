@@ -8,17 +8,18 @@ import {
   isOpen,
   isSameWish,
   nextRequestNumber,
-  repeatableAt,
   type RequestedDeployment,
   type RequestInput,
+  repeatableAt,
   type Wish,
 } from '../domain/certificate-request.ts';
-import { deploymentIdOf, timestamp } from '../domain/deployment.ts';
+import { type Deployment, deploymentIdOf, orderOf, timestamp } from '../domain/deployment.ts';
 import { checkNames } from '../domain/domain-names.ts';
 import { type Fault, RequestRefused, RetryLater } from '../domain/errors.ts';
-import { CHANGED_MEANWHILE } from '../domain/next.ts';
+import { CHANGED_MEANWHILE, isSameOrder } from '../domain/next.ts';
 import { refusedText } from '../domain/next-of-request.ts';
 import { placeOf } from '../domain/notification.ts';
+import type { Order } from '../domain/order.ts';
 import { notAllowed } from '../domain/request-rules.ts';
 import { continueRequest, startRequest } from '../rollouts/start-request.ts';
 import { logger } from '../runtime/observability.ts';
@@ -27,6 +28,7 @@ import {
   createDeployment,
   type DeploymentsApiDeps,
   isDeleting,
+  isFleetFull,
   isPaused,
   lookAtTarget,
   refuseForeign,
@@ -72,7 +74,7 @@ export async function requestCertificate(
     return body.DryRun ? requestViewOf(known, deps) : begin(known, [], deps);
   }
   await refuseStandstill(deps);
-  const ofDeployments = await checkDeployments(certName, wish.Deployments, deps);
+  const { warnings: ofDeployments, stood } = await checkDeployments(certName, wish.Deployments, deps);
   await refuseEqual(certName, wish, deps);
   const looked = await deps.lookBefore(certName, wish);
   if (looked.Faults.length > 0) {
@@ -84,6 +86,7 @@ export async function requestCertificate(
     RequestNumber: nextRequestNumber(known?.RequestNumber, now),
     Status: 'ASKING',
     Wish: wish,
+    Stood: stood,
     CorrelationId: correlationId,
     CreatedAt: timestamp(now),
     UpdatedAt: timestamp(now),
@@ -212,16 +215,18 @@ const NONE_YET = '00000000-0000-0000-0000-000000000000';
 /**
  * Checks deployments as their own POST would.
  *
- * @returns what the caller is warned of.
+ * @returns what the caller is warned of, and what is registered now.
  * @throws RequestRefused whose faults name the deployment.
  */
 async function checkDeployments(
   certName: string,
   deployments: readonly RequestedDeployment[],
   deps: DeploymentsApiDeps,
-): Promise<string[]> {
+): Promise<{ warnings: string[]; stood: Record<string, Order | null> }> {
   const CertificateArn = `arn:${deps.partition}:acm:${deps.region}:${deps.account}:certificate/${NONE_YET}`;
   const warnings: string[] = [];
+  const stood: Record<string, Order | null> = {};
+  let added = 0;
   for (const [index, asked] of deployments.entries()) {
     try {
       const deploymentId = deploymentIdOf(asked, certName);
@@ -234,14 +239,28 @@ async function checkDeployments(
       if (existing?.PausedAt) {
         throw isPaused();
       }
+      added += existing ? 0 : 1;
+      stood[deploymentId] = registeredOrder(existing);
       const ofTarget = await lookAtTarget(deploymentId, order, existing, deps);
       warnings.push(...[...unseen(order), ...ofTarget].map((text) => `Deployment ${index + 1}: ${text}`));
     } catch (error) {
       throw refusedAt(index, error);
     }
   }
-  return warnings;
+  // Each is counted when it is registered. Until the first sweep nobody has counted.
+  const size = added > 0 ? ((await deps.inventory.fleet.size()) ?? 0) : 0;
+  if (added > 0 && size + added > deps.maxDeployments) {
+    throw isFleetFull(deps);
+  }
+  return { warnings, stood };
 }
+
+/** What was only tried is not registered. */
+const registeredOrder = (known: Deployment | undefined): Order | null =>
+  known && !known.DryRunOnly ? orderOf(known) : null;
+
+const isSameRegistration = (one: Order | null, other: Order | null): boolean =>
+  one && other ? isSameOrder(one, other) : one === other;
 
 /** A refusal of one of the deployments of a request. Another error stays as it is. */
 function refusedAt(index: number, error: unknown): unknown {
@@ -391,19 +410,31 @@ export async function registerRequested(
 const whyOf = ({ message, faults }: RequestRefused): string =>
   [message, ...faults.map(({ Field, Reason }) => `${Field}: ${Reason}.`)].join(' ');
 
-/** One that this request has registered already is left as it is: another POST of it would be another rollout. */
+/**
+ * One that this request has registered already is left as it is: another POST of it would be another rollout.
+ *
+ * @throws RequestRefused also where another request has changed it since this one was made: that one is newer.
+ */
 async function registerOne(
   deploymentId: string,
   asked: RequestedDeployment,
-  { CertName, CorrelationId }: CertificateRequest,
+  { CertName, CorrelationId, Stood, CreatedAt }: CertificateRequest,
   certificateArn: string,
   deps: DeploymentsApiDeps,
 ): Promise<void> {
-  const existing = await deps.inventory.get(deploymentId);
-  const isOurs =
-    existing?.Wanted?.CorrelationId === CorrelationId && existing.CertificateArn === certificateArn;
-  if (!isOurs) {
+  const isOurs = (known: Deployment | undefined) =>
+    known?.Wanted?.CorrelationId === CorrelationId && known.CertificateArn === certificateArn;
+  const stood = Stood?.[deploymentId];
+  const refuseChange = (known: Deployment | undefined) => {
+    if (stood !== undefined && !isOurs(known) && !isSameRegistration(stood, registeredOrder(known))) {
+      throw new RequestRefused(
+        409,
+        `It was changed, registered or deleted by another request since ${CreatedAt}, and is left as it is. If it is to have this certificate, register it by hand.`,
+      );
+    }
+  };
+  if (!isOurs(await deps.inventory.get(deploymentId))) {
     const body = { ...asked, CertificateArn: certificateArn };
-    await createDeployment(CertName, body, CorrelationId, deps, { isChecked: true });
+    await createDeployment(CertName, body, CorrelationId, deps, { isChecked: true, refuseChange });
   }
 }

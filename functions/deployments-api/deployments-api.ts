@@ -94,12 +94,21 @@ export interface Started extends FlatOrder {
 
 const DAY_MS = 86_400_000;
 
+/** How a deployment is registered that was asked for together with its certificate. */
+export interface HowToCreate {
+  /**
+   * Its target was looked at before the certificate was issued. Whatever keeps its rollout from beginning now, or from
+   * reaching the target, passes or is told: the rollout is tried again by itself.
+   */
+  isChecked?: boolean;
+  /** Throws where what is registered is not what the request was made for. */
+  refuseChange?: (known: Deployment | undefined) => void;
+}
+
 /**
  * Registers or changes a deployment and starts its rollout, or a dry run of it. Everything that can refuse the request
  * comes before the first write.
  *
- * @param how `isChecked`: it was asked for, and its target looked at, before its certificate was issued. Whatever keeps its
- *   rollout from beginning now, or from reaching the target, passes or is told: the rollout is tried again by itself.
  * @throws RequestRefused, TargetAccessDenied, TargetNotPrepared
  */
 export async function createDeployment(
@@ -107,7 +116,7 @@ export async function createDeployment(
   body: Registration,
   correlationId: string,
   deps: DeploymentsApiDeps,
-  { isChecked = false }: { isChecked?: boolean } = {},
+  { isChecked = false, refuseChange }: HowToCreate = {},
 ): Promise<Started> {
   const deploymentId = deploymentIdOf(targetFrom(body, deps), certName);
   const existing = await deps.inventory.get(deploymentId);
@@ -117,7 +126,10 @@ export async function createDeployment(
       'The deployment is delivered as a secret. There is nothing to try on nodes.',
     );
   }
-  const orderOver = (known: Deployment | undefined) => orderFrom(certName, body, known, deps);
+  const orderOver = (known: Deployment | undefined) => {
+    refuseChange?.(known);
+    return orderFrom(certName, body, known, deps);
+  };
   const order = orderOver(existing);
   refuseForeign(order, deps);
   const certificate = await deployableCertificate(certName, order.CertificateArn, deps);
@@ -146,7 +158,7 @@ export async function createDeployment(
   const warnings = [...unseen(order), ...seen.flat()];
   // The last refusal, because it counts what it lets through.
   if (!existing && !(await deps.inventory.fleet.admit(deps.maxDeployments))) {
-    throw isFull(deps);
+    throw isFleetFull(deps);
   }
   if (body.DryRun) {
     // It is not noted for later, as an order is: what is frozen meanwhile does not begin.
@@ -246,7 +258,7 @@ export const isDeleting = () =>
   new RequestRefused(409, 'The deployment is being deleted: repeat the DELETE, then POST again.');
 export const isPaused = () => new RequestRefused(409, 'The deployment is paused: resume it first.');
 /** No 429: programs repeat that by themselves, which is in vain until a person has acted. */
-const isFull = ({ maxDeployments }: DeploymentsApiDeps) =>
+export const isFleetFull = ({ maxDeployments }: DeploymentsApiDeps) =>
   new RequestRefused(
     409,
     `This stack has as many deployments as its parameter MaxDeployments allows: ${maxDeployments}. DELETE some that ` +

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type * as z from 'zod';
-import type { ASKED, Target } from './order.ts';
+import type { ASKED, Order, Target } from './order.ts';
 
 /** Key algorithms that ACM issues public certificates for (ACM User Guide, "Public certificate characteristics"). */
 export const KEY_ALGORITHMS = ['RSA_2048', 'EC_prime256v1', 'EC_secp384r1'] as const;
@@ -69,6 +69,11 @@ export interface CertificateRequest {
   CorrelationId: string;
   CreatedAt: string;
   UpdatedAt: string;
+  /**
+   * The order of each deployment as it was registered when this was asked for, by the id of the deployment; null where none
+   * was. Absent in what was asked for before this was noted.
+   */
+  Stood?: Record<string, Order | null>;
   /** How many executions were started for it; absent: one. */
   Executions?: number;
   /** Of its executions, the last one that was seen to have ended without a result. */

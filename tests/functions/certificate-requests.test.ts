@@ -336,6 +336,24 @@ describe('a request that is refused writes nothing, and asks ACM for nothing', (
     expect(answer).toMatchObject({ status: 409, body: { Faults: [{ Field: 'Deployments.0' }] } });
   });
 
+  test('409: more deployments than the stack may have', async () => {
+    const arn = await system.acm.issue('old', { names: ['old.example.com'] });
+    await system.register({ CertificateArn: arn });
+    await system.runAll();
+    system.maxDeployments = 2;
+    const other = (TargetTagValue: string) => ({ ...WEB, TargetTagValue });
+    const answer = await refused({ Deployments: [other('a'), other('b')] });
+    expect(answer).toMatchObject({
+      status: 409,
+      body: { Message: expect.stringContaining('MaxDeployments') },
+    });
+    const size = () => system.inventory.fleet.size();
+    const before = await size();
+    // One is there already, and one is as many as there may be.
+    expect((await system.request({ Deployments: [WEB, other('a')] })).status).toBe(202);
+    expect(await size()).toBe(before);
+  });
+
   test('422: a target account that is not prepared', async () => {
     const open = system.refuse(MEMBER);
     const answer = await refused({ Deployments: [WEB] });
@@ -980,6 +998,81 @@ describe('the deployments of a request', () => {
     await system.runAll();
     expect((await system.requested()).body.Status).toBe('DONE');
     expect(await system.deployment(webId())).toMatchObject({ Status: 'INSTALLED', Rollouts: 1 });
+  });
+
+  describe('that others changed while ACM validated', () => {
+    const wanted = { ...WEB, ReloadServices: ['nginx'] };
+    async function validated(): Promise<string> {
+      const arn = (await open())?.CertificateArn ?? '';
+      await issue(arn);
+      await system.runAll();
+      return arn;
+    }
+    const rollouts = async () => {
+      for (const { arn } of system.sfn.running()) {
+        if (!arn.includes('certificate-request')) while (await system.step(arn));
+      }
+    };
+    beforeEach(async () => {
+      await system.target().addNode('i-00000001');
+    });
+
+    test.each(['there was none', 'there was one'])(
+      'by a newer order are left as they are: %s',
+      async (what) => {
+        const old = await system.acm.issue('old', { names: ['old.example.com'] });
+        if (what === 'there was one') {
+          await system.register({ CertificateArn: old, VerifyPort: 443 });
+          await rollouts();
+        }
+        const answer = await system.request({ Deployments: [wanted] });
+        await askedFor(answer);
+        system.advance({ hours: 20 });
+        await system.register({ CertificateArn: old, VerifyPort: 8443, ReloadServices: ['apache2'] });
+        await rollouts();
+        await validated();
+        expect(await system.deployment(webId())).toMatchObject({
+          CertificateArn: old,
+          VerifyPort: 8443,
+          ReloadServices: ['apache2'],
+        });
+        expect((await system.requested()).body).toMatchObject({
+          Status: 'DONE',
+          Error: expect.stringMatching(
+            new RegExp(`${webId()}: It was changed, registered or deleted .* by hand`),
+          ),
+        });
+      },
+    );
+
+    test('by a DELETE are not registered again', async () => {
+      const old = await system.acm.issue('old', { names: ['old.example.com'] });
+      const { body } = await system.register({ CertificateArn: old });
+      await rollouts();
+      await askedFor(await system.request({ Deployments: [wanted] }));
+      await system.remove(body.DeploymentId);
+      await validated();
+      expect(await system.inventory.get(webId())).toBeUndefined();
+      expect((await system.requested()).body.Error).toContain(webId());
+    });
+
+    test('by nothing but a repeated rollout or a dry run get the certificate', async () => {
+      const old = await system.acm.issue('old', { names: ['old.example.com'] });
+      const { body } = await system.register({ CertificateArn: old });
+      await rollouts();
+      await askedFor(await system.request({ Deployments: [wanted] }));
+      await system.rollouts(body.DeploymentId);
+      await rollouts();
+      await system.register({ CertificateArn: old, VerifyPort: 8443, DryRun: true });
+      await rollouts();
+      const arn = await validated();
+      expect((await system.requested()).body.Error).toBeUndefined();
+      expect(await system.deployment(webId())).toMatchObject({
+        CertificateArn: arn,
+        VerifyPort: 443,
+        ReloadServices: ['nginx'],
+      });
+    });
   });
 
   test('what a person left out stays as it is registered by then', async () => {
