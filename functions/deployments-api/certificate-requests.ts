@@ -87,6 +87,7 @@ export async function requestCertificate(
     Status: 'ASKING',
     Wish: wish,
     Stood: stood,
+    ...(known ? { NumberBefore: known.RequestNumber } : {}),
     CorrelationId: correlationId,
     CreatedAt: timestamp(now),
     UpdatedAt: timestamp(now),
@@ -199,7 +200,7 @@ async function isAnswer(known: CertificateRequest, wish: Wish, deps: Deployments
 const isOther = (certName: string) =>
   new RequestRefused(
     409,
-    `Another certificate is being requested under the name ${certName}. Look at GET /certificates/${certName}, and repeat the request when that one has ended. Or use another name.`,
+    `Another certificate is being requested under the name ${certName}. Look at GET /certificates/${certName}, and repeat the request when that one has ended. Or use another name. To withdraw that one, delete its certificate in ACM: it then fails within five minutes.`,
   );
 
 /** No 429: programs repeat that by themselves, which is in vain until tomorrow. */

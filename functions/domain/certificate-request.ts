@@ -74,6 +74,8 @@ export interface CertificateRequest {
    * was. Absent in what was asked for before this was noted.
    */
   Stood?: Record<string, Order | null>;
+  /** The number of the request of this name before it; absent: there was none. */
+  NumberBefore?: number;
   /** How many executions were started for it; absent: one. */
   Executions?: number;
   /** Of its executions, the last one that was seen to have ended without a result. */
@@ -134,6 +136,13 @@ export const hashOfNames = ({
   KeyAlgorithm,
 }: Pick<Wish, 'DomainNames' | 'KeyAlgorithm'>): string =>
   hashOf(JSON.stringify([DomainNames.toSorted(), KeyAlgorithm]));
+
+/**
+ * What a request counts as among those of a day. A POST that is cut off after it was counted, and repeated, has another number
+ * and counts as the same one.
+ */
+export const countedAs = ({ CertName, Wish, NumberBefore = 0 }: CertificateRequest): string =>
+  `${CertName}#${hashOfNames(Wish)}#${NumberBefore}`;
 
 /** Why ACM is not asked for a certificate that it has. */
 export const equalText = ({ CertificateArn, Status }: { CertificateArn: string; Status: string }): string =>

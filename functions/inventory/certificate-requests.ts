@@ -1,5 +1,6 @@
 import {
   type CertificateRequest,
+  countedAs,
   hashOfNames,
   isOpen,
   type RequestInput,
@@ -188,7 +189,8 @@ export class CertificateRequests {
   }
 
   /**
-   * Counts a request among those of the day on which it was made, once however often it is called.
+   * Counts a request among those of today, by the clock of the function and not by what the request says of itself. It
+   * counts once a day, however often this is called.
    *
    * @param most how many there may be on one day.
    * @returns false where there are as many as there may be.
@@ -198,9 +200,9 @@ export class CertificateRequests {
     if (most < 1) {
       return false;
     }
-    const one = `${request.CertName}#${request.RequestNumber}`;
+    const one = countedAs(request);
     const counted = await this.table.update({
-      Key: dayOf(request.CreatedAt),
+      Key: dayOf(timestamp(this.table.now())),
       UpdateExpression: 'ADD Requests :self',
       ConditionExpression:
         'attribute_not_exists(Requests) OR contains(Requests, :one) OR size(Requests) < :most',

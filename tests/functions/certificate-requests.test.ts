@@ -416,7 +416,7 @@ describe('two requests', () => {
     const other = await system.request({ DomainNames: ['api.example.com'] });
     expect(other).toMatchObject({
       status: 409,
-      body: { Message: expect.stringContaining('GET /certificates/web-prod') },
+      body: { Message: expect.stringMatching(/GET \/certificates\/web-prod.*withdraw.*delete its certificate/) },
     });
     await issue(await askedFor(first));
     await finish(first);
@@ -727,7 +727,7 @@ describe('what dies, or is lost', () => {
           ExpressionAttributeValues: { ':id': 'count#requests' },
         }),
       );
-      expect(Items?.[0]?.Requests).toEqual(new Set([`web-prod#${answer.body.RequestNumber}`]));
+      expect(Items?.map(({ Requests }) => Requests.size)).toEqual([1]);
     },
   );
 
@@ -787,6 +787,32 @@ describe('what dies, or is lost', () => {
       Error: expect.stringContaining('RequestRules'),
     });
     expect(system.sfn.executions.get(execution(answer))?.status).toBe('FAILED');
+  });
+
+  test('what ACM was asked before, and answered in vain, is never said not to have been asked', async () => {
+    const answer = await system.request();
+    system.acm.failNext('RequestCertificate', awsError('TimeoutError'), 'after');
+    await system.step(execution(answer));
+    system.requestRules = 'web-prod=api.example.com';
+    listNothing();
+    await finish(answer);
+    const { body } = await system.requested();
+    expect(body).toMatchObject({
+      Status: 'FAILED',
+      Error: expect.stringMatching(/^ACM may have been asked before.*delete it.*RequestRules/),
+    });
+    expect(body.Error).not.toContain('ACM was not asked.');
+  });
+
+  test('and its certificate is taken, where the list shows it', async () => {
+    const answer = await system.request();
+    system.acm.failNext('RequestCertificate', awsError('TimeoutError'), 'after');
+    await system.step(execution(answer));
+    system.requestRules = 'web-prod=api.example.com';
+    system.maxCertificatesPerDay = 0;
+    system.advance({ minutes: 1 });
+    expect(await askedFor(answer)).toMatch(/^arn:/);
+    expect(certificates()).toHaveLength(1);
   });
 
   test.each([
@@ -854,6 +880,66 @@ describe('the ceiling of a day', () => {
       Error: expect.stringContaining('MaxCertificatesPerDay'),
     });
     expect(certificates()).toEqual([]);
+  });
+
+  test('counts on the day on which ACM is asked, whatever a request says of itself', async () => {
+    system.requestRules = '*=.example.com';
+    system.maxCertificatesPerDay = 2;
+    await system.request({ DomainNames: ['a.example.com'] }, undefined, 'web-0');
+    const first = await system.inventory.requests.get('web-0');
+    for (let at = 1; at <= 5; at += 1) {
+      const CertName = `x${at}`;
+      const Wish = { ...first?.Wish, DomainNames: [`x${at}.example.com`] };
+      const CreatedAt = `2001-01-0${at}T00:00:00Z`;
+      const request = { ...first, CertName, CreatedAt, Wish } as never;
+      await system.inventory.requests.write(undefined, request);
+      await system.requestStep({ CertName, RequestNumber: first?.RequestNumber ?? 0 });
+    }
+    expect(certificates()).toHaveLength(1);
+  });
+
+  test('counts a request once a day, however often it is worked on, and again when it is asked on another day', async () => {
+    system.maxCertificatesPerDay = 1;
+    const answer = await system.request();
+    const now = () => system.inventory.requests.countOn(system.clock.now());
+    for (let again = 0; again < 2; again += 1) {
+      system.acm.failNext('RequestCertificate', awsError('ThrottlingException'));
+      await system.step(execution(answer));
+    }
+    expect(await now()).toBe(1);
+    system.advance({ days: 1 });
+    expect(await askedFor(answer)).toMatch(/^arn:/);
+    expect(await now()).toBe(1);
+  });
+
+  test('counts a POST that is cut off and repeated once', async () => {
+    system.maxCertificatesPerDay = 1;
+    for (let again = 0; again < 3; again += 1) {
+      system.cloud.faults.inject({
+        operation: 'DynamoDB_20120810.UpdateItem',
+        kind: 'refuse',
+        error: awsError('InternalServerError'),
+        when: ({ input }) => JSON.stringify(input).includes('Asked'),
+      });
+      await expect(system.request()).rejects.toThrow();
+      system.advance({ seconds: 2 });
+    }
+    const answer = await system.request();
+    expect(answer.status).toBe(202);
+    expect(await askedFor(answer)).toMatch(/^arn:/);
+    expect((await system.request({ DomainNames: ['b.example.com'] }, undefined, 'web-b')).status).toBe(409);
+  });
+
+  test('counts the next request of the same names anew', async () => {
+    system.maxCertificatesPerDay = 1;
+    const first = await system.request();
+    system.acm.held(await askedFor(first)).status = 'FAILED';
+    await finish(first);
+    system.advance({ hours: 1 });
+    expect(await system.request()).toMatchObject({
+      status: 409,
+      body: { Message: expect.stringContaining('MaxCertificatesPerDay') },
+    });
   });
 
   test('holds also for what was written past the API', async () => {
