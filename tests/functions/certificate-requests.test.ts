@@ -416,7 +416,9 @@ describe('two requests', () => {
     const other = await system.request({ DomainNames: ['api.example.com'] });
     expect(other).toMatchObject({
       status: 409,
-      body: { Message: expect.stringMatching(/GET \/certificates\/web-prod.*withdraw.*delete its certificate/) },
+      body: {
+        Message: expect.stringMatching(/GET \/certificates\/web-prod.*withdraw.*delete its certificate/),
+      },
     });
     await issue(await askedFor(first));
     await finish(first);

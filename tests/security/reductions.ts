@@ -240,10 +240,6 @@ export const justified: [pattern: RegExp, reason: string][] = [
     'Step Functions traces as the role (Step Functions developer guide, "AWS X-Ray and Step Functions"); not modelled',
   ],
   [
-    /^RequestCertificateFunctionRole\/FindAskedCertificates: acm:ListCertificates$/,
-    'only where an answer of ACM was lost, and the token is old: tests/functions has that',
-  ],
-  [
     /^ReconcileFunctionRole\/(WatchRequests: |StartRollout: .*:acm-export-certificate-request$)/,
     'only where the execution of a request died: tests/functions has that',
   ],
