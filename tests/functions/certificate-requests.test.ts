@@ -1144,6 +1144,16 @@ describe('the deployments of a request', () => {
       expect((await system.requested()).body.Error).toContain(webId());
     });
 
+    test('where none was, and one was only tried since, get the certificate', async () => {
+      const old = await system.acm.issue('old', { names: ['old.example.com'] });
+      await askedFor(await system.request({ Deployments: [wanted] }));
+      await system.register({ CertificateArn: old, VerifyPort: 8443, DryRun: true });
+      await rollouts();
+      const arn = await validated();
+      expect((await system.requested()).body.Error).toBeUndefined();
+      expect(await system.deployment(webId())).toMatchObject({ CertificateArn: arn });
+    });
+
     test('by nothing but a repeated rollout or a dry run get the certificate', async () => {
       const old = await system.acm.issue('old', { names: ['old.example.com'] });
       const { body } = await system.register({ CertificateArn: old });
