@@ -13,7 +13,7 @@ import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { describeRequested } from '../../functions/certificates/describe-requested.ts';
 import { findBeforeAsking, findEqual } from '../../functions/certificates/find-equal.ts';
-import { nameServersOf, zonesNamed } from '../../functions/dns/zones.ts';
+import { nameServersOf, zonesFrom } from '../../functions/dns/zones.ts';
 import type { CertificateRequest } from '../../functions/domain/certificate-request.ts';
 import { Inventory } from '../../functions/inventory/inventory.ts';
 import { compose as composeRequest } from '../../functions/request-certificate/handler.ts';
@@ -203,12 +203,12 @@ needs('moto').describe('against moto', () => {
     const zone = await createZone('rope.harbour.dev');
     const hidden = await createZone('rope.harbour.dev', { private: true });
     await createZone('tow.rope.harbour.dev');
-    const zones = await zonesNamed(person, 'rope.harbour.dev');
+    const { same: zones } = await zonesFrom(person, 'rope.harbour.dev');
     expect(zones.toSorted((a, b) => Number(a.isPrivate) - Number(b.isPrivate))).toEqual([
-      { HostedZoneId: zone, isPrivate: false },
-      { HostedZoneId: hidden, isPrivate: true },
+      { Name: 'rope.harbour.dev', HostedZoneId: zone, isPrivate: false },
+      { Name: 'rope.harbour.dev', HostedZoneId: hidden, isPrivate: true },
     ]);
-    expect(await zonesNamed(person, 'ope.harbour.dev')).toEqual([]);
+    expect((await zonesFrom(person, 'ope.harbour.dev')).same).toEqual([]);
     expect(await nameServersOf(person, hidden)).toEqual([]);
     await expect(nameServersOf(person, 'Z00000000000000000000')).rejects.toMatchObject({
       name: 'NoSuchHostedZone',
