@@ -92,6 +92,10 @@ export interface CertificateRequest {
   Written?: Record<string, WrittenRecord>;
   /** Why a record could not be written the last time. */
   WritingFailure?: string;
+  /** Since when records could not be written; absent while all are. */
+  UnwrittenSince?: string;
+  /** When people were told of that. */
+  UnwrittenToldAt?: string;
   IssuedAt?: string;
   /** Ids of the deployments that were registered. */
   Registered?: string[];

@@ -59,6 +59,26 @@ export function stopAlert(request: CertificateRequest, executionArn: string): No
   };
 }
 
+/** What passes, such as a change of a role that spreads, is over by then; and people hear of the rest within half an hour. */
+const UNWRITTEN_TOLD_MS = 15 * MINUTE_MS;
+
+/** The message of a request whose records cannot be written; undefined where people know it, or it may pass. */
+export function unwrittenAlert(request: CertificateRequest, now: Date): Notification | undefined {
+  const { CertName, WritingFailure, UnwrittenSince, UnwrittenToldAt } = request;
+  const isLasting =
+    UnwrittenSince !== undefined && now.getTime() >= Date.parse(UnwrittenSince) + UNWRITTEN_TOLD_MS;
+  if (WritingFailure === undefined || !isLasting || UnwrittenToldAt !== undefined) {
+    return undefined;
+  }
+  return {
+    Subject: SUBJECTS.request(CertName, 'cannot go on'),
+    What: `A validation record of the certificate cannot be written. ${asSentence(WritingFailure)}`,
+    Where: placeOfRequest(request),
+    Since: UnwrittenSince,
+    WhatToDo: `Do what "What" says. Or create the records yourself: GET /certificates/${CertName} shows them. The request then goes on by itself. ACM gives up 72 hours after it was asked.`,
+  };
+}
+
 /** Whether a request whose execution died is given up: when ACM would have ended it, and one more execution has tried. */
 export const isOverdue = ({ Executions = 1, AskedAt, CreatedAt }: CertificateRequest, now: Date): boolean =>
   Executions > 1 && now.getTime() > Date.parse(AskedAt ?? CreatedAt) + OVERDUE_MS;

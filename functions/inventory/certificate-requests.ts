@@ -180,12 +180,17 @@ export class CertificateRequests {
     requestNumber: number,
     { Written, WritingFailure, NextLookAt }: NotedRecords,
   ): Promise<CertificateRequest | undefined> {
-    return this.change(certName, requestNumber, ({ WritingFailure: _, ...request }) => ({
-      ...request,
-      Written,
-      ...(WritingFailure === undefined ? {} : { WritingFailure }),
-      ...(NextLookAt === undefined ? {} : { NextLookAt }),
-    }));
+    const now = timestamp(this.table.now());
+    return this.change(certName, requestNumber, (known) => {
+      const { WritingFailure: _, UnwrittenSince = now, UnwrittenToldAt, ...request } = known;
+      const told = UnwrittenToldAt === undefined ? {} : { UnwrittenToldAt };
+      return {
+        ...request,
+        Written,
+        ...(WritingFailure === undefined ? {} : { WritingFailure, UnwrittenSince, ...told }),
+        ...(NextLookAt === undefined ? {} : { NextLookAt }),
+      };
+    });
   }
 
   /**

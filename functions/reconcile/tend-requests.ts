@@ -18,6 +18,7 @@ import {
   restartAt,
   stopAlert,
   unregisteredText,
+  unwrittenAlert,
   withStopped,
 } from '../domain/request-repair.ts';
 import type { OpenMark } from '../inventory/certificate-requests.ts';
@@ -59,8 +60,8 @@ async function proceed(
   pass: Pass,
   deps: ReconcileDeps,
 ): Promise<CertificateRequest> {
-  const seen = await seeReplaced(request, deps);
   const now = deps.now();
+  const seen = await seeReplaced(await tellOfUnwritten(request, now, pass, deps), deps);
   if (now < lookAt(seen)) {
     return tellOfStops(seen, pass, deps);
   }
@@ -134,6 +135,23 @@ async function tellOfStops(
   await deps.notify(`request#${request.CertName}#${request.RequestNumber}#stopped`, alert);
   pass.Notified += 1;
   const told = { ...request, StopsToldAt: timestamp(deps.now()) };
+  return (await deps.inventory.requests.write(request, told)) ?? request;
+}
+
+/** It is noted afterwards that people were told: no message is lost. */
+async function tellOfUnwritten(
+  request: CertificateRequest,
+  now: Date,
+  pass: Pass,
+  deps: ReconcileDeps,
+): Promise<CertificateRequest> {
+  const alert = unwrittenAlert(request, now);
+  if (!alert) {
+    return request;
+  }
+  await deps.notify(`request#${request.CertName}#${request.RequestNumber}#unwritten`, alert);
+  pass.Notified += 1;
+  const told = { ...request, UnwrittenToldAt: timestamp(now) };
   return (await deps.inventory.requests.write(request, told)) ?? request;
 }
 

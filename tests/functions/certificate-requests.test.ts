@@ -1313,6 +1313,35 @@ describe('reconcile', () => {
     },
   );
 
+  test('tells people once, within half an hour, of a record that cannot be written, and of none that can', async () => {
+    const { acm, route53 } = system.cloud.services;
+    acm.validation = 'public DNS';
+    system.dnsAccounts = DNS;
+    const zone = route53.createZone(DNS, 'example.com');
+    system.cloud.publicDns.delegate('example.com', zone.nameServers);
+    await system.addDns(DNS, [zone]);
+    const answer = await system.request();
+    // The zone moves before its record is written.
+    system.cloud.publicDns.delegate('example.com', ['ns1.provider.net']);
+    const pass = async (minutes: number) => {
+      for (let minute = 0; minute < minutes; minute += 5) {
+        await system.step(execution(answer));
+        system.advance({ minutes: 5 });
+        await system.reconcile('nodes');
+      }
+    };
+    await pass(30);
+    expect(messages()).toEqual(['Certificate request of web-prod cannot go on']);
+    expect(system.messages().at(-1)?.Message).toMatch(
+      /What: A validation record .* asks ns1\.provider\.net/s,
+    );
+    await pass(60);
+    expect(messages()).toHaveLength(1);
+    system.cloud.publicDns.delegate('example.com', zone.nameServers);
+    await pass(30);
+    expect((await open())?.UnwrittenSince).toBeUndefined();
+  });
+
   test('leaves one alone whose execution runs', async () => {
     await askedFor(await system.request());
     system.advance({ hours: 1 });
