@@ -215,7 +215,7 @@ export async function play(flow: Flow, ...troubles: Trouble[]): Promise<Run> {
         // A minute at a time, so that it is known when it was well.
         while (lack && clock.now().getTime() - start < 4 * HOUR) {
           await clock.sleep(MINUTE);
-          world.sampleQueues();
+          world.sample();
           lack = await lacks();
         }
         if (lack) run.wrong.push(`${minutes()} minutes later ${lack}`);
@@ -226,7 +226,7 @@ export async function play(flow: Flow, ...troubles: Trouble[]): Promise<Run> {
         const end = Math.max(minutes() + 14, run.lastsMinutes);
         while (minutes() < end || (minutes() < end + 75 && isRinging())) {
           await clock.sleep(MINUTE);
-          world.sampleQueues();
+          world.sample();
         }
         const after = lack ? undefined : await lacks();
         if (after) run.wrong.push(`it was well, and later ${after}`);

@@ -353,8 +353,9 @@ export class World {
     }));
   }
 
-  /** What has come into the queues since the last time, as CloudWatch sees it each minute. */
-  sampleQueues(): void {
+  /** What has come into the queues, and which requests' executions have failed, since the last time: CloudWatch looks each minute. */
+  sample(): void {
+    this.#sampleFailedRequests();
     for (const logicalId of ['UndeliveredEventsQueue', 'FailedEventsQueue']) {
       const { arn = '' } = central.resources.get(logicalId) ?? {};
       const { length } = this.cloud.services.sqs.messages(arn);
@@ -368,5 +369,23 @@ export class World {
         value: length - before,
       });
     }
+  }
+
+  #sampleFailedRequests(): void {
+    const { arn = '' } = central.resources.get('CertificateRequestStateMachine') ?? {};
+    const failed = this.cloud.services.stepFunctions
+      .executions()
+      .filter(
+        (execution) => execution.status === 'FAILED' && execution.arn.includes('-certificate-request:'),
+      ).length;
+    const before = this.#lengths.get(arn) ?? 0;
+    this.#lengths.set(arn, failed);
+    this.alarms.add({
+      namespace: 'AWS/States',
+      name: 'ExecutionsFailed',
+      dimensions: { StateMachineArn: arn },
+      at: this.clock.now().getTime(),
+      value: failed - before,
+    });
   }
 }

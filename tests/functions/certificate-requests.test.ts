@@ -1336,6 +1336,9 @@ describe('reconcile', () => {
       /What: A validation record .* asks ns1\.provider\.net/s,
     );
     await pass(60);
+    // Longer than a message is known as sent.
+    system.advance({ hours: 30 });
+    await pass(5);
     expect(messages()).toHaveLength(1);
     system.cloud.publicDns.delegate('example.com', zone.nameServers);
     await pass(30);
