@@ -42,6 +42,8 @@ interface Candidate {
   route53: Route53Client;
   /** Undefined where the role may not read the zone. */
   nameServers?: string[];
+  /** AWS's words for that. */
+  denial?: string;
 }
 
 /** The hosted zones of a name in all accounts, and why some could not be looked at. */
@@ -114,8 +116,8 @@ async function allNamed(
       const route53 = await deps.openZones(account);
       const { same, below } = await zonesFrom(route53, name);
       for (const { HostedZoneId: id, isPrivate } of same) {
-        const nameServers = isPrivate ? undefined : await readable(() => nameServersOf(route53, id));
-        all.zones.push({ account, id, isPrivate, route53, ...(nameServers ? { nameServers } : {}) });
+        const read = isPrivate ? {} : await serversAt(route53, id);
+        all.zones.push({ account, id, isPrivate, route53, ...read });
       }
       all.below.push(
         ...below.map(({ HostedZoneId: id, isPrivate, Name }) => ({
@@ -140,12 +142,34 @@ async function allNamed(
   return all;
 }
 
-async function readable<T>(call: () => Promise<T>): Promise<T | undefined> {
+async function serversAt(
+  route53: Route53Client,
+  id: string,
+): Promise<Pick<Candidate, 'nameServers' | 'denial'>> {
+  let denial: string | undefined;
+  const nameServers = await readable(
+    () => nameServersOf(route53, id),
+    (words) => {
+      denial = words;
+    },
+  );
+  return { ...(nameServers ? { nameServers } : {}), ...(denial === undefined ? {} : { denial }) };
+}
+
+/** @param onDenial gets AWS's words. */
+async function readable<T>(
+  call: () => Promise<T>,
+  onDenial: (words: string) => void = () => {},
+): Promise<T | undefined> {
   try {
     return await call();
   } catch (error) {
-    // NoSuchHostedZone: it was deleted meanwhile.
-    if (isDenial(error) || isNamed(error, 'NoSuchHostedZone')) {
+    if (isDenial(error)) {
+      onDenial(error.message);
+      return undefined;
+    }
+    // It was deleted meanwhile.
+    if (isNamed(error, 'NoSuchHostedZone')) {
       return undefined;
     }
     throw error;
@@ -199,7 +223,7 @@ async function zoneAt(
   const unseen = [
     ...(denied.length > 0
       ? [
-          `The role of dns-account.yaml may not read the hosted zone ${named(denied)} of ${RecordZone}. Add it to HostedZoneArns there.`,
+          `The role of dns-account.yaml may not read the hosted zone ${named(denied)} of ${RecordZone}. Add it to HostedZoneArns there.${saidOf(denied)}`,
         ]
       : []),
     ...closed,
@@ -248,6 +272,9 @@ function othersText(
   }
   return `The hosted zone ${named([best])} has other servers than ${others.join(', ')}. ${all.join(' ')}`;
 }
+
+const saidOf = ([first]: readonly Candidate[]) =>
+  first?.denial ? ` AWS says: ${asSentence(first.denial)}` : '';
 
 const named = (zones: readonly Candidate[]) =>
   zones.map(({ id, account }) => `${id} of account ${account}`).join(', ');

@@ -148,7 +148,11 @@ describe('a fault says what to do', () => {
       world.deny('GetHostedZone');
       const found = await find('www.unread.com');
       expect(found).toEqual(
-        fault('asks .* for unread.com', stale.id, `may not read .* ${asked.id} .*HostedZoneArns there.$`),
+        fault(
+          'asks .* for unread.com',
+          stale.id,
+          `may not read .* ${asked.id} .*HostedZoneArns there. AWS says: .*`,
+        ),
       );
       noRegistrar(found);
     });
