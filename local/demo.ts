@@ -3,16 +3,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ACMClient, DescribeCertificateCommand, RenewCertificateCommand } from '@aws-sdk/client-acm';
 import { openConnections } from 'local-cloud/node';
-import { deployDns, startCloud } from './cloud.ts';
+import { startCloud } from './cloud.ts';
 import { driftFiles, driftPort, mendPort } from './drift.ts';
 import {
-  AGREED,
+  addHostedZone,
   addNode,
   CENTRAL,
   callApi,
   deployFleet,
   type Fleet,
   MEMBER,
+  REQUESTS,
   type ServingNode,
   served,
 } from './example-fleet.ts';
@@ -210,20 +211,8 @@ async function demo(fleet: Fleet): Promise<void> {
 
 /** One request, and nothing else: the certificate, its validation in a zone of another account, and where it goes. */
 async function requestServed(fleet: Fleet, unit: string): Promise<{ arn: string; ids: string[] }> {
-  const { cloud, central } = fleet;
   tell(`The zone example.com is in ${MEMBER.account}, with dns-account.yaml. It has no record of ACM`);
-  const zone = cloud.services.route53.createZone(MEMBER.account, 'example.com');
-  cloud.publicDns.delegate('example.com', zone.nameServers);
-  cloud.services.acm.validation = 'public DNS';
-  await deployDns(cloud, {
-    ...MEMBER,
-    parameters: {
-      ExternalId: AGREED.ExternalId,
-      CentralAccountId: central.account,
-      CentralRegion: central.region,
-      HostedZoneArns: zone.arn,
-    },
-  });
+  await addHostedZone(fleet);
 
   console.log();
   const { Deployments } = await callApi(fleet, 'POST', '/certificates/www', {
@@ -386,8 +375,7 @@ try {
       central: {
         parameters: {
           LookIntervalMinutes: LOOK_MINUTES,
-          RequestRules: 'www=www.example.com,www=example.com',
-          DnsAccounts: MEMBER.account,
+          ...REQUESTS,
         },
       },
     });

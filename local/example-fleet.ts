@@ -12,6 +12,7 @@ import {
   createCertificateAdmin,
   type DeployOptions,
   deployCentral,
+  deployDns,
   deployMember,
 } from './cloud.ts';
 import { startTlsServer } from './tls-server.ts';
@@ -21,7 +22,7 @@ export const CENTRAL = { account: '111122223333', region: 'eu-west-1' };
 export const MEMBER = { account: '444455556666', region: 'eu-central-1' };
 
 /** Parameters that the central and the member stacks must agree on. */
-export const AGREED = { Prefix: 'acm-export', ExternalId: 'local-cloud-external-id' };
+const AGREED = { Prefix: 'acm-export', ExternalId: 'local-cloud-external-id' };
 const TAG_KEY = 'acm-export';
 
 /** A node with the TLS server that runs on it. */
@@ -107,6 +108,28 @@ export async function deployFleet(
     operator,
     certificateAdmin,
   };
+}
+
+/** Parameters of the central stack with which it may request certificates: the zone is in the other account. */
+export const REQUESTS = {
+  RequestRules: 'www=www.example.com,www=example.com,shop=shop.example.com,shop=.shop.example.com',
+  DnsAccounts: MEMBER.account,
+};
+
+/** The other account has the hosted zone example.com, and dns-account.yaml. From then on ACM looks into public DNS. */
+export async function addHostedZone({ cloud, central }: Fleet): Promise<void> {
+  const zone = cloud.services.route53.createZone(MEMBER.account, 'example.com');
+  cloud.publicDns.delegate('example.com', zone.nameServers);
+  cloud.services.acm.validation = 'public DNS';
+  await deployDns(cloud, {
+    ...MEMBER,
+    parameters: {
+      ExternalId: AGREED.ExternalId,
+      CentralAccountId: central.account,
+      CentralRegion: central.region,
+      HostedZoneArns: zone.arn,
+    },
+  });
 }
 
 /** Starts a node with a TLS server on it: Node's own, so that no result depends on what is installed here. */

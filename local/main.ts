@@ -10,11 +10,13 @@ import type { TlsServer } from 'local-cloud/node';
 import { startCloud } from './cloud.ts';
 import { driftFiles, driftPort, mendPort, startForeign } from './drift.ts';
 import {
+  addHostedZone,
   addNode,
   CENTRAL,
   deployFleet,
   type Fleet,
   MEMBER,
+  REQUESTS,
   requestCertificate,
   type ServingNode,
   served,
@@ -273,6 +275,7 @@ There, for example:
   ${COMMAND} register www --certificate-arn "$CERTIFICATE_ARN" --tag acm-export=web --reload-services ${fleet.nodes[0]?.server.unit} --verify-port ${port}
   ${COMMAND} list
   ${COMMAND} doctor www
+  ${COMMAND} request shop --domain shop.example.com --yes
   aws dynamodb scan --table-name acm-export-inventory
   openssl s_client -connect ${fleet.nodes[0]?.host}:${port} </dev/null 2>/dev/null | openssl x509 -noout -subject -serial
 
@@ -301,13 +304,14 @@ const input = createInterface({ input: process.stdin });
 // The prompt is for people; a pipe gets answers only.
 const prompt = () => process.stdin.isTTY && process.stdout.write('> ');
 try {
-  const fleet = await deployFleet(cloud);
+  const fleet = await deployFleet(cloud, { central: { parameters: REQUESTS } });
   try {
     await addNode(fleet, CENTRAL, 'web', { certName: 'www' });
     await addNode(fleet, CENTRAL, 'web', { certName: 'www', kind: 'hybrid' });
     await addNode(fleet, MEMBER, 'web', { certName: 'www' });
     // RSA: the one that `aws acm list-certificates` shows without being asked for key types.
     certificateArn = await requestCertificate(fleet, 'www', ['www.example.com', 'example.com'], 'RSA_2048');
+    await addHostedZone(fleet);
     await introduce(fleet);
     prompt();
     for await (const line of input) {

@@ -23,7 +23,7 @@ export const REQUEST_REASONS = {
   issued: 'The certificate is issued. Its deployments are registered next.',
   unasked: 'ACM is asked for the certificate next.',
   unplanned: 'ACM was asked. It has not said yet which records it wants.',
-  writing: 'The records that ACM wants are written into the hosted zones.',
+  writing: 'The records that ACM wants are being written into the hosted zones.',
   unwritten:
     'A record could not be written: see Warnings. It is tried again every few minutes. Or create the records below yourself.',
   unseen:
