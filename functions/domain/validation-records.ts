@@ -10,7 +10,10 @@ export interface DomainValidation {
   ResourceRecord?: { Name?: string | undefined; Value?: string | undefined } | undefined;
 }
 
-/** The records with which ACM validates the names of a certificate, each once; none of another method than DNS. */
+/**
+ * The records with which ACM validates the names of a certificate, each once; none of another method than DNS. `*.x` and `x`
+ * share one (ACM user guide, "DNS validation").
+ */
 export function validationRecordsFrom(validations: readonly DomainValidation[]): ValidationRecord[] {
   const records = new Map<string, ValidationRecord>();
   for (const { DomainName = '', ValidationMethod, ResourceRecord } of validations) {

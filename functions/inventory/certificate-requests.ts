@@ -134,8 +134,8 @@ export class CertificateRequests {
 
   /**
    * Takes the names and the key algorithm of a request for this request, which may have them already: ACM's list shows a
-   * certificate only some time after it was asked for. They need no release. Whoever comes next takes them over as soon as
-   * the request has ended, or another one stands in its place.
+   * certificate only some time after it was asked for. They need no release: once the request has ended, or another one is in
+   * its place, the next request takes them over.
    *
    * @returns the name whose open request has them; undefined where they are this request's now.
    * @throws RetryLater when others are faster each time.

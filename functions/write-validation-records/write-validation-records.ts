@@ -330,7 +330,7 @@ async function askForSync(
   }
 }
 
-/** `_<label>.<one of its names>`, to a target of ACM: IAM sees no targets, so nothing else is written whoever names it. */
+/** `_<label>.<one of its names>`, to a target of ACM: IAM sees no targets, so nothing else is written. */
 function isOfAcm({ Name, Value, DomainNames }: ValidationRecord): boolean {
   const [, label = '', rest = ''] = /^(_[a-z0-9]{1,62})\.(.+)$/.exec(plainName(Name)) ?? [];
   return (

@@ -27,7 +27,7 @@ import { until } from '../support/until.ts';
 // public DNS is said here: it asks the servers that moto gave a zone.
 
 const REGION = 'eu-central-1';
-/** The account of whoever has keys that moto did not make. */
+/** The account of keys that moto did not make. */
 const CENTRAL = '123456789012';
 const DNS = '444455556666';
 const TABLE = 'acm-export-inventory';
