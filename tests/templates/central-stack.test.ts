@@ -51,6 +51,60 @@ test('the function that writes records may describe certificates of this account
   ]);
 });
 
+/** The statements of a role's policy with these Sids. */
+const statements = (id: string, ...sids: string[]) =>
+  resourceOf(stack, id).properties.Policies[0].PolicyDocument.Statement.filter(({ Sid }: { Sid: string }) =>
+    sids.includes(Sid),
+  );
+
+test('one function may ask ACM, for what is exportable, public and validated by DNS, and names what has no name', () => {
+  expect(
+    statements('RequestCertificateFunctionRole', 'RequestCertificates', 'TagRequestedCertificates'),
+  ).toEqual([
+    {
+      Sid: 'RequestCertificates',
+      Effect: 'Allow',
+      Action: ['acm:RequestCertificate'],
+      Resource: '*',
+      Condition: {
+        StringEquals: { 'acm:ValidationMethod': 'DNS', 'acm:Export': 'ENABLED' },
+        Null: { 'aws:RequestTag/CertName': 'false', 'acm:CertificateAuthority': 'true' },
+      },
+    },
+    {
+      Sid: 'TagRequestedCertificates',
+      Effect: 'Allow',
+      Action: ['acm:AddTagsToCertificate'],
+      Resource: `arn:aws:acm:${stack.region}:${stack.account}:certificate/*`,
+      Condition: { Null: { 'aws:RequestTag/CertName': 'false', 'aws:ResourceTag/CertName': 'true' } },
+    },
+  ]);
+});
+
+test('the rule of issued certificates, and no other, starts requests; reconcile watches those of this stack', () => {
+  const { AssumeRolePolicyDocument } = resourceOf(stack, 'CertificateIssuedRole').properties;
+  expect(AssumeRolePolicyDocument.Statement).toEqual([
+    {
+      Effect: 'Allow',
+      Principal: { Service: 'events.amazonaws.com' },
+      Action: 'sts:AssumeRole',
+      Condition: {
+        ArnEquals: {
+          'aws:SourceArn': `arn:aws:events:${stack.region}:${stack.account}:rule/acm-export-certificate-issued`,
+        },
+      },
+    },
+  ]);
+  expect(statements('ReconcileFunctionRole', 'WatchRequests')).toEqual([
+    {
+      Sid: 'WatchRequests',
+      Effect: 'Allow',
+      Action: ['states:DescribeExecution'],
+      Resource: `arn:aws:states:${stack.region}:${stack.account}:execution:acm-export-certificate-request:*`,
+    },
+  ]);
+});
+
 describe('each function', () => {
   test('there are ten, named like their logical ids', () => {
     const expected = functions.map(([id]) => {

@@ -63,6 +63,24 @@ const rules = (length: number) =>
   `${'a=aaaa.example,'.repeat(Math.floor(length / 15) - 2)}b=${x((length % 15) + 20)}.example`;
 const days = [30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
+/** Rules with one star more than RULES have, at each place: the last letter of a name may be one, and the beginning of a domain. */
+const STARS = (() => {
+  const RULES = ['abc=abc.abc', 'abc=.abc.abc', 'abc=*.abc.abc', '*=abc.abc'];
+  const starred = RULES.flatMap((rule) =>
+    Array.from(rule, (_, at) => [0, 1].map((gone) => `${rule.slice(0, at)}*${rule.slice(at + gone)}`)).flat(),
+  );
+  const isRule = (rule: string) => {
+    const [name = '', domain = '', ...more] = rule.split('=');
+    const isName = name === '*' || (name !== '' && !name.slice(0, -1).includes('*') && /^[^*]/.test(name));
+    const plain = domain.replace(/^([*]?[.])/, '');
+    return isName && more.length === 0 && !plain.includes('*') && /^[a-z]+[.][a-z]/.test(plain);
+  };
+  return {
+    taken: starred.filter((rule) => isRule(rule)),
+    refused: starred.filter((rule) => !isRule(rule)),
+  };
+})();
+
 const CENTRAL_LIMITS: Limits = {
   Prefix: PREFIX,
   ExternalId: EXTERNAL,
@@ -101,6 +119,8 @@ const CENTRAL_LIMITS: Limits = {
       `${x(63)}*=xn--mnchen-3ya.de`,
       'a=a.example,a=.b.example,b*=*.c.example',
       rules(1000),
+      ...STARS.taken,
+      ...STARS.taken.map((rule) => `a=a.b,${rule}`),
     ],
     refuses: [
       'www',
@@ -135,6 +155,12 @@ const CENTRAL_LIMITS: Limits = {
       'a=a.example, b=b.example',
       'a=a.example\n',
       rules(1001),
+      ...STARS.refused,
+      ...STARS.refused.map((rule) => `a=a.b,${rule}`),
+      `www=a.${x(64)}`,
+      `a=a.b,${x(65)}=a.b`,
+      `a=a.b,b=${x(64)}.com`,
+      `a=a.b,b=c.${x(64)}`,
     ],
   },
   MaxCertificatesPerDay: { default: 10, takes: [0, 1000], refuses: [-1, 1001] },
