@@ -221,7 +221,10 @@ class Template {
             );
           }
         }
-        if (operator.value === 'Null') add(`${name} turned round`, this.#replace(value, '"true"'));
+        if (operator.value === 'Null') {
+          const isAbsent = (value as Scalar<string>).value === 'true';
+          add(`${name} turned round`, this.#replace(value, isAbsent ? '"false"' : '"true"'));
+        }
       }
     }
     return made;
