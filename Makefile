@@ -25,7 +25,7 @@ endif
 export NODE_COMPILE_CACHE := $(CURDIR)/node_modules/.cache/node
 
 NODE := node --disable-warning=ExperimentalWarning
-JEST := $(NODE) --experimental-vm-modules node_modules/jest/bin/jest.js
+JEST := $(NODE) node_modules/jest/bin/jest.js
 
 # esbuild and Biome come as binaries inside packages: nothing here needs an install script. npm keeps what it fetched
 # in the reader's home; where that cannot be written, in a folder that goes away again.

@@ -1,16 +1,15 @@
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 
-// ESM throughout (middy 7 is ESM only), TypeScript by esbuild: types are checked by `make lint`.
+// Each worker is one process of bare Node, which reads TypeScript itself. Test files share what they import: in a virtual
+// machine for each file, as jest has it by default, imports take longer than most tests.
 const common = {
-  testEnvironment: 'node',
+  runner: ['jest-light-runner', { runtime: 'child_process' }],
   // Not in the folder for temporary files, where it would stay behind.
   cacheDirectory: '<rootDir>/node_modules/.cache/jest',
+  transform: {},
   testMatch: ['**/*.test.ts'],
-  extensionsToTreatAsEsm: ['.ts'],
-  transform: { '\\.ts$': '<rootDir>/tests/esbuild-transform.js' },
-  // Before any import: functions make their logger when they are imported.
-  setupFiles: ['<rootDir>/local/quiet.ts'],
+  setupFiles: ['<rootDir>/tests/support/set-up.ts'],
 };
 
 // By folders, not by patterns: a pattern with the project's path in it fails where the path holds a `$`.
@@ -33,6 +32,4 @@ export default {
   // jest leaves one core idle by default, which is half of two. Many tests wait for programs, timers and the disk, which
   // leaves room for half as many workers again. A number, as jest reads '150%' as 150 workers.
   maxWorkers: Math.ceil(availableParallelism() * 1.5),
-  // Only a test that hangs gets there: machines are slow.
-  testTimeout: 20 * 60_000,
 };
