@@ -4,7 +4,7 @@ import { CENTRAL, MEMBER, requestCertificate } from '../../local/example-fleet.t
 import { plainNode, testFleet } from '../end-to-end/test-fleet.ts';
 import { command, quickNode, type Surroundings } from './command-line.ts';
 
-const fleet = testFleet();
+const fleet = testFleet({ composed: true });
 const STACK = { ACM_EXPORT_STACK: 'acm-export-central' };
 
 /** What the doctor needs, as docs/command.md has it. */

@@ -3,7 +3,7 @@ import { requestCertificate } from '../../local/example-fleet.ts';
 import { testFleet } from '../end-to-end/test-fleet.ts';
 import { command, quickNode, type Surroundings } from './command-line.ts';
 
-const fleet = testFleet();
+const fleet = testFleet({ composed: true });
 const cli = (words: string, around: Surroundings = {}) => command(fleet(), words.split(' '), around);
 const certificate = (name: string) => requestCertificate(fleet(), name, [`${name}.example.com`]);
 

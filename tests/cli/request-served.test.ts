@@ -6,7 +6,7 @@ import { command, quickNode, type Surroundings } from './command-line.ts';
 
 const RequestRules =
   'shop=shop.example.com,shop=*.shop.example.com,bare=bare.example.com,hand=hand.example.com,hand=*.hand.example.com';
-const fleet = testFleet({ central: { parameters: { RequestRules } } });
+const fleet = testFleet({ composed: true, central: { parameters: { RequestRules } } });
 const cli = (words: string, around: Surroundings = {}) =>
   command(fleet(), words.split(' '), { pause: 40, ...around });
 const NAMES = '--domain shop.example.com --domain *.shop.example.com';

@@ -8,6 +8,7 @@ import { command, quickNode, type Surroundings } from './command-line.ts';
 // From nothing to served where the hosted zone is in another account, with the role of dns-account.yaml there.
 
 const fleet = testFleet({
+  composed: true,
   central: { parameters: { RequestRules: 'shop=.example.com', DnsAccounts: MEMBER.account } },
 });
 const cli = (words: string, around: Surroundings = {}) =>

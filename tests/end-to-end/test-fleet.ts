@@ -1,18 +1,34 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from '@jest/globals';
-import type { CloudNode } from 'local-cloud';
+import type { CloudNode, Handler } from 'local-cloud';
 import { startCloud } from '../../local/cloud.ts';
+import { ComposedFunctions, type FunctionName } from '../../local/composed-functions.ts';
 import { CENTRAL, deployFleet, type Fleet } from '../../local/example-fleet.ts';
 
+interface TestFleetOptions extends NonNullable<Parameters<typeof deployFleet>[1]> {
+  /** Functions run in this process, composed, not in threads that load what was built. */
+  composed?: boolean;
+}
+
 /** The deployed system in a local cloud, for the tests of one file; waits take `timeScale` of their time. */
-export function testFleet(options: Parameters<typeof deployFleet>[1] = {}, timeScale = 0.005): () => Fleet {
+export function testFleet(
+  { composed = false, ...options }: TestFleetOptions = {},
+  timeScale = 0.005,
+): () => Fleet {
   let fleet: Fleet;
+  let functions: ComposedFunctions | undefined;
+  const handlerOf =
+    (name: string): Handler =>
+    (event, context) => {
+      const { clock } = fleet.cloud;
+      functions ??= new ComposedFunctions(fleet.cloud, fleet.central.deployed);
+      const own = { now: () => clock.now(), sleep: (ms: number) => clock.sleep(ms), random: Math.random };
+      return (functions.compose(name as FunctionName, own) as Handler)(event, context);
+    };
   beforeAll(async () => {
-    fleet = await deployFleet(
-      await startCloud({ timeScale, quotas: false, environments: 1, delays: true }),
-      options,
-    );
+    const cloud = { timeScale, quotas: false, environments: 1, delays: true as const };
+    fleet = await deployFleet(await startCloud(composed ? { ...cloud, handlerOf } : cloud), options);
   });
   afterAll(async () => {
     await Promise.all(fleet.nodes.map(({ server }) => server.stop()));
