@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { KEY_ALGORITHMS, type RequestedDeployment } from '../domain/certificate-request.ts';
 import { ASKED, certName, deploymentId } from '../domain/order.ts';
+import { ignored } from './request.ts';
 import type { requestViewOf } from './request-view.ts';
 
 /** What answers show of a request beside what was asked. A request may repeat it, and it is ignored there. */
@@ -28,11 +29,6 @@ const SHOWN = {
   true
 >;
 export const REQUEST_READ_ONLY = Object.keys(SHOWN) as (keyof typeof SHOWN)[];
-
-const ignored = Object.fromEntries(REQUEST_READ_ONLY.map((name) => [name, z.unknown().optional()])) as Record<
-  keyof typeof SHOWN,
-  z.ZodOptional<z.ZodUnknown>
->;
 
 const { CertName: _, CertificateArn: __, DryRun: ___, Options: ____, ...askedFields } = ASKED;
 
@@ -109,7 +105,7 @@ export const CertificateRequestBody = z.strictObject({
       description: 'Shows what would be asked for, written and registered, and asks nothing.',
       examples: [false],
     }),
-  ...ignored,
+  ...ignored(REQUEST_READ_ONLY),
 });
 export type CertificateRequestBody = z.infer<typeof CertificateRequestBody>;
 

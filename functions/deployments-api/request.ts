@@ -65,16 +65,18 @@ const SHOWN = {
 >;
 export const READ_ONLY = Object.keys(SHOWN) as (keyof typeof SHOWN)[];
 
-const ignored = Object.fromEntries(READ_ONLY.map((name) => [name, z.unknown().optional()])) as Record<
-  keyof typeof SHOWN,
-  z.ZodOptional<z.ZodUnknown>
->;
+/** Fields of an answer, for the schema of a request that may repeat them. */
+export const ignored = <Name extends string>(names: Name[]) =>
+  Object.fromEntries(names.map((name) => [name, z.unknown().optional()])) as Record<
+    Name,
+    z.ZodOptional<z.ZodUnknown>
+  >;
 
 /** Body of POST …/deployments. */
 export const RegistrationBody = z.strictObject({
   ...ASKED,
   DeploymentId: deploymentId.optional(),
-  ...ignored,
+  ...ignored(READ_ONLY),
 });
 export type Registration = z.infer<typeof RegistrationBody>;
 
