@@ -1,18 +1,15 @@
-import { readFileSync } from 'node:fs';
-import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import aslValidator from 'asl-validator';
-import { StateMachine } from 'aws-local-stepfunctions';
-import { centralStack, ROOT, resourceOf } from '../templates/stacks.ts';
+import {
+  type Answer,
+  definitionOf,
+  named,
+  runDefinition,
+  type State,
+  sample,
+  tasksOf,
+} from './run-definition.ts';
 
-// biome-ignore lint/suspicious/noExplicitAny: states of every type
-type State = any;
-
-const definition = resourceOf(centralStack(), 'CertificateRolloutStateMachine').properties.Definition;
-const states: [string, State][] = Object.entries(definition.States);
-const tasks = states.filter(([, state]) => state.Type === 'Task');
-
-const sample = (file: string) => JSON.parse(readFileSync(path.join(ROOT, 'events', file), 'utf8'));
+const definition = definitionOf('CertificateRolloutStateMachine');
 const input = sample('export-certificate/requested.json');
 const bundle = sample('start-installation/bundle-stored.json').Bundle;
 const inProgress = sample('check-installation/in-progress.json').Installation;
@@ -28,56 +25,19 @@ const MAY_PASS: Partial<Record<Name, string[]>> = {
   ],
 };
 
-type Answer = object | Error;
 type Name = 'ExportCertificate' | 'StartInstallation' | 'CheckInstallation';
 
-const named = (name: string, message = name) => Object.assign(new Error(message), { name });
-
-/** Runs the shipped definition; each task gives its answers one after the other, and the last one for ever. */
-async function run(answers: Partial<Record<Name, Answer[]>>) {
-  const script: Record<Name, Answer[]> = {
-    ExportCertificate: [bundle],
-    StartInstallation: [inProgress],
-    CheckInstallation: [{ Status: 'INSTALLED' }],
-    ...answers,
-  };
-  const calls: Record<Name, State[]> = {
-    ExportCertificate: [],
-    StartInstallation: [],
-    CheckInstallation: [],
-  };
-  const handlers = (Object.entries(script) as [Name, Answer[]][]).map(([name, given]) => [
-    name,
-    ({ Payload }: State) => {
-      const made = calls[name];
-      made.push(Payload);
-      const answer = given[Math.min(made.length, given.length) - 1];
-      if (answer instanceof Error) throw answer;
-      return { ExecutedVersion: '$LATEST', StatusCode: 200, Payload: answer };
+const run = (answers: Partial<Record<Name, Answer[]>>) =>
+  runDefinition<Name>(
+    definition,
+    {
+      ExportCertificate: [bundle],
+      StartInstallation: [inProgress],
+      CheckInstallation: [{ Status: 'INSTALLED' }],
+      ...answers,
     },
-  ]);
-  const names = tasks.map(([name]) => name);
-  // A test of its own validates the definition.
-  const execution = new StateMachine(definition, { validationOptions: { noValidate: true } }).run(input, {
-    overrides: {
-      taskResourceLocalHandlers: Object.fromEntries(handlers),
-      waitTimeOverrides: { WaitForInstallation: 0 },
-      retryIntervalOverrides: Object.fromEntries(names.map((name) => [name, 0])),
-    },
-  });
-  const visited: string[] = [];
-  let error: { Error: string; Cause: string } | undefined;
-  const following = (async () => {
-    for await (const event of execution.eventLogs) {
-      if (event.type === 'StateEntered') visited.push(event.state.name);
-      if (event.type === 'ExecutionFailed')
-        error = { Error: event.Error ?? '', Cause: String(event.Cause ?? '') };
-    }
-  })();
-  const output: State = await execution.result.catch(() => undefined);
-  await following;
-  return { output, error, visited, calls };
-}
+    input,
+  );
 
 describe('a rollout', () => {
   test('waits for its slot, exports, starts, waits until every node has reported, and is installed', async () => {
@@ -222,74 +182,18 @@ describe('what travels', () => {
 });
 
 describe('the definition', () => {
-  test('is valid Amazon States Language', () => {
-    const { isValid, errorsText } = aslValidator(structuredClone(definition), {
-      checkPaths: true,
-      checkArn: true,
-    });
-    expect(isValid ? '' : errorsText()).toBe('');
-  });
-
-  test('uses nothing that the local interpreter would silently ignore', () => {
-    const ignored =
-      /"(QueryLanguage|Assign|Arguments|Output|HeartbeatSeconds\w*|ItemReader|ItemBatcher|ResultWriter|ToleratedFailure\w*|Credentials)":|\$\$\.State\b|\$\$\.Task\b|\{%/;
-    expect(JSON.stringify(definition).match(ignored)).toBeNull();
-  });
-
-  test.each(states)('%s tells the reader of the console what it is for', (_name, state) => {
-    expect(state.Comment).toMatch(/^[A-Z].{20,}[.?]$/s);
-  });
-
   test('ends by itself, whatever happens inside', () => {
     expect(definition.TimeoutSeconds).toBeLessThanOrEqual(86_400);
   });
 
-  test.each(states.filter(([, state]) => state.Type === 'Choice'))(
-    '%s takes what it does not know for a failure',
-    (_name, state) => {
-      expect(definition.States[state.Default].Type).toBe('Fail');
-    },
-  );
-
-  test.each(tasks)(
-    '%s names what it repeats and catches, and never a whole class of errors',
-    (_name, state) => {
-      const rules = [...state.Retry, ...state.Catch];
-      expect(rules.flatMap((rule) => rule.ErrorEquals).filter((error) => /^States\./.test(error))).toEqual(
-        [],
-      );
-      expect(state.Catch).toEqual([
-        expect.objectContaining({ ErrorEquals: ['RolloutSuperseded'], Next: 'Superseded' }),
-      ]);
-    },
-  );
-
-  test.each(tasks)('%s spreads its repeats, so that a fleet does not come back together', (_name, state) => {
-    for (const retry of state.Retry) {
-      expect(retry).toMatchObject({
-        JitterStrategy: 'FULL',
-        BackoffRate: 2,
-        MaxDelaySeconds: expect.any(Number),
-      });
-    }
+  test.each(tasksOf(definition))('%s catches only that it is superseded', (_name, state) => {
+    expect(state.Catch).toEqual([
+      expect.objectContaining({ ErrorEquals: ['RolloutSuperseded'], Next: 'Superseded' }),
+    ]);
   });
 
-  test.each(tasks)(
-    '%s has hours of patience with a busy service, within the time of the execution',
-    (_name, state) => {
-      const busy = state.Retry.find((retry: State) => retry.ErrorEquals.includes('ThrottlingException'));
-      let longest = 0;
-      for (let attempt = 0; attempt < busy.MaxAttempts; attempt += 1) {
-        longest += Math.min(busy.IntervalSeconds * busy.BackoffRate ** attempt, busy.MaxDelaySeconds);
-      }
-      // Full jitter waits half of it on average.
-      expect(longest / 2).toBeGreaterThan(3600);
-      expect(longest).toBeLessThan(definition.TimeoutSeconds * 0.7);
-    },
-  );
-
   test('no failure is turned into a success', () => {
-    const ends = states.filter(([, state]) => state.Type === 'Succeed').map(([name]) => name);
-    expect(ends.sort()).toEqual(['Degraded', 'Installed', 'Superseded', 'Waiting']);
+    const ends = Object.entries<State>(definition.States).filter(([, { Type }]) => Type === 'Succeed');
+    expect(ends.map(([name]) => name).sort()).toEqual(['Degraded', 'Installed', 'Superseded', 'Waiting']);
   });
 });
