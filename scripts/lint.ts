@@ -50,14 +50,28 @@ function checkShell(): string[] {
   return runs.flatMap(({ status, stdout }) => (status === 0 ? [] : [stdout]));
 }
 
-/** Tests that ask the machine themselves, and leave something out where nobody is told. */
+/**
+ * Tests that ask the machine themselves, and leave something out where nobody is told; and what is imported once for many
+ * test files, and so registers its hooks for the first of them only.
+ */
 function checkTests(): string[] {
-  return [...filesOf('tests'), ...filesOf('packages')]
-    .filter((file) => file.endsWith('.ts') && /(^|\/)tests\/(?!support\/)/.test(file))
-    .filter((file) => /\.skip\b|\bgetuid\b|'which'|'--version'/.test(read(file)))
-    .map(
-      (file) => `${file}: looks itself for what may be missing; say it by needs() of tests/support/needs.ts`,
-    );
+  const files = [...filesOf('tests'), ...filesOf('packages')].filter(
+    (file) => file.endsWith('.ts') && /(^|\/)tests\//.test(file),
+  );
+  const all = (pattern: RegExp, exempt: RegExp, fault: string) =>
+    files.filter((file) => !exempt.test(file) && pattern.test(read(file))).map((file) => `${file}: ${fault}`);
+  return [
+    ...all(
+      /\.skip\b|\bgetuid\b|'which'|'--version'/,
+      /(^|\/)tests\/support\//,
+      'looks itself for what may be missing; say it by needs() of tests/support/needs.ts',
+    ),
+    ...all(
+      /^(before|after)(All|Each)\(/m,
+      /\.test\.ts$/,
+      'registers hooks when it is imported, which happens once for many test files; do it in a function',
+    ),
+  ];
 }
 
 function checkStateMachine(): string[] {

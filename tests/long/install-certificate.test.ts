@@ -12,10 +12,12 @@ import { startTlsServer } from '../../local/tls-server.ts';
 import { nodeParameters } from '../../scripts/parameters.ts';
 import { installScript } from '../../scripts/render.ts';
 import { type Bundle, bundleOf, createAuthority, daysFromNow, issue } from '../ssm-documents/certificates.ts';
-import { ca, first, mode, node, openssl, second } from '../ssm-documents/install-set-up.ts';
+import { ca, first, mode, node, openssl, second, setUpInstalls } from '../ssm-documents/install-set-up.ts';
 import { AUTHORITIES, type Environment, type TestNode } from '../ssm-documents/test-node.ts';
 import { needs } from '../support/needs.ts';
 import { MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
+
+setUpInstalls();
 
 const execute = promisify(execFile);
 

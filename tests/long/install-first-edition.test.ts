@@ -5,9 +5,11 @@ import { promisify } from 'node:util';
 import { expect, test } from '@jest/globals';
 import { installScript } from '../../scripts/render.ts';
 import { type Bundle, createChain } from '../ssm-documents/certificates.ts';
-import { ca, first, mode, node, second } from '../ssm-documents/install-set-up.ts';
+import { ca, first, mode, node, second, setUpInstalls } from '../ssm-documents/install-set-up.ts';
 import type { Environment } from '../ssm-documents/test-node.ts';
 import { needs } from '../support/needs.ts';
+
+setUpInstalls();
 
 // Nodes that the first edition installed: its script, as 69d6b04 had it, does the work, and this one takes over.
 

@@ -1,7 +1,9 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { afterEach, expect, test } from '@jest/globals';
-import { ca, first, node, second } from '../ssm-documents/install-set-up.ts';
+import { ca, first, node, second, setUpInstalls } from '../ssm-documents/install-set-up.ts';
 import { listens, look, portsOf, serve, stopServers } from '../ssm-documents/run-look.ts';
+
+setUpInstalls();
 
 // Looks that take their time: ports that are slow or silent, and installs that go on meanwhile.
 

@@ -26,11 +26,13 @@ import {
   daysFromNow,
   issue,
 } from '../ssm-documents/certificates.ts';
-import { ca, first, mode, node, second } from '../ssm-documents/install-set-up.ts';
+import { ca, first, mode, node, second, setUpInstalls } from '../ssm-documents/install-set-up.ts';
 import { DIALOGUES, startStarttlsServer } from '../ssm-documents/starttls-server.ts';
 import { AUTHORITIES, DEPLOYMENT, type Environment } from '../ssm-documents/test-node.ts';
 import { needs } from '../support/needs.ts';
 import { MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
+
+setUpInstalls();
 
 // What a server may have around the install that a test node of one's own making has not: another umask, other
 // folders, private authorities, ports that answer strangely, files that a backup brought back.

@@ -12,8 +12,10 @@ import { needs } from '../support/needs.ts';
 import { MOUNT_NAMESPACE, programOf } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 import type { Bundle } from './certificates.ts';
-import { ca, first, mode, node, openssl, second } from './install-set-up.ts';
+import { ca, first, mode, node, openssl, second, setUpInstalls } from './install-set-up.ts';
 import { DEPLOYMENT, type Environment, SECRET } from './test-node.ts';
+
+setUpInstalls();
 
 const execute = promisify(execFile);
 

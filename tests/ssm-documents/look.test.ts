@@ -9,10 +9,12 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { programOf } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 import { type Bundle, bundleOf, issue } from './certificates.ts';
-import { ca, first, node, openssl, second } from './install-set-up.ts';
+import { ca, first, node, openssl, second, setUpInstalls } from './install-set-up.ts';
 import { listens, look, portsOf, serve, stopAfterwards, stopServers } from './run-look.ts';
 import { startStarttlsServer } from './starttls-server.ts';
 import { DEPLOYMENT } from './test-node.ts';
+
+setUpInstalls();
 
 const execute = promisify(execFile);
 afterEach(stopServers);

@@ -4,13 +4,25 @@ import { registerHooks } from 'node:module';
 import { addEventHandler } from 'jest-circus';
 
 /** Only a test that hangs gets there: machines are slow. The runner itself lets one hang for ever. */
-const MINUTES = 20;
+const MINUTES = 40;
 
 const GLOBALS = new URL('jest-globals.ts', import.meta.url).href;
 registerHooks({
-  resolve: (specifier, context, next) =>
-    specifier === '@jest/globals' ? { url: GLOBALS, shortCircuit: true } : next(specifier, context),
+  resolve(specifier, context, next) {
+    // So the runner imports a test file.
+    if (/\.test\.ts\?\d+$/.test(specifier)) restoreSurroundings();
+    return specifier === '@jest/globals' ? { url: GLOBALS, shortCircuit: true } : next(specifier, context);
+  },
 });
+
+const folder = process.cwd();
+const variables = { ...process.env };
+/** What one test file does to the process is not there for the next one. */
+function restoreSurroundings(): void {
+  process.chdir(folder);
+  for (const name of Object.keys(process.env)) if (!(name in variables)) delete process.env[name];
+  Object.assign(process.env, variables);
+}
 
 addEventHandler((event, { currentDescribeBlock: { children, hooks } }) => {
   const added =

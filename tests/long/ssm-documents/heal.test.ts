@@ -6,8 +6,10 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { SHIMS, type TlsServer } from 'local-cloud/node';
 import { startTlsServer } from '../../../local/tls-server.ts';
-import { first, node, second } from '../../ssm-documents/install-set-up.ts';
+import { first, node, second, setUpInstalls } from '../../ssm-documents/install-set-up.ts';
 import { until } from '../../support/until.ts';
+
+setUpInstalls();
 
 const execute = promisify(execFile);
 
