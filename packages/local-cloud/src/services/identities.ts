@@ -41,6 +41,8 @@ interface User {
 interface Session {
   role: Role;
   name: string;
+  /** `arn:aws:sts::…:assumed-role/<role>/<name>`. */
+  arn: string;
   policy?: PolicyDocument;
   tags: Record<string, string>;
 }
@@ -190,6 +192,7 @@ export class Identities {
     const session: Session = {
       role,
       name: options.name,
+      arn: `${role.arn.replace(/:iam::(\d+):role\/.*$/, ':sts::$1:assumed-role')}/${role.name}/${options.name}`,
       tags: options.tags ?? {},
       ...(options.policy ? { policy: options.policy } : {}),
     };
@@ -197,7 +200,7 @@ export class Identities {
     const { accessKeyId, secretAccessKey, sessionToken, expiration } = key as Required<AccessKey>;
     return {
       account: role.account,
-      arn: sessionArn(session),
+      arn: session.arn,
       credentials: { accessKeyId, secretAccessKey, sessionToken, expiration },
     };
   }
@@ -293,7 +296,7 @@ export class Identities {
     return {
       account: role.account,
       arn: role.arn,
-      sessionArn: sessionArn(owner),
+      sessionArn: owner.arn,
       userId,
       tags: { ...role.tags, ...owner.tags },
       identityPolicies: [
@@ -311,7 +314,7 @@ export class Identities {
     return {
       UserId: `${owner.role.roleId}:${owner.name}`,
       Account: owner.role.account,
-      Arn: sessionArn(owner),
+      Arn: owner.arn,
     };
   }
 
@@ -352,8 +355,4 @@ export class Identities {
     this.#keys.set(key.accessKeyId, key);
     return key;
   }
-}
-
-function sessionArn({ role, name }: Session): string {
-  return `${role.arn.replace(/:iam::(\d+):role\/.*$/, ':sts::$1:assumed-role')}/${role.name}/${name}`;
 }
