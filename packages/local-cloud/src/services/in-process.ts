@@ -6,6 +6,7 @@ import {
   isTransientError,
   StandardRetryStrategy,
 } from '@smithy/core/retry';
+import type { Item } from './dynamodb-values.ts';
 import type { ClientConfig, Endpoint } from './endpoint.ts';
 import { type Caller, type Kernel, NoAnswer, ServiceError } from './service.ts';
 
@@ -71,7 +72,7 @@ export function directClient<T>(
   const send = (command: Command) => {
     const operation = `${service}.${command.constructor.name.replace(/Command$/, '')}`;
     const input = service === 'route53' ? withBareIds(command.input) : command.input;
-    return retry(() => call(kernel, operation, wireInput(input), caller()));
+    return retry(async () => copied(await call(kernel, operation, wireInput(input), caller())) as object);
   };
   // Paginators ask for the class of the client, Powertools for a middleware stack.
   const middlewareStack = { identify: () => [], addRelativeTo() {} };
@@ -143,25 +144,20 @@ function marshalled(value: unknown): unknown {
   );
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: the answer of any operation
-function unmarshalled(output: any): unknown {
-  const plain = { ...output };
-  for (const [name, member] of Object.entries(plain)) {
-    // biome-ignore lint/suspicious/noExplicitAny: attribute values
-    if (holders.has(name) && member) plain[name] = unmarshall(member as any);
-  }
-  if (plain.Items) plain.Items = plain.Items.map(unmarshall);
-  if (plain.Responses) {
-    plain.Responses = Object.fromEntries(
-      // biome-ignore lint/suspicious/noExplicitAny: attribute values
-      Object.entries(plain.Responses as Record<string, any[]>).map(([table, items]) => [
-        table,
-        items.map((item) => unmarshall(item)),
-      ]),
-    );
-  }
-  return plain;
+function unmarshalled(output: object): unknown {
+  return Object.fromEntries(
+    Object.entries(output).map(([name, member]) => {
+      if (name === 'Items') return [name, itemsOf(member)];
+      if (name === 'Responses') {
+        const tables = Object.entries<Item[]>(member).map(([table, items]) => [table, itemsOf(items)]);
+        return [name, Object.fromEntries(tables)];
+      }
+      return [name, member && holders.has(name) ? unmarshall(member) : copied(member)];
+    }),
+  );
 }
+
+const itemsOf = (items: Item[]) => items.map((item) => unmarshall(item as never));
 
 /** Blobs travel as base64, what is undefined does not travel, and nothing that travelled is shared. */
 function wireInput(value: unknown): unknown {
@@ -196,10 +192,11 @@ function callerOf(kernel: Kernel, { region, credentials: { accessKeyId } }: Clie
   };
 }
 
+/** The answer, of which parts may be shared with the cloud. */
 async function call(kernel: Kernel, operation: string, input: unknown, caller: Caller): Promise<object> {
   try {
     const output = await kernel.call(operation, input, caller);
-    return { $metadata: { httpStatusCode: 200 }, ...(copied(output ?? {}) as object) };
+    return { $metadata: { httpStatusCode: 200 }, ...output };
   } catch (error) {
     if (error instanceof ServiceError) {
       throw sdkError(modelledErrors[error.name] ?? error.name, error.message, error.status, error.fields);
