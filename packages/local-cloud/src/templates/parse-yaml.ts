@@ -1,5 +1,11 @@
-import { isAlias, isMap, isScalar, isSeq, type Node, parseDocument, type Scalar } from 'yaml';
+import { type Document, isAlias, isMap, isScalar, isSeq, type Node, parseDocument, type Scalar } from 'yaml';
 import { TemplateError } from './template-error.ts';
+
+const OPTIONS = { version: '1.2', prettyErrors: true, logLevel: 'silent' } as const;
+
+/** What was parsed, because tests deploy one template many times. Values are made anew for each caller. */
+const documents = new Map<string, Document>();
+const DOCUMENTS = 20;
 
 /**
  * Parses YAML (JSON is YAML) with CloudFormation's short tags: `!Sub x` becomes `{"Fn::Sub": x}`, whatever the
@@ -8,7 +14,9 @@ import { TemplateError } from './template-error.ts';
  * Throws TemplateError with the line.
  */
 export function parseTemplate(text: string, file: string): unknown {
-  const document = parseDocument(text, { version: '1.2', prettyErrors: true, logLevel: 'silent' });
+  const document = documents.get(text) ?? parseDocument(text, OPTIONS);
+  if (documents.size >= DOCUMENTS) documents.clear();
+  documents.set(text, document);
   const [error] = document.errors;
   if (error) throw new TemplateError(`${file}: ${error.message}`);
   return convert(document.contents, (node, what) => {
