@@ -27,8 +27,6 @@ interface Shape {
   pattern?: string;
   enum?: string[];
   sensitive?: true;
-  /** The pattern once it was compiled. */
-  compiled?: RegExp;
 }
 
 interface ServiceModel {
@@ -36,6 +34,8 @@ interface ServiceModel {
   operations: Record<string, { input?: string; output?: string }>;
   shapes: Record<string, Shape>;
 }
+
+type End = 'input' | 'output';
 
 interface Constraints {
   source: string;
@@ -69,12 +69,11 @@ interface Fault {
  * the faults, and how AWS names a fault in a list; values in a list or map are named by their place.
  */
 export function checkConstraints(operation: string, input: unknown): void {
-  const { model, shape } = shapeOf(operation, 'input');
-  if (!shape) return;
-  const faults = faultsIn(model, shape, input ?? {}, false);
+  const faults = faultsIn(operation, 'input', input);
   if (faults.length === 0) return;
   const unknown = faults.find(({ kind }) => kind === 'member');
   if (unknown) throw new NotModelled(`${operation}: ${worded(unknown)}`);
+  const { model } = shapeOf(operation, 'input');
   const isQuery = model.protocol === 'query' || model.protocol === 'ec2';
   const isXml = model.protocol === 'rest-xml';
   const malformed = faults.find(({ kind }) => kind === 'type');
@@ -95,83 +94,147 @@ export function checkConstraints(operation: string, input: unknown): void {
 
 /** Lists where an answer does not fit the model of its operation, in words without values. Times may be Dates. */
 export function answerFaults(operation: string, output: unknown): string[] {
-  const { model, shape } = shapeOf(operation, 'output');
-  // Void operations give nothing, whatever their handler returns.
-  if (!shape) return [];
-  return faultsIn(model, shape, output ?? {}, true).map(worded);
+  return faultsIn(operation, 'output', output).map(worded);
 }
 
 /** A copy in which every letter of a sensitive text is an x. The padding of base64 stays, and with it the length. */
-export function masked(operation: string, end: 'input' | 'output', value: unknown): unknown {
+export function masked(operation: string, end: End, value: unknown): unknown {
   const { model, shape } = shapeOf(operation, end);
-  return shape ? withoutSecrets(model, shape, value, false) : value;
+  return shape === undefined ? value : withoutSecrets(model, named(model, shape), value, false);
 }
 
-function shapeOf(operation: string, end: 'input' | 'output'): { model: ServiceModel; shape?: Shape } {
+/** The model of an operation's service, and the name of a shape unless that end of the operation is empty. */
+function shapeOf(operation: string, end: End): { model: ServiceModel; shape: string | undefined } {
   const [service = '', name = ''] = operation.split('.');
   const model = constraints.services[service];
   const ends = model?.operations[name];
   if (!model || !ends) throw new Error(`constraints.json has no operation ${operation}`);
-  const shape = ends[end] === undefined ? undefined : model.shapes[ends[end]];
-  return shape ? { model, shape } : { model };
+  return { model, shape: ends[end] };
 }
 
-function faultsIn(model: ServiceModel, shape: Shape, value: unknown, isAnswer: boolean): Fault[] {
-  const look = new Look(model, isAnswer);
-  look.at(shape, value);
-  return look.faults;
+/** By operation, once they are needed. */
+const checks: Record<End, Map<string, Check>> = { input: new Map(), output: new Map() };
+
+function faultsIn(operation: string, end: End, value: unknown): Fault[] {
+  let check = checks[end].get(operation);
+  if (!check) {
+    const { model, shape } = shapeOf(operation, end);
+    // Void operations give nothing, whatever their handler returns.
+    check = shape === undefined ? () => {} : new Checks(model, end === 'output').of(shape);
+    checks[end].set(operation, check);
+  }
+  const faults: Fault[] = [];
+  check(value ?? {}, faults, false);
+  return faults;
 }
 
 function worded({ path, text }: Fault): string {
   return path.length > 0 ? `${path.join('.')}: ${text}` : text;
 }
 
-/** One look at a request or an answer. It runs twice for each call: paths are made only where something is wrong. */
-class Look {
-  readonly faults: Fault[] = [];
+/** Adds what is wrong with a value, which may lie in a sensitive one. */
+type Check = (value: unknown, faults: Fault[], isHidden: boolean) => void;
+
+/**
+ * The checks of an operation's requests, or of its answers. A shape is read once, when the first value of it comes, because
+ * each call is checked twice. Paths are made only where something is wrong.
+ */
+class Checks {
   readonly #model: ServiceModel;
   readonly #isAnswer: boolean;
+  readonly #known = new Map<string, Check>();
 
   constructor(model: ServiceModel, isAnswer: boolean) {
     this.#model = model;
     this.#isAnswer = isAnswer;
   }
 
-  at(shape: Shape, value: unknown, isHidden = false): void {
-    const hidden = isHidden || shape.sensitive === true;
-    if (!hasType(this.#model, shape, value, this.#isAnswer)) {
-      this.faults.push({ kind: 'type', path: [], text: `must be ${shape.type}` });
-      return;
+  of(name = ''): Check {
+    let check = this.#known.get(name);
+    if (!check) {
+      check = this.#checkOf(named(this.#model, name));
+      this.#known.set(name, check);
     }
-    this.#atItself(shape, value, hidden);
-    if (shape.type === 'structure') {
-      this.#atMembers(shape, value as Record<string, unknown>, hidden);
-    } else if (shape.type === 'list' && Array.isArray(value)) {
-      for (let index = 0; index < value.length; index++) {
-        this.#within(index + 1, '.member', shape.member, value[index], hidden);
+    return check;
+  }
+
+  #checkOf(shape: Shape): Check {
+    const hasType = typeTest(this.#model, shape, this.#isAnswer);
+    const rules = rulesOf(this.#model, shape);
+    const checkParts = this.#partsOf(shape);
+    return (value, faults, isHidden) => {
+      if (!hasType(value)) {
+        faults.push({ kind: 'type', path: [], text: `must be ${shape.type}` });
+        return;
       }
-    } else if (shape.type === 'map') {
-      for (const [key, member] of Object.entries(value as object)) {
-        this.#within(key, '.key', shape.key, key, hidden);
-        this.#within(key, '.value', shape.value, member, hidden);
+      const hidden = isHidden || shape.sensitive === true;
+      for (const { fits, text } of rules) {
+        if (fits(value)) continue;
+        const isShown = !hidden && typeof value !== 'object';
+        faults.push({ kind: 'constraint', path: [], text, ...(isShown ? { value: `'${value}' ` } : {}) });
       }
+      checkParts?.(value, faults, hidden);
+    };
+  }
+
+  /** What a value holds: its members, items, or keys and values. */
+  #partsOf(shape: Shape): Check | undefined {
+    switch (shape.type) {
+      case 'structure':
+        return this.#membersOf(shape);
+      case 'list':
+        return (value, faults, hidden) => {
+          // A form has an empty text for an empty list.
+          if (!Array.isArray(value)) return;
+          const check = this.of(shape.member);
+          for (let index = 0; index < value.length; index++) {
+            this.#within(check, value[index], faults, hidden, index + 1, '.member');
+          }
+        };
+      case 'map':
+        return (value, faults, hidden) => {
+          for (const [key, member] of Object.entries(value as object)) {
+            this.#within(this.of(shape.key), key, faults, hidden, key, '.key');
+            this.#within(this.of(shape.value), member, faults, hidden, key, '.value');
+          }
+        };
+      default:
+        return undefined;
     }
   }
 
-  #atMembers({ required = [], members = {} }: Shape, value: Record<string, unknown>, hidden: boolean): void {
-    for (const name of required) {
-      if (!this.#isAbsent(value[name])) continue;
-      const path = [this.#shown(name)];
-      this.faults.push({ kind: 'constraint', path, text: 'Member must not be null', value: 'null ' });
-    }
-    for (const name in value) {
-      if (this.#isAbsent(value[name])) continue;
-      if (Object.hasOwn(members, name)) {
-        this.#within(name, '', members[name], value[name], hidden);
-      } else {
-        this.faults.push({ kind: 'member', path: [], text: `the model has no member ${name}` });
+  #membersOf({ required = [], members = {} }: Shape): Check {
+    return (value, faults, hidden) => {
+      const given = value as Record<string, unknown>;
+      for (const name of required) {
+        if (!this.#isAbsent(given[name])) continue;
+        const path = [this.#shown(name)];
+        faults.push({ kind: 'constraint', path, text: 'Member must not be null', value: 'null ' });
       }
-    }
+      for (const name in given) {
+        if (this.#isAbsent(given[name])) continue;
+        if (Object.hasOwn(members, name)) {
+          this.#within(this.of(members[name]), given[name], faults, hidden, name, '');
+        } else {
+          faults.push({ kind: 'member', path: [], text: `the model has no member ${name}` });
+        }
+      }
+    };
+  }
+
+  #within(
+    check: Check,
+    value: unknown,
+    faults: Fault[],
+    hidden: boolean,
+    key: string | number,
+    part: string,
+  ): void {
+    const before = faults.length;
+    check(value, faults, hidden);
+    if (faults.length === before) return;
+    const step = part === '' ? this.#shown(String(key)) : `${key}${part}`;
+    for (const { path } of faults.slice(before)) path.unshift(step);
   }
 
   /** In refusals AWS begins the names of members with a small letter. */
@@ -183,78 +246,70 @@ class Look {
   #isAbsent(value: unknown): boolean {
     return value === undefined || (value === null && !this.#isAnswer);
   }
-
-  #within(
-    key: string | number,
-    part: string,
-    name: string | undefined,
-    value: unknown,
-    hidden: boolean,
-  ): void {
-    const before = this.faults.length;
-    this.at(named(this.#model, name), value, hidden);
-    if (this.faults.length === before) return;
-    const step = part === '' ? this.#shown(String(key)) : `${key}${part}`;
-    for (const { path } of this.faults.slice(before)) path.unshift(step);
-  }
-
-  /** Length, value, pattern and enumeration, without those of the members. */
-  #atItself(shape: Shape, value: unknown, hidden: boolean): void {
-    const { type, min, max, pattern, enum: values } = shape;
-    const add = (text: string) => {
-      const isShown = !hidden && typeof value !== 'object';
-      this.faults.push({ kind: 'constraint', path: [], text, ...(isShown ? { value: `'${value}' ` } : {}) });
-    };
-    if (min !== undefined || max !== undefined) {
-      const isNumber = type === 'integer' || type === 'long' || type === 'float' || type === 'double';
-      const isBase64 = type === 'blob' && this.#model.protocol !== 'rest-json';
-      const size = isNumber ? Number(value) : lengthOf(value, isBase64);
-      const what = isNumber ? 'value' : 'length';
-      if (max !== undefined && size > max) add(`Member must have ${what} less than or equal to ${max}`);
-      if (min !== undefined && size < min) add(`Member must have ${what} greater than or equal to ${min}`);
-    }
-    if (pattern !== undefined) {
-      shape.compiled ??= compilePattern(pattern);
-      if (!shape.compiled.test(value as string)) {
-        add(`Member must satisfy regular expression pattern: ${pattern}`);
-      }
-    }
-    if (values && !values.includes(value as string)) {
-      add(`Member must satisfy enum value set: [${values.join(', ')}]`);
-    }
-  }
 }
 
-function named(model: ServiceModel, name: string | undefined): Shape {
-  const shape = model.shapes[name ?? ''];
+/** Length, value, pattern and enumeration, without those of the members. */
+function rulesOf(
+  { protocol }: ServiceModel,
+  { type, min, max, pattern, enum: values }: Shape,
+): { fits: (value: unknown) => boolean; text: string }[] {
+  const rules: ReturnType<typeof rulesOf> = [];
+  const isNumber = type === 'integer' || type === 'long' || type === 'float' || type === 'double';
+  const isBase64 = type === 'blob' && protocol !== 'rest-json';
+  const sizeOf = isNumber ? Number : (value: unknown) => lengthOf(value, isBase64);
+  const must = `Member must have ${isNumber ? 'value' : 'length'}`;
+  if (max !== undefined) {
+    rules.push({ fits: (value) => sizeOf(value) <= max, text: `${must} less than or equal to ${max}` });
+  }
+  if (min !== undefined) {
+    rules.push({ fits: (value) => sizeOf(value) >= min, text: `${must} greater than or equal to ${min}` });
+  }
+  if (pattern !== undefined) {
+    const compiled = compilePattern(pattern);
+    const text = `Member must satisfy regular expression pattern: ${pattern}`;
+    rules.push({ fits: (value) => compiled.test(value as string), text });
+  }
+  if (values) {
+    const text = `Member must satisfy enum value set: [${values.join(', ')}]`;
+    rules.push({ fits: (value) => values.includes(value as string), text });
+  }
+  return rules;
+}
+
+function named(model: ServiceModel, name: string): Shape {
+  const shape = model.shapes[name];
   if (!shape) throw new Error(`constraints.json has no shape ${name}`);
   return shape;
 }
 
-function hasType({ protocol }: ServiceModel, { type }: Shape, value: unknown, isAnswer: boolean): boolean {
+function typeTest(
+  { protocol }: ServiceModel,
+  { type }: Shape,
+  isAnswer: boolean,
+): (value: unknown) => boolean {
   // A form and XML have texts only, and an empty text for an empty list.
   const isForm = (protocol === 'query' || protocol === 'ec2' || protocol === 'rest-xml') && !isAnswer;
   switch (type) {
     case 'structure':
     case 'map':
-      return typeof value === 'object' && value !== null && !Array.isArray(value);
+      return (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
     case 'list':
-      return Array.isArray(value) || (isForm && value === '');
+      return (value) => Array.isArray(value) || (isForm && value === '');
     case 'string':
-      return typeof value === 'string';
+      return (value) => typeof value === 'string';
     case 'integer':
     case 'long':
-      return Number.isSafeInteger(value) || (isForm && /^-?\d+$/.test(String(value)));
+      return (value) => Number.isSafeInteger(value) || (isForm && /^-?\d+$/.test(String(value)));
     case 'float':
     case 'double':
-      return typeof value === 'number';
+      return (value) => typeof value === 'number';
     case 'boolean':
-      return typeof value === 'boolean' || (isForm && /^(true|false)$/.test(String(value)));
+      return (value) => typeof value === 'boolean' || (isForm && /^(true|false)$/.test(String(value)));
     case 'blob':
       // REST sends it as it is.
-      return typeof value === 'string' && (protocol === 'rest-json' || BASE64.test(value));
+      return (value) => typeof value === 'string' && (protocol === 'rest-json' || BASE64.test(value));
     case 'timestamp':
-      return typeof value === 'number' || (isAnswer && value instanceof Date);
+      return (value) => typeof value === 'number' || (isAnswer && value instanceof Date);
   }
 }
 
