@@ -135,26 +135,18 @@ function marshalled(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   // biome-ignore lint/suspicious/noExplicitAny: any item
   const item = (held: any) => marshall(held, { removeUndefinedValues: true });
-  const entries = Object.entries(value).filter(([, member]) => member !== undefined);
-  return Object.fromEntries(
-    entries.map(([name, member]) => {
-      if (holders.has(name)) return [name, item(member)];
-      return [name, name === 'Keys' ? member.map(item) : marshalled(member)];
-    }),
-  );
+  return withMembers(value, (member, name) => {
+    if (holders.has(name)) return item(member);
+    return name === 'Keys' ? (member as unknown[]).map(item) : marshalled(member);
+  });
 }
 
 function unmarshalled(output: object): unknown {
-  return Object.fromEntries(
-    Object.entries(output).map(([name, member]) => {
-      if (name === 'Items') return [name, itemsOf(member)];
-      if (name === 'Responses') {
-        const tables = Object.entries<Item[]>(member).map(([table, items]) => [table, itemsOf(items)]);
-        return [name, Object.fromEntries(tables)];
-      }
-      return [name, member && holders.has(name) ? unmarshall(member) : copied(member)];
-    }),
-  );
+  return withMembers(output, (member, name) => {
+    if (name === 'Items') return itemsOf(member as Item[]);
+    if (name === 'Responses') return withMembers(member as object, (items) => itemsOf(items as Item[]));
+    return holders.has(name) ? unmarshall(member as never) : copied(member);
+  });
 }
 
 const itemsOf = (items: Item[]) => items.map((item) => unmarshall(item as never));
@@ -165,18 +157,22 @@ function wireInput(value: unknown): unknown {
   if (value instanceof Date) return value.getTime() / 1000;
   if (Array.isArray(value)) return value.map(wireInput);
   if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value).filter(([, member]) => member !== undefined);
-  return Object.fromEntries(entries.map(([name, member]) => [name, wireInput(member)]));
+  return withMembers(value, wireInput);
 }
 
 function copied(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(copied);
   if (typeof value !== 'object' || value === null || value instanceof Date) return value;
+  return withMembers(value, copied);
+}
+
+/** A copy with other members, without those that are undefined. */
+function withMembers(value: object, make: (member: unknown, name: string) => unknown): object {
   // Twice as fast as by entries, and a member named __proto__ stays one.
   const copy: Record<string, unknown> = { ...value };
   for (const name of Object.keys(copy)) {
-    const member = copy[name];
-    if (typeof member === 'object') copy[name] = copied(member);
+    if (copy[name] === undefined) delete copy[name];
+    else copy[name] = make(copy[name], name);
   }
   return copy;
 }
