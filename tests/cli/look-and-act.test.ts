@@ -62,6 +62,8 @@ test('each outcome has its exit code: failed 1, waiting 4, paused 5', async () =
   expect((await cli('pause nobody')).code).toBe(0);
   const paused = await cli('rollout nobody');
   expect(paused).toMatchObject({ code: 5, err: 'acm-export: The deployment is paused: resume it first.\n' });
+  // A list follows its index, which is some time behind.
+  fleet().cloud.settle();
   expect((await cli('list --cert-name nobody')).out).toContain('WAITING, paused');
   expect((await cli('resume nobody')).code).toBe(4);
   expect((await cli('watch broken nobody --output json')).json()).toMatchObject({
@@ -161,6 +163,7 @@ test('a name is enough where it has one deployment; several are listed, and a ta
 });
 
 test('lists have all pages, are filtered, and fit the line; what expires first stands in front', async () => {
+  fleet().cloud.settle();
   const { Deployments } = (await cli('list --output json')).json();
   expect(Deployments.length).toBeGreaterThan(5);
   const tokens: (string | null)[] = [];
