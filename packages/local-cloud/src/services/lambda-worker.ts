@@ -31,6 +31,9 @@ const { handlerFile, handlerName, layerFolder, clockOffset, dnsServer } = worker
 const port = parentPort;
 if (!port) throw new Error('lambda-worker.ts runs in a worker only');
 
+// For this thread's own start only: Lambda sets no such variable.
+delete process.env.NODE_COMPILE_CACHE;
+
 // Functions live by the cloud's clock, so that leases and expiries can be driven.
 const RealDate = Date;
 globalThis.Date = class extends RealDate {

@@ -73,6 +73,10 @@ const KILLED: FunctionError = {
   errorMessage: 'Error: Runtime exited with error: signal: killed',
 };
 
+/** Where Node keeps what it compiles, an environment starts in half the time. */
+const { NODE_COMPILE_CACHE } = process.env;
+const COMPILE_CACHE = NODE_COMPILE_CACHE === undefined ? {} : { NODE_COMPILE_CACHE };
+
 interface LambdaFunction extends FunctionOptions {
   arn: string;
   policy?: PolicyDocument;
@@ -431,7 +435,7 @@ export class Lambda {
     };
     created.worker = new Worker(new URL('./lambda-worker.ts', import.meta.url), {
       workerData: data,
-      env: await this.#variables(target, caller),
+      env: { ...(await this.#variables(target, caller)), ...COMPILE_CACHE },
       execArgv: ['--disable-warning=ExperimentalWarning'],
       stdout: true,
       stderr: true,

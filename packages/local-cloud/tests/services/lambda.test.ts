@@ -62,6 +62,7 @@ test('a function has its own environment, its role’s credentials, the layer be
     'describes-itself',
     `import { greeting } from '/opt/nodejs/node_modules/greeting/index.mjs';
      ${handler(`return { greeting, name: process.env.NAME, region: process.env.AWS_REGION, home: process.env.HOME,
+       cache: process.env.NODE_COMPILE_CACHE,
        key: process.env.AWS_ACCESS_KEY_ID, requestId: context.awsRequestId, left: context.getRemainingTimeInMillis(),
        arn: context.invokedFunctionArn, event };`)}`,
     { environment: { NAME: 'one' }, timeoutSeconds: 10 },
@@ -75,6 +76,7 @@ test('a function has its own environment, its role’s credentials, the layer be
     event: { a: 1 },
   });
   expect(payload).not.toHaveProperty('home');
+  expect(payload).not.toHaveProperty('cache');
   expect(payload.left).toBeGreaterThan(0);
   expect(payload.left).toBeLessThanOrEqual(10_000);
   expect(payload.arn).toBe(`arn:aws:lambda:${REGION}:${ACCOUNT}:function:describes-itself`);
