@@ -8,7 +8,7 @@ export const SHIMS = fileURLToPath(new URL('./bin/', import.meta.url));
 
 /**
  * Fills a folder with the commands that stand first in a local node's PATH: the README says what each is
- * and why. Called once per cloud; `aws` is bundled into one file, as scripts start it often.
+ * and why. Called once per cloud.
  */
 export async function installShims(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -18,27 +18,14 @@ export async function installShims(folder: string): Promise<void> {
   if (isInstalled('nginx')) await symlink(join(SHIMS, 'nginx'), join(folder, 'nginx'));
   if (isInstalled('apache')) await symlink(join(SHIMS, 'apachectl'), join(folder, 'apachectl'));
 
-  const bundle = join(folder, 'aws.mjs');
-  const { build } = await import('esbuild');
-  await build({
-    entryPoints: [join(SHIMS, 'aws.ts')],
-    outfile: bundle,
-    bundle: true,
-    minify: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node24',
-    // The SDK's CommonJS parts call require.
-    banner: {
-      js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
-    },
-  });
+  // Scripts start it often: with what Node has compiled of it, it starts in a quarter of the time.
+  const compiled = process.env.NODE_COMPILE_CACHE ?? join(folder, 'compile-cache');
   const command = join(folder, 'aws');
   await writeFile(
     command,
     `#!/bin/sh
 # The agent hands over no home; root's is the node's own, never that of the user who runs the local cloud.
-HOME="\${HOME:-$LOCAL_NODE_ROOT/root}" NODE_COMPILE_CACHE='${folder}/compile-cache' exec '${process.execPath}' '${bundle}' "$@"
+HOME="\${HOME:-$LOCAL_NODE_ROOT/root}" NODE_COMPILE_CACHE='${compiled}' exec '${process.execPath}' --disable-warning=ExperimentalWarning '${join(SHIMS, 'aws.ts')}' "$@"
 `,
   );
   await chmod(command, 0o755);
