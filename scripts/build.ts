@@ -46,7 +46,9 @@ async function build(options: BuildOptions): Promise<string[]> {
   const esbuild = await import('esbuild');
   const { metafile } = await esbuild.build({ ...common, ...options, metafile: true });
   // A module that a package leaves out for Node stands there as `(disabled):<file>`.
-  return Object.keys(metafile.inputs).map((input) => input.replace(/^\(disabled\):/, ''));
+  return Object.keys(metafile.inputs)
+    .filter((input) => !input.startsWith(BY_REQUIRE))
+    .map((input) => input.replace(/^\(disabled\):/, ''));
 }
 
 /** The X-Ray SDK is CommonJS and requires modules of Node, which ESM output needs a `require` for. */
@@ -69,9 +71,30 @@ async function buildLayer(directory: string): Promise<string[]> {
     // What the entries share, the core of the SDK above all, stands in common chunks.
     splitting: true,
     chunkNames: 'shared/[hash]',
+    plugins: [httpByRequire],
     banner: REQUIRE,
   });
 }
+
+const BY_REQUIRE = 'by-require';
+
+/**
+ * An ES module that imports node:http makes Node load undici, for the sake of `http.WebSocket`, which nothing here uses:
+ * that is a fifth of what the import of a function takes. `require` waits until somebody asks for it.
+ */
+const httpByRequire: Plugin = {
+  name: 'http-by-require',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^(node:)?http$/ }, ({ kind }) =>
+      kind === 'require-call'
+        ? { path: 'node:http', external: true }
+        : { path: 'node:http', namespace: BY_REQUIRE },
+    );
+    onLoad({ filter: /./, namespace: BY_REQUIRE }, () => ({
+      contents: "module.exports = require('node:http');",
+    }));
+  },
+};
 
 /**
  * Lambda finds a layer's ES modules only by the path: bare imports would fall back to the SDK that comes with the
