@@ -13,7 +13,8 @@ const IN_LAMBDA = {
 
 /** What code prints as JSON that runs in functions/, in a process of its own: modules read variables when they are loaded. */
 async function printed(code: string, variables: Record<string, string> = {}): Promise<unknown> {
-  const env = { LOG_LEVEL: 'SILENT', ...variables };
+  const { NODE_COMPILE_CACHE } = process.env;
+  const env = { LOG_LEVEL: 'SILENT', ...(NODE_COMPILE_CACHE && { NODE_COMPILE_CACHE }), ...variables };
   const options = { cwd: FUNCTIONS, env };
   const { stdout } = await promisify(execFile)(
     process.execPath,
