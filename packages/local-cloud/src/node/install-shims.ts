@@ -18,7 +18,7 @@ export async function installShims(folder: string): Promise<void> {
   if (isInstalled('nginx')) await symlink(join(SHIMS, 'nginx'), join(folder, 'nginx'));
   if (isInstalled('apache')) await symlink(join(SHIMS, 'apachectl'), join(folder, 'apachectl'));
 
-  // Scripts start it often: with what Node has compiled of it, it starts in a quarter of the time.
+  // Scripts start it often, so Node keeps what it has compiled of it.
   const compiled = process.env.NODE_COMPILE_CACHE ?? join(folder, 'compile-cache');
   const command = join(folder, 'aws');
   await writeFile(
