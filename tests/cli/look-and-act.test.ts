@@ -37,8 +37,11 @@ test('register waits, says node by node what happens, and exits with 0 when ever
 });
 
 test('on a terminal a live table is drawn in its place and in colour, without it where NO_COLOR is set', async () => {
-  await registered('live');
-  const live = await cli('rollout live', { columns: 90 });
+  // The server answers when the table was drawn once.
+  let drawn: PromiseWithResolvers<void> | undefined;
+  await registered('live', {}, async () => drawn?.promise);
+  drawn = Promise.withResolvers();
+  const live = await cli('rollout live', { columns: 90, paused: drawn.resolve });
   expect(live.code).toBe(0);
   expect(live.out).toContain('\u001b[0J');
   expect(live.out).toContain('\u001b[32m');
