@@ -80,7 +80,7 @@ const BY_REQUIRE = 'by-require';
 
 /**
  * An ES module that imports node:http makes Node load undici, for the sake of `http.WebSocket`, which nothing here uses:
- * that is a fifth of what the import of a function takes. `require` waits until somebody asks for it.
+ * that is a fifth of what the import of a function takes. `require` loads undici only when that is read.
  */
 const httpByRequire: Plugin = {
   name: 'http-by-require',

@@ -74,10 +74,11 @@ function checkTests(): string[] {
   ];
 }
 
-function checkStateMachine(): string[] {
-  const definition = parse(read('statemachine/certificate-rollout.asl.yaml'));
-  const { isValid, errorsText } = aslValidator(definition, { checkPaths: true, checkArn: false });
-  return isValid ? [] : [`statemachine: ${errorsText()}`];
+function checkStateMachines(): string[] {
+  return filesOf('statemachine').flatMap((file) => {
+    const { isValid, errorsText } = aslValidator(parse(read(file)), { checkPaths: true, checkArn: false });
+    return isValid ? [] : [`${file}: ${errorsText()}`];
+  });
 }
 
 function checkTemplates(): string[] {
@@ -147,7 +148,7 @@ function checkVulnerabilities(): string[] {
 const faults = [
   ...checkShell(),
   ...checkTests(),
-  ...checkStateMachine(),
+  ...checkStateMachines(),
   ...checkTemplates(),
   ...checkRendering(),
   ...checkDependencies(),
