@@ -10,7 +10,7 @@ import { SNSClient } from '@aws-sdk/client-sns';
 import { SSMClient } from '@aws-sdk/client-ssm';
 import { STSClient } from '@aws-sdk/client-sts';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
-import type { ClientOptions, Cloud, Identity } from 'local-cloud';
+import type { ClientOptions, Cloud, Handler, Identity } from 'local-cloud';
 import type { Deployed } from 'local-cloud/templates';
 import { compose as checkInstallation } from '../functions/check-installation/handler.ts';
 import { compose as deploymentsApi } from '../functions/deployments-api/handler.ts';
@@ -66,6 +66,11 @@ export class ComposedFunctions {
   ): ReturnType<(typeof COMPOSED)[Name]> {
     const environment = { ...this.environment(name), ...variables };
     return COMPOSED[name](environment, clients, clock) as ReturnType<(typeof COMPOSED)[Name]>;
+  }
+
+  /** One invocation, of the function in this folder of functions/: what the handlers of a local cloud do. */
+  invoke(folder: string, clock: Clock, ...given: Parameters<Handler>): Promise<unknown> {
+    return (this.compose(folder as FunctionName, clock) as Handler)(...given);
   }
 
   /** The variables that the template sets, and the Region. */

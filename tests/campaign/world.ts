@@ -5,7 +5,7 @@ import { CertificateAuthority, type Cloud, DELAYS, type Handler, VirtualClock } 
 import { resolveTemplate } from 'local-cloud/templates';
 import { metrics } from '../../functions/runtime/observability.ts';
 import { createCloud } from '../../local/cloud.ts';
-import { ComposedFunctions, type FunctionName } from '../../local/composed-functions.ts';
+import { ComposedFunctions } from '../../local/composed-functions.ts';
 import { ScriptedNode } from '../../local/scripted-node.ts';
 import { AlarmWatch } from './alarms.ts';
 
@@ -90,18 +90,15 @@ export class World {
   static async create(): Promise<World> {
     const world = new World();
     const { clock } = world;
+    const own = {
+      now: () => new Date(clock.now().getTime() + world.skew),
+      sleep: (milliseconds: number) => clock.sleep(milliseconds),
+      random: () => 0.5,
+    };
     const handlerOf =
       (name: string): Handler =>
       (event, context) =>
-        functionNow.run({ name, world }, () =>
-          (
-            world.#functions.compose(name as FunctionName, {
-              now: () => new Date(clock.now().getTime() + world.skew),
-              sleep: (milliseconds) => clock.sleep(milliseconds),
-              random: () => 0.5,
-            }) as Handler
-          )(event, context),
-        );
+        functionNow.run({ name, world }, () => world.#functions.invoke(name, own, event, context));
     world.cloud = await createCloud({
       clock,
       delays: {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll } from '@jest/globals';
 import type { CloudNode, Handler } from 'local-cloud';
 import { startCloud } from '../../local/cloud.ts';
-import { ComposedFunctions, type FunctionName } from '../../local/composed-functions.ts';
+import { ComposedFunctions } from '../../local/composed-functions.ts';
 import { CENTRAL, deployFleet, type Fleet } from '../../local/example-fleet.ts';
 
 interface TestFleetOptions extends NonNullable<Parameters<typeof deployFleet>[1]> {
@@ -24,7 +24,7 @@ export function testFleet(
       const { clock } = fleet.cloud;
       functions ??= new ComposedFunctions(fleet.cloud, fleet.central.deployed);
       const own = { now: () => clock.now(), sleep: (ms: number) => clock.sleep(ms), random: Math.random };
-      return (functions.compose(name as FunctionName, own) as Handler)(event, context);
+      return functions.invoke(name, own, event, context);
     };
   beforeAll(async () => {
     const cloud = { timeScale, quotas: false, environments: 1, delays: true as const };

@@ -14,7 +14,7 @@ import { type Deployed, resolveTemplate } from 'local-cloud/templates';
 import { compose } from '../../../functions/provide-deployment/handler.ts';
 import type { Clients } from '../../../functions/runtime/clients.ts';
 import { createCloud } from '../../../local/cloud.ts';
-import { ComposedFunctions, type FunctionName } from '../../../local/composed-functions.ts';
+import { ComposedFunctions } from '../../../local/composed-functions.ts';
 import { ScriptedNode } from '../../../local/scripted-node.ts';
 import { ROOT } from '../../templates/stacks.ts';
 
@@ -100,7 +100,7 @@ export class Application {
       (event, context) =>
         name === 'provide-deployment'
           ? app.invoke(event as object, context)
-          : (functions.compose(name as FunctionName, clockOf(clock)) as Handler)(event, context);
+          : functions.invoke(name, clockOf(clock), event, context);
     const cloud = await createCloud({ clock, authority: await authority, quotas: false, handlerOf });
     app.cloud = cloud;
     functions = new ComposedFunctions(cloud, central);
